@@ -1,0 +1,69 @@
+# Every target sets up what it needs: a clone, Python 3.11 or newer and `make` are enough.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+BENCH_READY := $(VENV)/.bench-ready
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test test-all check fmt chaos bench lock setup browser
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make demo [SECONDS=20]  the example shop: app, worker, traffic, dashboard (until Ctrl-C, or for SECONDS)'
+	@echo 'make test [ARGS=...]    all checks, then the suite on the embedded PostgreSQL'
+	@echo 'make test-all           with the long tests, the suite on PostgreSQL 15 too, and the wheel from an empty folder'
+	@echo 'make check              format, lint, types, layers'
+	@echo 'make fmt                format, and mend what ruff can mend'
+	@echo 'make chaos              events fed under kill -9 and server restarts: nothing lost, nothing twice'
+	@echo 'make bench              the figures of docs/performance.md, peers in the same run'
+	@echo 'make lock               re-make requirements-dev.lock'
+
+setup: $(READY)
+
+$(READY): requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --require-hashes --requirement requirements-dev.lock
+	$(PY) -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(BENCH_READY): $(READY)
+	$(PY) -m pip install --quiet --no-build-isolation --editable '.[bench]'
+	@touch $@
+
+browser: $(READY)
+	@.ci/browser
+
+demo: $(READY)
+	EVENTS_DEV=1 $(PY) -m example_app.demo $(if $(SECONDS),--seconds $(SECONDS))
+
+check: $(READY)
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy --strict fastapi_events
+	$(PY) -m pyright
+	$(VENV)/bin/lint-imports --no-cache
+
+test: check browser
+	$(PY) -m pytest -m "not long" $(ARGS)
+
+# The rooms left out need no server of ours: a second run would repeat the first.
+test-all: check browser
+	$(PY) -m pytest $(ARGS)
+	.ci/with-postgresql 15 $(PY) -m pytest --ignore=tests/embedded --ignore=tests/packaging --ignore=tests/settings $(ARGS)
+	$(PY) .ci/wheel_check.py
+
+fmt: $(READY)
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+chaos: $(READY)
+	$(PY) -m tests.chaos $(ARGS)
+
+bench: $(BENCH_READY)
+	$(PY) -m benchmarks $(ARGS)
+
+lock: $(READY)
+	PY=$(PY) .ci/lock

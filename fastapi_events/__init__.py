@@ -1,0 +1,97 @@
+"""Durable events for FastAPI applications on nothing but their PostgreSQL.
+
+Names are imported when they are first used: a worker that handles events never imports FastAPI, and a module that only
+declares events imports no database driver.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter
+
+    from fastapi_events.api.actor import Actor, Permission
+    from fastapi_events.api.dependencies import (
+        Publisher,
+        SessionDep,
+        SyncPublisher,
+        publisher_on,
+        sync_publisher_on,
+    )
+    from fastapi_events.api.publisher import EventPublisher, Published, SyncEventPublisher
+    from fastapi_events.engine.handler_session import HandlerSession, SyncHandlerSession
+    from fastapi_events.errors import DeadLetter, Discard, EventsError, RetryLater
+    from fastapi_events.model.delivery import Delivery
+    from fastapi_events.model.event import Event, RawEvent
+    from fastapi_events.model.identity import deterministic_id
+    from fastapi_events.model.module import Module
+    from fastapi_events.model.retry import Retry, exponential, fixed, linear
+    from fastapi_events.plugin import Events
+    from fastapi_events.settings import EventsSettings
+
+    events: Events
+    events_router: APIRouter
+
+__all__ = [
+    "Actor",
+    "DeadLetter",
+    "Delivery",
+    "Discard",
+    "Event",
+    "EventPublisher",
+    "Events",
+    "EventsError",
+    "EventsSettings",
+    "HandlerSession",
+    "Module",
+    "Permission",
+    "Published",
+    "Publisher",
+    "RawEvent",
+    "Retry",
+    "RetryLater",
+    "SessionDep",
+    "SyncEventPublisher",
+    "SyncHandlerSession",
+    "SyncPublisher",
+    "deterministic_id",
+    "events",
+    "events_router",
+    "exponential",
+    "fixed",
+    "linear",
+    "publisher_on",
+    "sync_publisher_on",
+]
+
+_HOMES = {
+    "api.actor": ("Actor", "Permission"),
+    "api.dependencies": ("Publisher", "SessionDep", "SyncPublisher", "publisher_on", "sync_publisher_on"),
+    "api.publisher": ("EventPublisher", "Published", "SyncEventPublisher"),
+    "engine.handler_session": ("HandlerSession", "SyncHandlerSession"),
+    "errors": ("DeadLetter", "Discard", "EventsError", "RetryLater"),
+    "model.delivery": ("Delivery",),
+    "model.event": ("Event", "RawEvent"),
+    "model.identity": ("deterministic_id",),
+    "model.module": ("Module",),
+    "model.retry": ("Retry", "exponential", "fixed", "linear"),
+    "plugin": ("Events",),
+    "plugin.ready_made": ("events", "events_router"),
+    "settings": ("EventsSettings",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,178 @@
+"""Every error a user of the library can meet, in one tree.
+
+EventsError
+├── DeclarationError            wrong use of the API, found at import or when modules are assembled
+│   ├── InvalidEventName
+│   ├── UnknownOption
+│   ├── ContradictoryOptions
+│   ├── DuplicateEvent
+│   ├── DuplicateHandler
+│   └── InvalidHandler
+├── PublishError                a publish that was refused before any SQL, or that would leave the transaction
+│   ├── UnknownEvent
+│   ├── InvalidPayload
+│   │   └── PayloadTooLarge
+│   ├── DetachedPublish
+│   ├── NotInTransaction
+│   ├── SessionClosed
+│   └── WrongDatabase
+├── TransactionAborted          a handler went on after a database error; its transaction could not commit
+├── HandlerSessionMisuse        a handler tried to end the transaction that the library owns
+├── OperationRefused            an operator's action that cannot be applied as asked
+├── InvalidFilter               a search or page position that cannot be understood
+├── ReadingUnavailable          a reading for people was given up so that it cannot harm the work
+├── SettingsError
+├── SchemaOutOfDate
+├── NotStarted
+└── Steering                    raised by handlers to say what shall become of a delivery
+    ├── RetryLater
+    ├── Discard
+    └── DeadLetter
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+LONGEST_DELAY = 10 * 365 * 86_400.0
+"""Seconds: what is postponed further than ten years is a mistake, and soon more than a timestamp can hold."""
+
+
+class EventsError(Exception):
+    """Root of every error raised by fastapi_events."""
+
+
+class DeclarationError(EventsError):
+    """A class, handler or module is declared in a way that can never work."""
+
+
+class InvalidEventName(DeclarationError):
+    """An event name is not of the form ``module.resource.event``."""
+
+
+class UnknownOption(DeclarationError):
+    """A class keyword or option does not exist; the message suggests the nearest one."""
+
+
+class ContradictoryOptions(DeclarationError):
+    """Two options of one declaration exclude each other."""
+
+
+class DuplicateEvent(DeclarationError):
+    """Two classes declare the same event name and version."""
+
+
+class DuplicateHandler(DeclarationError):
+    """Two handlers of one group have the same id."""
+
+
+class InvalidHandler(DeclarationError):
+    """A handler's signature asks for something that a handler cannot be given."""
+
+
+class PublishError(EventsError):
+    """An event was not published."""
+
+
+class UnknownEvent(PublishError):
+    """The event's class belongs to no module of this application."""
+
+
+class InvalidPayload(PublishError):
+    """A payload cannot be stored; ``path`` names the place inside it."""
+
+    def __init__(self, message: str, *, path: str = "$") -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class PayloadTooLarge(InvalidPayload):
+    """A payload is larger than ``max_payload_size`` bytes."""
+
+
+class DetachedPublish(PublishError):
+    """A publish without a session, where a bound publisher or a handler's own session is active."""
+
+
+class NotInTransaction(PublishError):
+    """A bare connection without an open transaction was given to publish on."""
+
+
+class SessionClosed(PublishError):
+    """The session that the publisher is bound to has been closed already."""
+
+
+class WrongDatabase(PublishError):
+    """The publishing session is connected to another database than the drain."""
+
+
+class TransactionAborted(EventsError):
+    """A handler swallowed a database error, so that its transaction could only be rolled back."""
+
+
+class HandlerSessionMisuse(EventsError):
+    """A handler called ``commit()``, ``rollback()`` or ``close()`` on the session it was given."""
+
+
+class OperationRefused(EventsError):
+    """An operator's action names something that does not exist or is not in a state that allows it."""
+
+
+class InvalidFilter(EventsError):
+    """A filter, cursor or limit of a reading is not understood; the message names the part and the mend."""
+
+
+class ReadingUnavailable(EventsError):
+    """A reading was given up: it took too long, or the database cannot be read now. Nothing else is affected."""
+
+
+class SettingsError(EventsError):
+    """Settings are wrong or missing; the message lists every problem at once."""
+
+
+class SchemaOutOfDate(EventsError):
+    """The database's schema is missing or of another version than this release needs."""
+
+
+class NotStarted(EventsError):
+    """An operation needs a started ``Events`` instance."""
+
+
+class Steering(EventsError):
+    """Raised by a handler to decide the fate of its delivery; never a defect."""
+
+
+class RetryLater(Steering):
+    """Try again after ``delay`` seconds without spending an attempt.
+
+    ``max_age`` (seconds, default 24 hours, counted from the event's publication) bounds the postponing: past
+    it the delivery is dead with reason ``max_attempts``. Raises ``ValueError`` for a delay that is no number of
+    seconds from 0 to ten years.
+    """
+
+    def __init__(self, delay: float | timedelta, *, max_age: float | timedelta = 86_400.0) -> None:
+        self.delay = _seconds(delay)
+        self.max_age = _seconds(max_age)
+        if not 0 <= self.delay <= LONGEST_DELAY:
+            raise ValueError(f"RetryLater(delay={self.delay:g}): a delay is 0 seconds to ten years.")
+        super().__init__(f"retry after {self.delay:g} s")
+
+
+class Discard(Steering):
+    """This handler is done with the event without having handled it; ``reason`` is kept with the delivery."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class DeadLetter(Steering):
+    """The delivery is dead at once, whatever attempts are left; ``reason`` is kept with it."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+def _seconds(value: float | timedelta) -> float:
+    return value.total_seconds() if isinstance(value, timedelta) else float(value)
