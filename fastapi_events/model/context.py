@@ -1,0 +1,76 @@
+"""What flows from a request to an event, its handlers and their own events without anybody passing it on."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """The inherited part of an envelope; what ``publish`` is told explicitly wins over it."""
+
+    correlation_id: UUID | None = None
+    causation_id: UUID | None = None
+    tenant_id: str | None = None
+    actor: str | None = None
+    traceparent: str | None = None
+    depth: int = 0
+
+
+class FlowSource(Protocol):
+    """Something that can tell its flow when it is asked; most deliveries never are."""
+
+    def flow(self) -> Flow:
+        """The flow that publishes made here inherit."""
+        ...
+
+
+class BoundSource(Protocol):
+    """Something that can tell whether a publisher is bound, when it is asked."""
+
+    def bound_by(self) -> str | None:
+        """The description of what is bound, or None."""
+        ...
+
+
+_NOTHING = Flow()
+_flow: ContextVar[Flow | FlowSource] = ContextVar("fastapi_events_flow", default=_NOTHING)
+_bound: ContextVar[str | BoundSource | None] = ContextVar("fastapi_events_bound", default=None)
+
+
+def current_flow() -> Flow:
+    """The flow of the request or delivery that is running in this context."""
+    value = _flow.get()
+    return value if isinstance(value, Flow) else value.flow()
+
+
+@contextmanager
+def flowing(**changes: Any) -> Generator[Flow]:
+    """Set parts of the flow (``correlation_id``, ``tenant_id``, ``actor``, ``traceparent``) for a block of code."""
+    flow = replace(current_flow(), **changes)
+    token = _flow.set(flow)
+    try:
+        yield flow
+    finally:
+        _flow.reset(token)
+
+
+def set_flow(flow: Flow | FlowSource) -> None:
+    """Set the flow for the rest of the current context (a task of its own: nothing needs to be reset)."""
+    _flow.set(flow)
+
+
+def bound_by() -> str | None:
+    """What makes a publish without a session ambiguous here: a bound publisher's or handler's description, or None."""
+    value = _bound.get()
+    return value if value is None or isinstance(value, str) else value.bound_by()
+
+
+def set_bound(by: str | BoundSource | None) -> None:
+    """Say that a publisher bound to a session (or a handler) is active for the rest of this context."""
+    _bound.set(by)

@@ -1,0 +1,167 @@
+"""Events as users declare them: typed, named, versioned classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict
+
+from fastapi_events.errors import ContradictoryOptions, UnknownOption
+from fastapi_events.model.names import canonical_name, resource_part
+from fastapi_events.model.retry import Retry
+
+Direction = Literal["inbound", "change", "outbound"]
+Tier = Literal["domain", "audit"]
+DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
+
+
+@dataclass(frozen=True, slots=True)
+class EventOptions:
+    """The class keywords of an event.
+
+    ``aggregate`` defaults to the middle part of a three-part name. ``aggregate_id`` and ``key`` name payload
+    fields; without either the event has no ordering key. ``serialize`` makes concurrent writers of one key wait
+    for each other, so that position order is commit order even where they share no row lock.
+    """
+
+    name: str
+    version: int = 1
+    direction: Direction = "change"
+    tier: Tier = "domain"
+    aggregate: str | None = None
+    aggregate_id: str | None = None
+    source: str | None = None
+    destination: str | None = None
+    lane: str | None = None
+    retry: Retry | None = None
+    description: str | None = None
+    serialize: bool = False
+    key: str | None = None
+
+
+OPTION_NAMES = tuple(field.name for field in fields(EventOptions))
+
+
+class Event(BaseModel):
+    """Base of all events: facts that have happened, named in the past tense, immutable.
+
+    Example::
+
+        class OrderPlaced(Event, name="orders.order.placed", aggregate="order", aggregate_id="order_id"):
+            order_id: UUID
+            sku: str
+
+    A class without ``name=`` is abstract: it can be inherited from and never published. Name and version are
+    not inherited. Raises ``InvalidEventName``, ``UnknownOption`` or ``ContradictoryOptions`` when the class is made.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    __event_options__: ClassVar[EventOptions | None] = None
+
+    if TYPE_CHECKING:
+
+        def __init_subclass__(
+            cls,
+            *,
+            name: str | None = None,
+            version: int = 1,
+            direction: Direction = "change",
+            tier: Tier = "domain",
+            aggregate: str | None = None,
+            aggregate_id: str | None = None,
+            source: str | None = None,
+            destination: str | None = None,
+            lane: str | None = None,
+            retry: Retry | None = None,
+            description: str | None = None,
+            serialize: bool = False,
+            key: str | None = None,
+        ) -> None: ...
+
+    else:
+
+        def __init_subclass__(cls, **options: Any) -> None:
+            super().__init_subclass__()
+            cls.__event_options__ = _read_options(cls, options)
+
+        @classmethod
+        def __pydantic_init_subclass__(cls, **options: Any) -> None:
+            super().__pydantic_init_subclass__()
+            if cls.__event_options__ is not None:
+                _check_fields(cls, cls.__event_options__)
+
+
+@dataclass(frozen=True, slots=True)
+class RawEvent:
+    """An event of a class that this process does not know, as wildcard handlers and raw publishers see it."""
+
+    name: str
+    version: int
+    payload: Any
+
+
+def options_of(event_class: type[Event]) -> EventOptions | None:
+    """The options of a named event class; None for an abstract one."""
+    return event_class.__event_options__
+
+
+def _read_options(cls: type[Event], given: dict[str, Any]) -> EventOptions | None:
+    owner = f"class {cls.__qualname__}"
+    for unknown in given.keys() - set(OPTION_NAMES):
+        near = get_close_matches(unknown, OPTION_NAMES, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"The options are {', '.join(OPTION_NAMES)}."
+        raise UnknownOption(f"{owner}: an event has no option {unknown!r}. {hint}")
+    if given.get("name") is None:
+        if given:
+            raise ContradictoryOptions(
+                f"{owner}: options {sorted(given)} without name=. Name the event, e.g. name='orders.order.placed', "
+                "or leave the options out to make an abstract base class."
+            )
+        return None
+    return declare(owner, given)
+
+
+def declare(owner: str, given: dict[str, Any]) -> EventOptions:
+    """Check a named event's options together; ``owner`` is what the errors name."""
+    name = canonical_name(given["name"], owner=owner)
+    given = {**given, "name": name}
+    if given.get("aggregate") is None:
+        given["aggregate"] = resource_part(name)
+    options = EventOptions(**given)
+    _check_options(owner, options)
+    return options
+
+
+def _check_options(owner: str, options: EventOptions) -> None:
+    def refuse(problem: str) -> None:
+        raise ContradictoryOptions(f"{owner}: {problem}")
+
+    if type(options.version) is not int or not 1 <= options.version <= 32767:
+        refuse(f"version={options.version!r} is not a whole number from 1 to 32767.")
+    if options.direction not in DIRECTIONS:
+        refuse(f"direction={options.direction!r} is not one of {', '.join(DIRECTIONS)}.")
+    if options.tier not in get_args(Tier):
+        refuse(f"tier={options.tier!r} is neither 'domain' nor 'audit'.")
+    if options.tier == "audit" and (options.direction != "change" or options.lane):
+        refuse("an audit event is never delivered by a lane: leave direction= and lane= out, or tier='audit'.")
+    if options.source is not None and options.direction != "inbound":
+        refuse("source= names where an inbound event comes from: add direction='inbound' or leave source= out.")
+    if options.destination is not None and options.direction != "outbound":
+        refuse("destination= names where an outbound event goes: add direction='outbound' or leave it out.")
+    if options.lane is not None and options.lane.split(".")[0] != options.direction:
+        refuse(f"lane={options.lane!r} belongs to another direction than {options.direction!r}.")
+    if options.serialize and options.key is None and options.aggregate_id is None:
+        refuse("serialize=True needs a key to serialise on: add aggregate_id= or key=.")
+
+
+def _check_fields(cls: type[Event], options: EventOptions) -> None:
+    for option in ("aggregate_id", "key"):
+        field = getattr(options, option)
+        if field is not None and field not in cls.model_fields:
+            near = get_close_matches(str(field), list(cls.model_fields), n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else f" Its fields are {', '.join(cls.model_fields)}."
+            raise ContradictoryOptions(
+                f"class {cls.__qualname__}: {option}={field!r} names no field of the event.{hint}"
+            )

@@ -1,0 +1,71 @@
+"""The registry: every handler and event class of an application, assembled and checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from fastapi_events.errors import DuplicateEvent, DuplicateHandler, UnknownEvent
+from fastapi_events.model.event import Event, options_of
+from fastapi_events.model.module import HandlerDeclaration, Module
+from fastapi_events.model.names import is_pattern
+
+
+class Registry:
+    """Handlers by id and event classes by name and version; raises on anything declared twice."""
+
+    def __init__(self, modules: Iterable[Module]) -> None:
+        self.modules = tuple(modules)
+        self.handlers: dict[str, HandlerDeclaration] = {}
+        self._classes: dict[tuple[str, int], type[Event]] = {}
+        for module in self.modules:
+            for handler in module.handlers:
+                self._add_handler(handler)
+        self._check_names()
+
+    def _add_handler(self, handler: HandlerDeclaration) -> None:
+        other = self.handlers.get(handler.id)
+        if other is not None and other is not handler:
+            raise DuplicateHandler(
+                f"Two handlers have the id {handler.id!r}: {other.where} and {handler.where}. "
+                "Rename one function or give it id='…'."
+            )
+        self.handlers[handler.id] = handler
+        if handler.event_class is not None:
+            self.learn(handler.event_class)
+
+    def learn(self, event_class: type[Event]) -> None:
+        """Make a class known; raises ``DuplicateEvent`` if another one has its name and version."""
+        options = options_of(event_class)
+        if options is None:
+            return
+        known = self._classes.setdefault((options.name, options.version), event_class)
+        if known is not event_class:
+            raise DuplicateEvent(
+                f"{known.__module__}.{known.__qualname__} and {event_class.__module__}.{event_class.__qualname__} both "
+                f"declare the event {options.name!r}, version {options.version}. Rename one or raise its version."
+            )
+
+    def class_of(self, name: str, version: int) -> type[Event] | None:
+        """The class that declares an event, or None if this process does not know it."""
+        return self._classes.get((name, version))
+
+    def handlers_for(self, name: str) -> list[HandlerDeclaration]:
+        """The handlers that select events of this name, in the order of their declaration."""
+        return [handler for handler in self.handlers.values() if handler.takes(name)]
+
+    @property
+    def event_classes(self) -> dict[tuple[str, int], type[Event]]:
+        """Every known class by (name, version)."""
+        return dict(self._classes)
+
+    def _check_names(self) -> None:
+        names = {name for name, _ in self._classes}
+        for handler in self.handlers.values():
+            if handler.event_class is None and not is_pattern(handler.selects) and handler.selects not in names:
+                near = get_close_matches(handler.selects, names, n=1)
+                if near:
+                    raise UnknownEvent(
+                        f"handler {handler.id!r} ({handler.where}) selects {handler.selects!r}, which no class of "
+                        f"these modules declares. Did you mean {near[0]!r}?"
+                    )

@@ -1,0 +1,101 @@
+"""Retry policies: how often a handler is tried, and how long to wait between attempts."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from fastapi_events.errors import LONGEST_DELAY, ContradictoryOptions
+
+Seconds = float | timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """A delay in seconds as a function of the number of attempts already made (1, 2, …).
+
+    With ``jitter`` the delay is drawn evenly from zero to the computed one ("full jitter",
+    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/), so that handlers which failed
+    together don't come back together.
+    """
+
+    kind: str
+    first: float
+    cap: float
+    jitter: bool
+
+    def longest(self, attempt: int) -> float:
+        """The upper bound of the delay after ``attempt`` attempts, in seconds."""
+        if self.kind == "fixed":
+            return min(self.first, self.cap)
+        if self.kind == "linear":
+            return min(self.first * attempt, self.cap)
+        return float(min(self.first * 2.0 ** min(attempt - 1, 60), self.cap))
+
+    def delay(self, attempt: int, *, draw: Callable[[], float] = random.random) -> float:
+        """The delay in seconds to wait after ``attempt`` attempts have been made."""
+        longest = self.longest(attempt)
+        return longest * draw() if self.jitter else longest
+
+
+def exponential(first: Seconds = 1.0, *, cap: Seconds = 3600.0, jitter: bool = True) -> Backoff:
+    """Delays of ``first``, 2, 4, … times ``first`` seconds, ``cap`` seconds at most."""
+    return _backoff("exponential", first, cap, jitter=jitter)
+
+
+def linear(first: Seconds = 1.0, *, cap: Seconds = 3600.0, jitter: bool = False) -> Backoff:
+    """Delays of ``first``, 2, 3, … times ``first`` seconds, ``cap`` seconds at most."""
+    return _backoff("linear", first, cap, jitter=jitter)
+
+
+def fixed(delay: Seconds, *, jitter: bool = False) -> Backoff:
+    """The same delay in seconds before every attempt."""
+    return _backoff("fixed", delay, delay, jitter=jitter)
+
+
+def _backoff(kind: str, first: Seconds, cap: Seconds, *, jitter: bool) -> Backoff:
+    first_seconds, cap_seconds = _in_seconds(first), _in_seconds(cap)
+    if not 0 <= first_seconds <= cap_seconds <= LONGEST_DELAY:
+        raise ContradictoryOptions(
+            f"{kind}(first={first_seconds:g}, cap={cap_seconds:g}): delays are 0 seconds to ten years, and the cap "
+            "is not below the first delay. Swap the two or raise cap."
+        )
+    return Backoff(kind, first_seconds, cap_seconds, jitter)
+
+
+def _in_seconds(value: Seconds) -> float:
+    return value.total_seconds() if isinstance(value, timedelta) else float(value)
+
+
+Errors = type[BaseException] | tuple[type[BaseException], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How a failing handler is retried.
+
+    ``max_attempts`` counts the first run (1 means: never retried). ``retry_on`` limits retries to these
+    exception types; ``give_up_on`` names types that are never retried and wins over ``retry_on``.
+    """
+
+    max_attempts: int = 3
+    backoff: Backoff = field(default_factory=exponential)
+    retry_on: Errors = Exception
+    give_up_on: Errors = ()
+
+    def __post_init__(self) -> None:
+        if self.max_attempts < 1:
+            raise ContradictoryOptions(
+                f"Retry(max_attempts={self.max_attempts}): the first run counts, so it is 1 or more."
+            )
+
+    def permits(self, error: BaseException) -> bool:
+        """Whether ``error`` is of a kind that may be retried at all."""
+        return isinstance(error, self.retry_on) and not isinstance(error, self.give_up_on)
+
+    @property
+    def longest_schedule(self) -> float:
+        """Seconds from the first failure to the last attempt if every delay is the longest possible."""
+        return sum(self.backoff.longest(attempt) for attempt in range(1, self.max_attempts))

@@ -1,0 +1,189 @@
+"""A group's place in the log: claiming windows of it, and settling what was read.
+
+A place is a snapshot window plus a position inside it; a lease is the newest row of an append-only table; settling is
+a compare-and-append on it. See ``docs/architecture.md`` for why, and the comments in the two statements for how.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from fastapi_events.model.envelope import Envelope
+from fastapi_events.store.database import Database
+from fastapi_events.store.log import EventLog
+from fastapi_events.store.statements import Statements
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a partition's reading has got to: the window ``seen`` to ``target`` (None: none open) and a place in it."""
+
+    seen: str
+    target: str | None
+    position: int
+    floor: int
+    remaining: int
+
+    def after(self, quota: int, rows: int, last_position: int) -> Place:
+        """The place once a batch of ``rows`` out of ``quota`` has been dealt with.
+
+        Fewer rows than asked for means that retention took some of the window: it is at its end.
+        """
+        if self.remaining <= quota or rows < quota:
+            return Place(seen=self.target or self.seen, target=None, position=0, floor=0, remaining=0)
+        return replace(self, position=last_position, remaining=self.remaining - quota)
+
+
+@dataclass(slots=True, eq=False)
+class HeldPartition:
+    """A partition under lease: ``settled`` is what the database holds, ``read`` is after everything read so far."""
+
+    number: int
+    seq: int
+    settled: Place
+    read: Place
+    doubtful: int = 0
+    """Number of batches that a worker whose lease ran out may have handled already."""
+    written_at: int = 0
+    """How many connections had been lost when the newest row was written."""
+
+
+@dataclass(slots=True)
+class PartitionBatch:
+    """One partition's share of a batch, and the place once it is settled."""
+
+    held: HeldPartition
+    place_after: Place
+    oldest_seen: int
+    read_at: int
+    """How many connections had been lost when this was read."""
+    rows: list[Any] = field(default_factory=list[Any])
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one claim brought: rows in position order per partition, and what the group looks like at that moment."""
+
+    partitions: dict[int, PartitionBatch]
+    revision: int
+    workers: int
+
+    @property
+    def size(self) -> int:
+        """Number of events."""
+        return sum(len(share.rows) for share in self.partitions.values())
+
+
+@dataclass(slots=True)
+class Settlement:
+    """Everything that one batch leaves behind, as columns."""
+
+    started_at: datetime
+    marks: list[tuple[int, int, UUID, int, str]] = field(default_factory=list[tuple[int, int, UUID, int, str]])
+    successes: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])
+    handler_sets: list[list[int]] = field(default_factory=list[list[int]])
+    deliveries: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    attempts: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    children: list[tuple[int, Envelope]] = field(default_factory=list[tuple[int, Envelope]])
+
+
+class CursorStore:
+    """Claims and settles batches of one group in one lane."""
+
+    def __init__(
+        self,
+        database: Database,
+        statements: Statements,
+        log: EventLog,
+        *,
+        group: int,
+        lane: int,
+        partitions: int,
+        worker: UUID,
+        lease: float,
+    ) -> None:
+        self._database = database
+        self._log = log
+        self._claim, self._settle = statements["claim_windows"], statements["settle_batch"]
+        self._group, self._lane, self._partitions = group, lane, partitions
+        self._worker, self._lease = worker, lease
+
+    @property
+    def connections_lost(self) -> int:
+        """How many bookkeeping connections have ended so far."""
+        return self._database.lost
+
+    async def claim(self, held: Sequence[HeldPartition], size: int) -> Batch:
+        """Read up to about ``size`` events from the held partitions and from free ones, which are claimed with it."""
+        read_at = self._database.lost
+        places = [partition.read for partition in held]
+        rows = await self._database.fetch(
+            self._claim, self._group, self._lane, self._partitions, self._worker, self._lease, size,
+            [partition.number for partition in held],
+            [partition.seq for partition in held],
+            [place.seen for place in places],
+            [place.target for place in places],
+            [place.position for place in places],
+            [place.floor for place in places],
+            [place.remaining for place in places],
+        )  # fmt: skip
+        return _batch(rows, {partition.number: partition for partition in held}, read_at)
+
+    async def settle(
+        self, shares: Sequence[tuple[HeldPartition, Place]], keep: frozenset[int], what: Settlement
+    ) -> dict[int, int]:
+        """Record a batch and move its partitions; returns the new tokens of those that were still held."""
+        arguments = (
+            self._group, self._lane, self._worker, self._lease,
+            *_columns([(held.number, held.seq, place.seen, place.target, place.position, place.floor, place.remaining,
+                        held.number in keep) for held, place in shares], 8),
+            *_columns(what.marks, 5),
+            *_columns(what.successes, 3),
+            json.dumps(what.handler_sets), what.started_at,
+            json.dumps(what.deliveries, default=str), json.dumps(what.attempts, default=str),
+        )  # fmt: skip
+        if not what.children:
+            rows = await self._database.fetch(self._settle, *arguments)
+            return {row["partition"]: row["seq"] for row in rows}
+        async with self._database.acquire() as connection, self._database.steered(connection):
+            rows = await connection.fetch(self._settle, *arguments)
+            accepted = {row["partition"]: row["seq"] for row in rows}
+            children = [envelope for partition, envelope in what.children if partition in accepted]
+            if children:
+                await self._log.append(connection, children)
+        return accepted
+
+
+def _batch(rows: Sequence[Any], held: dict[int, HeldPartition], read_at: int) -> Batch:
+    partitions: dict[int, PartitionBatch] = {}
+    quotas: dict[int, int] = {}
+    revision = workers = 0
+    for row in rows:
+        number = row["partition"]
+        if row["position"] is not None:
+            partitions[number].rows.append(row)
+            continue
+        header = json.loads(row["payload"])
+        revision, workers = header["revision"], header["workers"]
+        place = Place(header["seen"], header["target"], header["position"], header["floor"], header["remaining"])
+        partition = held.get(number)
+        if partition is None:
+            partition = HeldPartition(number, header["seq"], settled=place, read=place, written_at=read_at)
+            partition.doubtful = 2 if header["rescued"] else 0
+        partition.read = place
+        quotas[number] = header["quota"]
+        oldest = int(header["seen"].split(":", 1)[0])
+        partitions[number] = PartitionBatch(partition, place, oldest, read_at)
+    for number, share in partitions.items():
+        last = share.rows[-1]["position"] if share.rows else 0
+        share.place_after = share.held.read = share.held.read.after(quotas[number], len(share.rows), last)
+    return Batch(partitions, revision, workers)
+
+
+def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]

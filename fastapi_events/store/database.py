@@ -1,0 +1,137 @@
+"""The library's own connections to the database: a few, bounded, apart from the user's pool."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+
+BOOKKEEPING_CONNECTIONS = 2
+STATEMENT_TIMEOUT = 15.0
+"""Seconds after which a bookkeeping statement is given up, so that a half-open socket cannot hang a loop."""
+
+_PLANNER = {
+    "jit": "off",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "plan_cache_mode": "force_generic_plan",
+    # Settling may have to wait for the mark of a handler that is frozen: it is tried again, the connection is not kept.
+    "lock_timeout": "2s",
+}
+# Lost bookkeeping is a redelivery, never a lost event: a crash of the server keeps a prefix of what was written, so
+# cursors, marks and deliveries still agree.
+_SESSION = {**_PLANNER, "synchronous_commit": "off", "client_connection_check_interval": "0"}
+
+
+def driver_url(url: str) -> str:
+    """The URL as asyncpg takes it: without SQLAlchemy's driver suffix."""
+    parts = urlsplit(url)
+    return urlunsplit(
+        parts._replace(scheme=parts.scheme.split("+", 1)[0].replace("postgres", "postgresql", 1))
+        if parts.scheme.split("+", 1)[0] == "postgres"
+        else parts._replace(scheme=parts.scheme.split("+", 1)[0])
+    )
+
+
+def sqlalchemy_url(url: str, driver: str = "asyncpg") -> str:
+    """The URL as SQLAlchemy takes it, for a driver."""
+    return driver_url(url).replace("postgresql://", f"postgresql+{driver}://", 1)
+
+
+class Database:
+    """Connects to one PostgreSQL database in the way the library needs it.
+
+    ``pgbouncer`` says that a pooler in transaction mode stands between: no prepared-statement names and no session
+    state then; the planner is steered inside each transaction instead.
+    """
+
+    def __init__(self, url: str, *, pgbouncer: bool = False, application_name: str = "fastapi_events") -> None:
+        self.url = driver_url(url)
+        self.pgbouncer = pgbouncer
+        self._name = application_name
+        self._pool: asyncpg.Pool[Any] | None = None
+        self.lost = 0
+        """How many bookkeeping connections have ended: after a crash of the server it is higher than before."""
+
+    async def open(self) -> None:
+        """Open the bookkeeping pool; idempotent."""
+        if self._pool is None:
+            self._pool = await asyncpg.create_pool(
+                min_size=1,
+                max_size=BOOKKEEPING_CONNECTIONS,
+                max_inactive_connection_lifetime=0,
+                max_queries=2**62,  # none is ended for its age: a loss means something, see `lost`
+                reset=_keep,
+                command_timeout=STATEMENT_TIMEOUT,
+                connect=self._connect_bookkeeping,
+            )
+
+    async def close(self) -> None:
+        """Close every bookkeeping connection, by force if the server does not answer within two seconds."""
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        try:
+            async with asyncio.timeout(2):
+                await pool.close()
+        except TimeoutError:
+            pool.terminate()
+
+    async def connect(self, url: str | None = None, **settings: str) -> asyncpg.Connection[Any]:
+        """A connection of its own, outside the pool, for whoever must not share."""
+        connection: asyncpg.Connection[Any] = await asyncpg.connect(
+            self.url if url is None else driver_url(url),
+            timeout=5,
+            statement_cache_size=0 if self.pgbouncer else 100,
+            server_settings=None if self.pgbouncer else {"application_name": self._name, **settings},
+        )
+        return connection
+
+    @contextlib.asynccontextmanager
+    async def acquire(self) -> AsyncGenerator[asyncpg.Connection[Any]]:
+        """A bookkeeping connection for a few statements."""
+        if self._pool is None:
+            raise ConnectionError("The bookkeeping connections are not open.")
+        async with self._pool.acquire(timeout=STATEMENT_TIMEOUT) as connection:
+            yield connection  # type: ignore[misc]  # asyncpg types the proxy, which has the connection's methods
+
+    async def fetch(self, query: str, *args: Any) -> list[Any]:
+        """Run one statement on a bookkeeping connection and return its rows."""
+        async with self.acquire() as connection:
+            if not self.pgbouncer:
+                return await connection.fetch(query, *args)
+            async with self.steered(connection):
+                return await connection.fetch(query, *args)
+
+    @contextlib.asynccontextmanager
+    async def steered(self, connection: asyncpg.Connection[Any]) -> AsyncGenerator[None]:
+        """A transaction for bookkeeping; behind a pooler it carries the settings that a session has otherwise."""
+        async with connection.transaction():
+            if self.pgbouncer:
+                await connection.execute(";".join(f"SET LOCAL {name} = '{value}'" for name, value in _PLANNER.items()))
+            yield
+
+    async def _connect_bookkeeping(self, *_: Any, **kwargs: Any) -> asyncpg.Connection[Any]:
+        connection: asyncpg.Connection[Any] = await asyncpg.connect(
+            self.url,
+            timeout=5,
+            command_timeout=STATEMENT_TIMEOUT,
+            statement_cache_size=0 if self.pgbouncer else 100,
+            server_settings=None if self.pgbouncer else {"application_name": self._name, **_SESSION},
+            **{name: value for name, value in kwargs.items() if name in ("loop", "connection_class", "record_class")},
+        )
+        connection.add_termination_listener(self._note_lost)
+        return connection
+
+    def _note_lost(self, _: Any) -> None:
+        self.lost += 1
+
+
+async def _keep(_: Any) -> None:
+    """Bookkeeping connections carry no state between uses: nothing to reset, no statement spent on it."""

@@ -1,0 +1,58 @@
+"""Changing dead deliveries by an operator's hand; each change is recorded in the transaction that makes it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from fastapi_events.model.identity import new_id
+from fastapi_events.store.database import Database
+from fastapi_events.store.statements import Statements
+
+
+class DeadLetterStore:
+    """Redrives and discards dead deliveries, and keeps the record of who did so."""
+
+    def __init__(self, database: Database, statements: Statements) -> None:
+        self._database, self._statements = database, statements
+
+    async def redrive(self, ids: Sequence[UUID], *, actor: str, details: Mapping[str, Any]) -> list[UUID]:
+        """Put those of the deliveries that are dead back to waiting; returns the ones changed."""
+        return await self._change("redrive", "redrive_deliveries", ids, (), actor, details)
+
+    async def discard(self, ids: Sequence[UUID], *, reason: str, actor: str, details: Mapping[str, Any]) -> list[UUID]:
+        """Give those of the deliveries that are dead up for good; returns the ones changed."""
+        return await self._change("discard", "discard_deliveries", ids, (reason,), actor, details)
+
+    async def matching(
+        self, group_id: int, *, handler: str | None, event_name: str | None, fingerprint: str | None,
+        changed_before: datetime, limit: int,
+    ) -> list[UUID]:  # fmt: skip
+        """Dead deliveries of a group that match, oldest first."""
+        rows = await self._database.fetch(
+            self._statements["find_dead_deliveries"], group_id, handler, event_name, fingerprint, changed_before, limit
+        )
+        return [row["id"] for row in rows]
+
+    async def actions(self, limit: int) -> list[Any]:
+        """The newest actions."""
+        return await self._database.fetch(self._statements["list_actions"], limit)
+
+    async def _change(
+        self, action: str, statement: str, ids: Sequence[UUID], more: tuple[Any, ...], actor: str,
+        details: Mapping[str, Any],
+    ) -> list[UUID]:  # fmt: skip
+        async with self._database.acquire() as connection, self._database.steered(connection):
+            # An operator who was told that it is done must find it done after a crash of the server.
+            await connection.execute("SET LOCAL synchronous_commit = on")
+            rows = await connection.fetch(self._statements[statement], list(ids), *more)
+            changed = [row["id"] for row in rows]
+            target = str(ids[0]) if len(ids) == 1 else f"{len(ids)} deliveries"
+            facts = {**details, "asked": len(ids), "changed": [str(one) for one in changed[:1000]]}
+            await connection.execute(
+                self._statements["record_action"], new_id(), action, actor, target, json.dumps(facts, default=str)
+            )
+        return changed

@@ -1,0 +1,126 @@
+"""A consumer group as the database knows it: its handlers, its processes, and its place at the beginning."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from fastapi_events.model.names import matches
+from fastapi_events.store.database import Database
+from fastapi_events.store.parked import KeyClaim
+from fastapi_events.store.statements import Statements
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A ``pg_snapshot`` in Python: which transactions had ended when it was taken."""
+
+    xmin: int
+    xmax: int
+    in_progress: frozenset[int]
+
+    @classmethod
+    def parse(cls, text: str) -> Snapshot:
+        """Read PostgreSQL's text form, ``xmin:xmax:xid,xid``."""
+        xmin, xmax, running = text.split(":")
+        return cls(int(xmin), int(xmax), frozenset(map(int, running.split(","))) if running else frozenset())
+
+    def shows(self, xid: int) -> bool:
+        """Whether rows of this transaction are visible in the snapshot (as ``pg_visible_in_snapshot``)."""
+        return xid < self.xmin or (xid < self.xmax and xid not in self.in_progress)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownHandler:
+    """A handler of the group, whether or not this process has it."""
+
+    id: int
+    name: str
+    selects: str
+    ordered: bool
+    on_dead: str
+    started_after: Snapshot | None
+
+    def takes(self, name: str) -> bool:
+        """Whether the handler selects events of this name."""
+        return matches(self.selects, name)
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerRow:
+    """What a process says of a handler when it registers it."""
+
+    name: str
+    selects: str
+    ordered: bool
+    on_dead: str
+    was: tuple[str, ...]
+
+
+class GroupStore:
+    """Registers a group, its handlers and its processes, and keeps them alive."""
+
+    def __init__(self, database: Database, statements: Statements) -> None:
+        self._database, self._statements = database, statements
+
+    async def installation(self) -> tuple[int, int, int, str]:
+        """Partitions, and system identifier as installed; system identifier and database as connected."""
+        rows = await self._database.fetch(self._statements["read_installation"])
+        row = rows[0]
+        return row["partitions"], row["installed_identifier"], row["system_identifier"], row["database"]
+
+    async def register(self, group: str, handlers: Iterable[HandlerRow], lanes: Sequence[int], partitions: int) -> int:
+        """Make the group, its cursors and its handlers known and return the group's number."""
+        rows = await self._database.fetch(self._statements["register_group"], group)
+        group_id = int(rows[0]["id"])
+        await self._database.fetch(self._statements["register_cursors"], group_id, list(lanes), partitions)
+        given = [
+            {"name": h.name, "selects": h.selects, "ordered": h.ordered, "on_dead": h.on_dead, "was": list(h.was)}
+            for h in handlers
+        ]
+        await self._database.fetch(self._statements["register_handlers"], group_id, json.dumps(given))
+        await self._database.fetch(self._statements["start_handlers"], group_id)
+        return group_id
+
+    async def handlers(self, group_id: int) -> tuple[dict[str, KnownHandler], int]:
+        """The handlers of the group that have not been retired, by name, and the newest revision of all."""
+        await self._database.fetch(self._statements["start_handlers"], group_id)
+        rows = await self._database.fetch(self._statements["list_handlers"], group_id)
+        known = {row["name"]: _known(row) for row in rows if not row["retired"]}
+        return known, max((row["revision"] for row in rows), default=0)
+
+    async def register_worker(self, worker: UUID, group_id: int, **facts: Any) -> None:
+        """Enter this process: ``host, pid, drains, release, handlers, connections, lease, wake_up``."""
+        await self._database.fetch(
+            self._statements["register_worker"], worker, group_id, facts["host"], facts["pid"], facts["drains"],
+            facts["release"], facts["handlers"], facts["connections"], facts["lease"], facts["wake_up"],
+        )  # fmt: skip
+
+    async def beat(
+        self, worker: UUID, lease: float, wake_up: str, stale_settles: int, keys: Sequence[KeyClaim]
+    ) -> bool:
+        """Extend this process's life and its parked keys; False if the process is not registered any more."""
+        rows = await self._database.fetch(
+            self._statements["heartbeat"], worker, lease, wake_up, stale_settles,
+            [key.handler_id for key in keys], [key.slot for key in keys], [key.token for key in keys],
+        )  # fmt: skip
+        return bool(rows)
+
+    async def remove_worker(self, worker: UUID) -> None:
+        """Leave in good order."""
+        await self._database.fetch(self._statements["remove_worker"], worker)
+
+
+def _known(row: Any) -> KnownHandler:
+    started = row["started_after"]
+    return KnownHandler(
+        id=row["id"],
+        name=row["name"],
+        selects=row["selects"],
+        ordered=row["ordered"],
+        on_dead=row["on_dead"],
+        started_after=Snapshot.parse(started) if started else None,
+    )

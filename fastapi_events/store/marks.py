@@ -1,0 +1,92 @@
+"""Processing marks: the proof, in the effects' own transaction, that a handler is done with an event."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import Uuid, bindparam, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.orm import Session
+
+from fastapi_events.store.database import Database
+from fastapi_events.store.statements import Statements
+
+LONGEST_LOCK_WAIT = 5.0
+IDLE_MARGIN = 5.0
+
+
+def limits(timeout: float) -> dict[str, str]:
+    """What bounds the transaction of a handler with this time-out, in seconds.
+
+    A frozen process keeps the mark it has taken: whoever waits for it gives up before the handler's own time-out, which
+    is the infrastructure's failure and no attempt, and the server ends the frozen transaction once no handler can
+    still be at work in it.
+    """
+    lock = min(LONGEST_LOCK_WAIT, timeout / 2)
+    idle = timeout + IDLE_MARGIN
+    return {
+        "lock_timeout": f"{max(int(lock * 1000), 1)}ms",
+        "idle_in_transaction_session_timeout": f"{int(idle * 1000)}ms",
+    }
+
+
+class MarkStore:
+    """Takes marks in handlers' transactions, and finds those that exist."""
+
+    def __init__(self, database: Database, statements: Statements) -> None:
+        self._database = database
+        self._find = statements["find_marks"]
+        self._driver_take = statements["mark_processed"]
+        query = self._driver_take.replace("$1", ":handler").replace("$2", ":key").replace("$3", ":position")
+        insert = query[query.index("INSERT") : query.index("RETURNING")]
+        self._literal = insert.replace(":handler", "%d").replace(":key", "'%s'").replace(":position", "%d")
+        self._probe = text("SELECT 1")
+        self._limit = text(
+            "SELECT set_config('lock_timeout', :lock_timeout, true), "
+            "set_config('idle_in_transaction_session_timeout', :idle_in_transaction_session_timeout, true)"
+        )
+        self._take = text(query[query.index("INSERT") :]).bindparams(bindparam("key", type_=Uuid()))
+
+    async def limit(self, connection: AsyncConnection, timeout: float) -> None:
+        """Bound a handler's transaction by its time-out in seconds; see ``limits``."""
+        await connection.execute(self._limit, limits(timeout))
+
+    def limit_sync(self, session: Session, timeout: float) -> None:
+        """As ``limit``, for a plain session."""
+        session.connection().execute(self._limit, limits(timeout))
+
+    async def take(self, connection: AsyncConnection, handler: int, key: UUID, position: int) -> bool:
+        """Take the mark in the connection's transaction; False if another attempt has it, or had it first."""
+        parameters = {"handler": handler, "key": key, "position": position}
+        return (await connection.execute(self._take, parameters)).first() is not None
+
+    def literal_take(self, handler: int, key: UUID, position: int) -> str:
+        """``take`` as text without parameters, to be sent together with BEGIN; only numbers and a UUID go in."""
+        return self._literal % (int(handler), UUID(int=key.int), int(position))
+
+    def literal_begin(self, level: str, timeout: float) -> str:
+        """What begins a handler's transaction of an isolation level, to be sent before ``literal_take``."""
+        how = "" if level in ("READ COMMITTED", "AUTOCOMMIT") else f" ISOLATION LEVEL {level}"
+        settings = "".join(f"SET LOCAL {name} = '{value}'; " for name, value in limits(timeout).items())
+        return f"BEGIN{how}; {settings}"
+
+    async def probe(self, connection: AsyncConnection) -> None:
+        """Raise the database's error if the connection's transaction has failed already."""
+        await connection.execute(self._probe)
+
+    def probe_sync(self, session: Session) -> None:
+        """As ``probe``, for a plain session."""
+        session.connection().execute(self._probe)
+
+    def take_sync(self, session: Session, handler: int, key: UUID, position: int) -> bool:
+        """As ``take``, in the transaction of a plain session."""
+        parameters = {"handler": handler, "key": key, "position": position}
+        return session.connection().execute(self._take, parameters).first() is not None
+
+    async def find(self, wanted: Sequence[tuple[int, UUID]]) -> set[tuple[int, UUID]]:
+        """Those of the (handler, key) pairs that are marked already."""
+        if not wanted:
+            return set()
+        rows = await self._database.fetch(self._find, [handler for handler, _ in wanted], [key for _, key in wanted])
+        return {(row["handler_id"], row["key"]) for row in rows}

@@ -1,0 +1,112 @@
+"""Parked keys: the queue of one handler and one ordering key whose head failed, waits, or is dead."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from fastapi_events.model.envelope import Envelope
+from fastapi_events.store.database import Database
+from fastapi_events.store.log import EventLog
+from fastapi_events.store.statements import Statements
+
+
+@dataclass(frozen=True, slots=True)
+class KeyClaim:
+    """This worker's right to work on one parked key; ``token`` is the fence."""
+
+    handler_id: int
+    slot: str
+    token: int
+
+
+@dataclass(slots=True)
+class KeyQueue:
+    """The head of a claimed key's queue, and the key's version when it was read."""
+
+    claim: KeyClaim
+    version: int
+    rows: list[Any]
+
+
+@dataclass(slots=True)
+class KeyResult:
+    """What became of a claimed key: ``delay`` None parks it until an operator acts."""
+
+    claim: KeyClaim
+    version: int
+    drained: bool
+    delay: float | None = 0.0
+    results: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    attempts: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    marks: list[tuple[UUID, int]] = field(default_factory=list[tuple[UUID, int]])
+    children: list[Envelope] = field(default_factory=list[Envelope])
+
+
+class ParkedKeyStore:
+    """Claims, reads, settles and gives back parked keys."""
+
+    def __init__(
+        self, database: Database, statements: Statements, log: EventLog, *, worker: UUID, lease: float
+    ) -> None:
+        self._database, self._statements, self._log = database, statements, log
+        self._worker, self._lease = worker, lease
+
+    async def claim(self, handlers: Sequence[int], limit: int, look_back: float | None) -> list[KeyClaim]:
+        """Take up to ``limit`` keys that are due; ``look_back`` seconds limit the search (None: everything)."""
+        rows = await self._database.fetch(
+            self._statements["claim_keys"], list(handlers), limit, self._lease, self._worker, look_back
+        )
+        return [KeyClaim(row["handler_id"], row["slot"], row["token"]) for row in rows]
+
+    async def next_due(self, handlers: Sequence[int], look_back: float | None) -> float | None:
+        """Seconds until the next key is due; None if none waits."""
+        rows = await self._database.fetch(self._statements["next_due"], list(handlers), look_back)
+        return rows[0]["seconds"] if rows else None
+
+    async def read(self, claims: Sequence[KeyClaim], depth: int) -> list[KeyQueue]:
+        """The first ``depth`` waiting deliveries of each claimed key; a claim lost meanwhile is left out."""
+        rows = await self._database.fetch(
+            self._statements["read_queue"],
+            [claim.handler_id for claim in claims],
+            [claim.slot for claim in claims],
+            [claim.token for claim in claims],
+            depth,
+        )
+        by_key = {(claim.handler_id, claim.slot): claim for claim in claims}
+        queues: dict[tuple[int, str], KeyQueue] = {}
+        for row in rows:
+            key = (row["handler_id"], row["slot"])
+            queue = queues.setdefault(key, KeyQueue(by_key[key], row["version"], []))
+            if row["position"] is not None:
+                queue.rows.append(row)
+        return list(queues.values())
+
+    async def settle(self, result: KeyResult) -> bool:
+        """Record what became of a key and give it back; False if the claim had been lost."""
+        claim = result.claim
+        async with self._database.acquire() as connection, self._database.steered(connection):
+            rows = await connection.fetch(
+                self._statements["settle_key"], claim.handler_id, claim.slot, claim.token, result.version,
+                result.drained, result.delay, self._worker,
+                json.dumps(result.results, default=str), json.dumps(result.attempts, default=str),
+                [key for key, _ in result.marks], [position for _, position in result.marks],
+            )  # fmt: skip
+            if rows and result.children:
+                await self._log.append(connection, result.children)
+            if rows and rows[0]["done_after_all"]:
+                await connection.execute(self._statements["release_parked_key"], claim.handler_id, claim.slot)
+        return bool(rows)
+
+    async def release(self, claims: Sequence[KeyClaim]) -> None:
+        """Give keys back unhandled, due at once."""
+        if claims:
+            await self._database.fetch(
+                self._statements["release_keys"],
+                [claim.handler_id for claim in claims],
+                [claim.slot for claim in claims],
+                [claim.token for claim in claims],
+            )

@@ -1,0 +1,235 @@
+-- One row: what was fixed when the schema was made. Partition numbers are stored with every event, so their count
+-- cannot change later; the cluster's identity tells a restored copy from the original.
+CREATE TABLE {schema}.installation (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    partitions smallint NOT NULL,
+    system_identifier bigint NOT NULL,
+    log_segment_size bigint NOT NULL DEFAULT 16777216,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- The event log: append-only, no status column. The transaction id comes first among the columns because defaults
+-- are evaluated in column order: every row's position is drawn after its transaction has its id, which is what lets
+-- a segment be sealed (see log_segment).
+CREATE SEQUENCE {schema}.event_position AS bigint;
+
+CREATE TABLE {schema}.event (
+    xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    position bigint NOT NULL DEFAULT nextval('{schema}.event_position'),
+    lane smallint NOT NULL,
+    partition smallint NOT NULL,
+    version smallint NOT NULL DEFAULT 1,
+    depth smallint NOT NULL DEFAULT 0,
+    id uuid NOT NULL,
+    correlation_id uuid NOT NULL,
+    causation_id uuid,
+    occurred_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    published_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    name text NOT NULL,
+    aggregate text,
+    aggregate_id text,
+    key text,
+    tenant_id text,
+    actor text,
+    headers jsonb,
+    payload jsonb NOT NULL,
+    PRIMARY KEY (lane, partition, position)
+) PARTITION BY RANGE (position);
+
+-- Opening a window: what became visible since a snapshot, found by transaction id. Lane and partition are one
+-- expression here, so that this index and the primary key can never stand in for each other, whatever the statistics.
+CREATE INDEX event_window ON {schema}.event ((lane::integer * 1024 + partition), xid, position);
+
+-- For people: pages of history by position, one event by its id, a conversation, an aggregate.
+CREATE INDEX event_position_brin ON {schema}.event USING brin (position) WITH (pages_per_range = 32, autosummarize = on);
+
+CREATE INDEX event_id ON {schema}.event (id);
+
+CREATE INDEX event_correlation ON {schema}.event (correlation_id);
+
+CREATE INDEX event_aggregate ON {schema}.event (aggregate, aggregate_id, position) WHERE aggregate_id IS NOT NULL;
+
+-- The log is cut into segments by position. Once no transaction that could still append to a segment is alive it is
+-- sealed: a reader whose snapshot begins at or after sealed_before has seen all of it and never looks there again.
+CREATE TABLE {schema}.log_segment (
+    lower bigint PRIMARY KEY,
+    upper bigint NOT NULL,
+    sealed_before xid8,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- Ids given by the publisher, for which a second publish must be a no-op. Fresh ids need no row.
+CREATE TABLE {schema}.event_key (
+    event_id uuid PRIMARY KEY,
+    position bigint NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE TABLE {schema}.consumer_group (
+    id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name text NOT NULL UNIQUE,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE SEQUENCE {schema}.handler_revision AS bigint;
+
+-- Handlers that a group has or had. started_after is taken in a statement after the row became visible, so an event
+-- that is not visible in it is always claimed by somebody who knows the handler.
+CREATE TABLE {schema}.handler (
+    id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    group_id integer NOT NULL REFERENCES {schema}.consumer_group (id),
+    name text NOT NULL,
+    selects text NOT NULL,
+    ordered boolean NOT NULL DEFAULT true,
+    on_dead text NOT NULL DEFAULT 'park' CHECK (on_dead IN ('park', 'continue')),
+    started_after pg_snapshot,
+    revision bigint NOT NULL DEFAULT nextval('{schema}.handler_revision'),
+    registered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    last_seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    retired_at timestamptz,
+    UNIQUE (group_id, name)
+);
+
+CREATE INDEX handler_by_revision ON {schema}.handler (group_id, revision);
+
+-- Processes: a random id per start, alive as long as the lease is extended.
+CREATE TABLE {schema}.worker (
+    id uuid PRIMARY KEY,
+    group_id integer NOT NULL REFERENCES {schema}.consumer_group (id),
+    host text NOT NULL,
+    pid integer NOT NULL,
+    drains boolean NOT NULL,
+    release text NOT NULL,
+    handlers integer[] NOT NULL DEFAULT '{}',
+    connections smallint NOT NULL,
+    wake_up text NOT NULL DEFAULT 'polling',
+    started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    lease_until timestamptz NOT NULL,
+    stale_settles bigint NOT NULL DEFAULT 0
+) WITH (fillfactor = 50);
+
+CREATE INDEX worker_alive ON {schema}.worker (group_id, lease_until);
+
+-- Where each group is in each partition. Never updated: the newest row of a partition is its state, its seq is the
+-- fencing token. lease_until is null when the partition is free.
+CREATE TABLE {schema}.cursor_log (
+    group_id integer NOT NULL,
+    lane smallint NOT NULL,
+    partition smallint NOT NULL,
+    seq bigint NOT NULL,
+    seen pg_snapshot NOT NULL,
+    target pg_snapshot,
+    position bigint NOT NULL DEFAULT 0,
+    floor bigint NOT NULL DEFAULT 0,
+    remaining bigint NOT NULL DEFAULT 0,
+    lease_until timestamptz,
+    worker_id uuid,
+    PRIMARY KEY (group_id, lane, partition, seq)
+);
+
+-- Proof that a handler is done with an event: written by transactional handlers with their effects, and by handlers
+-- with an idempotency key. replay_id is the zero UUID outside replays.
+CREATE TABLE {schema}.processing_mark (
+    handler_id integer NOT NULL,
+    replay_id uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
+    key uuid NOT NULL,
+    position bigint NOT NULL,
+    outcome "char" NOT NULL DEFAULT 'd',
+    marked_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (handler_id, key, replay_id)
+);
+
+-- The tombstones of dead events, which a redrive takes away: few, and found by position.
+CREATE INDEX processing_mark_dead ON {schema}.processing_mark (handler_id, position) WHERE outcome = 'x';
+
+-- Successes of a batch, one row per set of handlers.
+CREATE TABLE {schema}.success_batch (
+    group_id integer NOT NULL,
+    lane smallint NOT NULL,
+    first_position bigint NOT NULL,
+    last_position bigint NOT NULL,
+    handler_ids integer[] NOT NULL,
+    positions bigint[] NOT NULL,
+    worker_id uuid NOT NULL,
+    started_at timestamptz NOT NULL,
+    finished_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE INDEX success_batch_by_position ON {schema}.success_batch (group_id, lane, last_position);
+
+CREATE INDEX success_batch_by_time ON {schema}.success_batch USING brin (finished_at) WITH (autosummarize = on);
+
+-- What failed, waits, or is dead. The parked key is its queue's lock; without an ordering key the slot is the event's own.
+CREATE TABLE {schema}.delivery (
+    id uuid NOT NULL UNIQUE,
+    handler_id integer NOT NULL REFERENCES {schema}.handler (id),
+    position bigint NOT NULL,
+    lane smallint NOT NULL,
+    partition smallint NOT NULL,
+    slot text NOT NULL,
+    event_id uuid NOT NULL,
+    event_name text NOT NULL,
+    tenant_id text,
+    state text NOT NULL CHECK (state IN ('waiting', 'dead', 'discarded', 'done')),
+    reason text NOT NULL,
+    note text,
+    attempts integer NOT NULL DEFAULT 0,
+    attempts_before integer NOT NULL DEFAULT 0,
+    postponed integer NOT NULL DEFAULT 0,
+    redrives integer NOT NULL DEFAULT 0,
+    error_type text,
+    error_message text,
+    fingerprint text,
+    event jsonb,
+    published_at timestamptz NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (handler_id, position)
+);
+
+CREATE INDEX delivery_queue ON {schema}.delivery (handler_id, slot, position) WHERE state = 'waiting';
+
+CREATE INDEX delivery_dead ON {schema}.delivery (changed_at, id) WHERE state = 'dead';
+
+CREATE INDEX delivery_of_event ON {schema}.delivery (position);
+
+-- Every attempt that did not simply succeed at once.
+CREATE TABLE {schema}.attempt (
+    delivery_id uuid NOT NULL,
+    number integer NOT NULL,
+    outcome text NOT NULL,
+    error_type text,
+    error_message text,
+    traceback text,
+    worker_id uuid NOT NULL,
+    duration double precision NOT NULL DEFAULT 0,
+    finished_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE INDEX attempt_of_delivery ON {schema}.attempt (delivery_id, finished_at);
+
+-- Lock and lease of one (handler, slot): due_at is when it may be tried, and while it is being tried, the lease.
+CREATE TABLE {schema}.parked_key (
+    handler_id integer NOT NULL,
+    slot text NOT NULL,
+    blocked boolean NOT NULL DEFAULT true,
+    due_at timestamptz NOT NULL,
+    token bigint NOT NULL DEFAULT 1,
+    version bigint NOT NULL DEFAULT 1,
+    worker_id uuid,
+    PRIMARY KEY (slot, handler_id)
+);
+
+CREATE INDEX parked_key_due ON {schema}.parked_key (handler_id, due_at) WHERE blocked;
+
+-- What operators did.
+CREATE TABLE {schema}.operator_action (
+    id uuid PRIMARY KEY,
+    action text NOT NULL,
+    actor text NOT NULL,
+    target text NOT NULL,
+    details jsonb NOT NULL DEFAULT '{}',
+    acted_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE INDEX operator_action_newest ON {schema}.operator_action (acted_at, id)

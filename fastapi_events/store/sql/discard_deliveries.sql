@@ -1,0 +1,19 @@
+-- Gives deliveries up for good; what waits behind them becomes due. $1 ids, $2 the reason, kept with them.
+WITH chosen AS MATERIALIZED (
+    SELECT d.handler_id, d.position
+    FROM {schema}.delivery d
+    WHERE d.id = ANY ($1::uuid[]) AND d.state = 'dead'
+    ORDER BY d.handler_id, d.position
+    FOR UPDATE),
+changed AS (
+    UPDATE {schema}.delivery d
+    SET state = 'discarded', note = $2, changed_at = clock_timestamp()
+    FROM chosen c
+    WHERE d.handler_id = c.handler_id AND d.position = c.position
+    RETURNING d.id, d.handler_id, d.slot),
+keys AS (
+    UPDATE {schema}.parked_key k
+    SET due_at = clock_timestamp(), version = k.version + 1
+    FROM changed c
+    WHERE k.slot = c.slot AND k.handler_id = c.handler_id AND k.blocked AND k.due_at = 'infinity')
+SELECT id FROM changed

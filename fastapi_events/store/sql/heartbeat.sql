@@ -1,0 +1,14 @@
+-- Extends the worker's life and the leases of the parked keys it is working on; a key lost to another is left alone.
+-- $1 worker, $2 lease in seconds, $3 how it is woken, $4 stale settles since the last beat,
+-- $5 handlers, $6 slots and $7 tokens of the keys held. Returns one row if the worker is registered.
+WITH alive AS (
+    UPDATE {schema}.worker
+    SET lease_until = clock_timestamp() + make_interval(secs => $2), wake_up = $3, stale_settles = stale_settles + $4
+    WHERE id = $1
+    RETURNING id),
+keys AS (
+    UPDATE {schema}.parked_key k
+    SET due_at = clock_timestamp() + make_interval(secs => $2)
+    FROM unnest($5::integer[], $6::text[], $7::bigint[]) AS h(handler_id, slot, token)
+    WHERE k.slot = h.slot AND k.handler_id = h.handler_id AND k.token = h.token)
+SELECT id FROM alive

@@ -1,0 +1,23 @@
+-- The head of each claimed key's queue, in position order, with the version of the key at this moment. A statement of
+-- its own after the claim: its snapshot is newer than the lock. $1 handlers, $2 slots, $3 tokens, $4 rows per key.
+SELECT k.handler_id, k.slot, k.version, d.id AS delivery_id, d.position, d.lane, d.partition, d.attempts,
+       d.attempts_before, d.reason, d.event_id AS id, d.event_name AS name, d.tenant_id, d.published_at,
+       coalesce((d.event ->> 'version')::smallint, e.version) AS version_of_event,
+       coalesce(d.event ->> 'key', e.key) AS key,
+       coalesce((d.event ->> 'correlation_id')::uuid, e.correlation_id) AS correlation_id,
+       coalesce((d.event ->> 'causation_id')::uuid, e.causation_id) AS causation_id,
+       coalesce(d.event ->> 'actor', e.actor) AS actor,
+       coalesce((d.event ->> 'depth')::smallint, e.depth) AS depth,
+       coalesce(nullif((d.event -> 'headers')::text, 'null'), e.headers::text) AS headers,
+       coalesce((d.event -> 'payload')::text, e.payload::text) AS payload
+FROM unnest($1::integer[], $2::text[], $3::bigint[]) AS c(handler_id, slot, token)
+JOIN {schema}.parked_key k ON k.slot = c.slot AND k.handler_id = c.handler_id AND k.token = c.token
+LEFT JOIN LATERAL (
+    SELECT q.* FROM {schema}.delivery q
+    WHERE q.handler_id = c.handler_id AND q.slot = c.slot AND q.state = 'waiting'
+    ORDER BY q.handler_id, q.slot, q.position
+    LIMIT $4) d ON true
+LEFT JOIN LATERAL (
+    SELECT f.* FROM {schema}.event f
+    WHERE f.lane = d.lane AND f.partition = d.partition AND f.position = d.position LIMIT 1) e ON true
+ORDER BY k.handler_id, k.slot, d.position

@@ -1,0 +1,5 @@
+-- Gives parked keys back unhandled, due at once. $1 handlers, $2 slots, $3 tokens.
+UPDATE {schema}.parked_key k
+SET due_at = clock_timestamp(), token = k.token + 1, worker_id = NULL
+FROM unnest($1::integer[], $2::text[], $3::bigint[]) AS h(handler_id, slot, token)
+WHERE k.slot = h.slot AND k.handler_id = h.handler_id AND k.token = h.token

@@ -1,0 +1,86 @@
+-- Records what became of a batch and moves its partitions' cursors: all of it, or for a partition that was lost none.
+--
+-- $1 group, $2 lane, $3 worker, $4 lease in seconds,
+-- $5..$12 the partitions: partition, seq, seen, target, position, floor, remaining, keep (hold the lease, or free it),
+-- $13..$16 marks: partition, handler, key, position and $17 outcome ('d' done, 'x' dead),
+-- $18..$20 successes: partition, position, set of handlers; $21 the sets, a JSON array of arrays of handler ids,
+-- $22 when the batch began, $23 deliveries and $24 their attempts: JSON arrays.
+-- Returns the partitions that were still this worker's, each with its new fencing token.
+WITH own AS (
+    -- The conflict on seq + 1 is the fence. The probe of this worker's own last row covers a crash of the server that
+    -- took asynchronously committed rows with it.
+    INSERT INTO {schema}.cursor_log (group_id, lane, partition, seq, seen, target, position, floor, remaining,
+                                     lease_until, worker_id)
+    SELECT $1, $2, s.partition, s.seq + 1, s.seen, s.target, s.position, s.floor, s.remaining,
+           CASE WHEN s.keep THEN clock_timestamp() + make_interval(secs => $4) END, $3
+    FROM unnest($5::smallint[], $6::bigint[], $7::text[]::pg_snapshot[], $8::text[]::pg_snapshot[], $9::bigint[],
+                $10::bigint[], $11::bigint[], $12::boolean[])
+        AS s(partition, seq, seen, target, position, floor, remaining, keep)
+    CROSS JOIN LATERAL (
+        SELECT 1 FROM {schema}.cursor_log c
+        WHERE c.group_id = $1 AND c.lane = $2 AND c.partition = s.partition AND c.seq = s.seq AND c.worker_id = $3
+        LIMIT 1) mine
+    ORDER BY s.partition
+    ON CONFLICT DO NOTHING
+    RETURNING partition, seq),
+marks AS (
+    INSERT INTO {schema}.processing_mark (handler_id, key, position, outcome)
+    SELECT m.handler_id, m.key, m.position, m.outcome::"char"
+    FROM unnest($13::smallint[], $14::integer[], $15::uuid[], $16::bigint[], $17::text[])
+        AS m(partition, handler_id, key, position, outcome)
+    JOIN own ON own.partition = m.partition
+    ORDER BY m.handler_id, m.key
+    ON CONFLICT DO NOTHING),
+successes AS (
+    INSERT INTO {schema}.success_batch (group_id, lane, first_position, last_position, handler_ids, positions,
+                                        worker_id, started_at)
+    SELECT $1, $2, s.lowest, s.highest,
+           ARRAY(SELECT h.id::integer FROM jsonb_array_elements_text($21::jsonb -> s.set_number) AS h(id)),
+           s.positions, $3, $22
+    FROM (SELECT u.set_number, min(u.position) AS lowest, max(u.position) AS highest,
+                 array_agg(u.position) AS positions
+          FROM unnest($18::smallint[], $19::bigint[], $20::integer[]) AS u(partition, position, set_number)
+          WHERE u.partition = ANY (ARRAY(SELECT partition FROM own))
+          GROUP BY u.set_number) s),
+parked AS MATERIALIZED (
+    SELECT p.*
+    FROM jsonb_to_recordset($23::jsonb) AS p(
+        id uuid, handler_id integer, position bigint, partition smallint, slot text, event_id uuid, event_name text,
+        tenant_id text, state text, reason text, note text, attempts integer, postponed integer, error_type text,
+        error_message text, fingerprint text, published_at timestamptz, delay float8, holds boolean)
+    JOIN own ON own.partition = p.partition),
+deliveries AS (
+    INSERT INTO {schema}.delivery (id, handler_id, position, lane, partition, slot, event_id, event_name, tenant_id,
+                                   state, reason, note, attempts, postponed, error_type, error_message, fingerprint,
+                                   published_at, event)
+    SELECT p.id, p.handler_id, p.position, $2, p.partition, p.slot, p.event_id, p.event_name, p.tenant_id, p.state,
+           p.reason, p.note, p.attempts, p.postponed, p.error_type, p.error_message, p.fingerprint, p.published_at,
+           CASE WHEN p.state = 'dead' THEN
+               (SELECT to_jsonb(e) - 'xid' FROM {schema}.event e
+                WHERE e.lane = $2 AND e.partition = p.partition AND e.position = p.position) END
+    FROM parked p
+    ORDER BY p.handler_id, p.position
+    ON CONFLICT DO NOTHING),
+attempts AS (
+    INSERT INTO {schema}.attempt (delivery_id, number, outcome, error_type, error_message, traceback, worker_id, duration)
+    SELECT a.delivery_id, a.number, a.outcome, a.error_type, a.error_message, a.traceback, $3, a.duration
+    FROM jsonb_to_recordset($24::jsonb) AS a(
+        delivery_id uuid, partition smallint, number integer, outcome text, error_type text, error_message text,
+        traceback text, duration float8)
+    JOIN own ON own.partition = a.partition),
+-- A key is parked with the row that waits for it, in the same statement; a newcomer raises the version, so that
+-- whoever empties the queue at this moment sees that it did not. A dead head is due never, until an operator acts.
+slots AS (
+    INSERT INTO {schema}.parked_key AS k (handler_id, slot, due_at)
+    SELECT p.handler_id, p.slot,
+           CASE WHEN bool_or(p.state = 'dead') THEN 'infinity'::timestamptz
+                ELSE clock_timestamp() + make_interval(secs => max(p.delay)) END
+    FROM parked p
+    WHERE p.holds
+    GROUP BY p.slot, p.handler_id
+    ORDER BY p.slot, p.handler_id
+    ON CONFLICT (slot, handler_id) DO UPDATE
+    SET version = k.version + 1,
+        due_at = CASE WHEN k.blocked THEN k.due_at ELSE excluded.due_at END,
+        blocked = true)
+SELECT partition, seq FROM own

@@ -1,0 +1,29 @@
+"""The SQL statements: one verb-named file each under ``sql/``, read once and bound to one PostgreSQL schema."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+from fastapi_events.store.schema import quoted
+
+
+class Statements:
+    """Statements by name for one schema: ``statements["claim_windows"]`` is the text of ``sql/claim_windows.sql``."""
+
+    def __init__(self, schema: str = "events") -> None:
+        self.schema = schema
+        self._prefix = quoted(schema)
+
+    def __getitem__(self, name: str) -> str:
+        return _bound(name, self._prefix)
+
+
+@cache
+def _bound(name: str, prefix: str) -> str:
+    return _text(name).replace("{schema}", prefix)
+
+
+@cache
+def _text(name: str) -> str:
+    return files("fastapi_events.store").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
