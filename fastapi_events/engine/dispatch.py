@@ -1,0 +1,221 @@
+"""From a claimed batch to attempts, and from their outcomes to one settlement.
+
+Events of one ordering key form a chain. For each handler of each event: an event published before the handler existed
+is not for it; a handler that only another process has leaves a waiting delivery; behind a parked key the event is
+parked too, for that handler only; everything else is run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Literal
+from uuid import UUID
+
+from fastapi_events.engine.executor import Run
+from fastapi_events.engine.failure import fingerprint_of
+from fastapi_events.engine.handlers import HandlerPlan, Taker
+from fastapi_events.engine.item import Item
+from fastapi_events.engine.report import report
+from fastapi_events.model.identity import new_id
+from fastapi_events.model.outcome import Outcome
+from fastapi_events.store.cursors import Batch, PartitionBatch, Settlement
+
+RecordSuccess = Literal["batch", "each", "none"]
+ParkedKeys = dict[tuple[int, str], int]
+
+REMEMBERED_BATCHES = 3
+"""For how many batches a key parked here is remembered: one may have been read before the settling that parked it."""
+
+
+class Dispatch:
+    """One batch on its way: ``chains()`` are to be worked through, then ``settlement`` holds what they left behind."""
+
+    def __init__(
+        self,
+        batch: Batch,
+        plan: HandlerPlan,
+        lane: int,
+        *,
+        record_success: RecordSuccess,
+        parked: ParkedKeys,
+        number: int,
+    ) -> None:
+        self._batch, self._plan, self._lane = batch, plan, lane
+        self._record_success: RecordSuccess = record_success
+        self._parked, self._number = parked, number
+        self._sets: dict[tuple[int, ...], int] = {}
+        self.settlement = Settlement(datetime.now(UTC))
+        self.items: list[Item] = []
+        self._chains: list[LaneChain] = []
+        self._build()
+
+    def chains(self) -> Iterable[LaneChain]:
+        """The chains, in the order of their first events."""
+        return self._chains
+
+    def _build(self) -> None:
+        by_key: dict[str, LaneChain] = {}
+        chains = self._chains
+        for share in self._batch.partitions.values():
+            redelivered = share.held.doubtful > 0
+            share.held.doubtful -= redelivered
+            for row in share.rows:
+                item = Item(row, lane=self._lane, version=row["version"], xid=row["xid"])
+                self.items.append(item)
+                key = item.key
+                chain = by_key.get(key) if key is not None else None
+                if chain is None:
+                    chain = LaneChain(self, share, redelivered)
+                    chains.append(chain)
+                    if key is not None:
+                        by_key[key] = chain
+                chain.items.append(item)
+
+    def takers(self, item: Item, share: PartitionBatch) -> tuple[Taker, ...]:
+        """The handlers that this event is meant for."""
+        return self._plan.takers_of(item.name).of(item.xid, share.oldest_seen)
+
+    def is_parked(self, taker: Taker, item: Item) -> bool:
+        """Whether the event must wait behind an earlier one of its key, for this handler."""
+        if not taker.ordered or item.key is None:
+            return False
+        parked = item.row["parked"]
+        return (parked is not None and taker.number in parked) or (taker.number, item.key) in self._parked
+
+    def succeeded(self, item: Item, numbers: tuple[int, ...]) -> None:
+        """Record that these handlers are done with the event."""
+        if self._record_success == "batch":
+            number = self._sets.get(numbers)
+            if number is None:
+                number = self._sets[numbers] = len(self._sets)
+                self.settlement.handler_sets.append(list(numbers))
+            self.settlement.successes.append((item.partition, item.position, number))
+        elif self._record_success == "each":
+            marks = self.settlement.marks
+            marks.extend((item.partition, handler, item.id, item.position, "d") for handler in numbers)
+
+    def mark(self, item: Item, taker: Taker, key: UUID, outcome: str = "d") -> None:
+        """Write a processing mark with the settlement."""
+        self.settlement.marks.append((item.partition, taker.number, key, item.position, outcome))
+
+    def park(self, item: Item, taker: Taker, outcome: Outcome | None, reason: str) -> None:
+        """Leave a delivery behind: waiting, dead or discarded; an ordered handler's key waits with it."""
+        slot = item.slot(ordered=taker.ordered)
+        row = delivery_row(item, taker, slot, outcome, reason)
+        self.settlement.deliveries.append(row)
+        if outcome is not None:
+            self.settlement.attempts.append(attempt_row(row["id"], 1, outcome) | {"partition": item.partition})
+        if row["holds"] and taker.ordered and item.key is not None:
+            self._parked[(taker.number, item.key)] = self._number
+
+
+class LaneChain:
+    """The events of one ordering key in one batch, each for each of its handlers."""
+
+    __slots__ = ("_current", "_dispatch", "_done", "_redelivered", "_share", "_steps", "items")
+
+    def __init__(self, dispatch: Dispatch, share: PartitionBatch, redelivered: bool) -> None:
+        self._dispatch, self._share, self._redelivered = dispatch, share, redelivered
+        self.items: list[Item] = []
+        self._done: list[int] = []
+        self._current: Taker | None = None
+        self._steps = self._make_steps()
+
+    def next(self) -> Run | None:
+        return next(self._steps, None)
+
+    def settle(self, run: Run, outcome: Outcome) -> None:
+        taker = self._current
+        if taker is None:
+            return
+        kind = outcome.kind
+        if kind == "done" or kind == "duplicate":
+            if not outcome.committed:
+                self._note_success(run, taker, outcome)
+            self._done.append(taker.number)
+            return
+        report(run, outcome)
+        self._dispatch.park(run.item, taker, outcome, reason_of(outcome))
+        if kind == "dead" and run.handler.transactional:
+            self._bury(run, taker)
+
+    def release(self) -> None:
+        for run in self._steps:
+            self.settle(run, Outcome("interrupted"))
+
+    def _note_success(self, run: Run, taker: Taker, outcome: Outcome) -> None:
+        if run.mark is not None and outcome.kind == "done":
+            self._dispatch.mark(run.item, taker, run.mark)
+        if outcome.children:
+            partition = run.item.partition
+            self._dispatch.settlement.children.extend((partition, child) for child in outcome.children)
+
+    def _bury(self, run: Run, taker: Taker) -> None:
+        """A mark for a dead event, so that no attempt that was given up can still commit its effects."""
+        self._dispatch.mark(run.item, taker, run.mark or run.item.id, "x")
+
+    def _make_steps(self) -> Iterator[Run]:
+        dispatch = self._dispatch
+        for item in self.items:
+            for taker in dispatch.takers(item, self._share):
+                if taker.handler is None:
+                    dispatch.park(item, taker, None, "no_handler")
+                elif dispatch.is_parked(taker, item):
+                    dispatch.park(item, taker, None, "key_blocked")
+                else:
+                    self._current = taker
+                    yield Run(taker.handler, item, redelivered=self._redelivered)
+            if self._done:
+                dispatch.succeeded(item, tuple(self._done))
+                self._done = []
+
+
+def delivery_row(item: Item, taker: Taker, slot: str, outcome: Outcome | None, reason: str) -> dict[str, object]:
+    """A new delivery as the settle statement takes it."""
+    dead = outcome is not None and outcome.kind in ("dead", "discarded")
+    what = outcome.failure if outcome else None
+    state = "waiting" if not dead or outcome is None else "dead" if outcome.kind == "dead" else "discarded"
+    parks = taker.handler is not None and taker.handler.declaration.on_dead == "park"
+    return {
+        "id": str(new_id()),
+        "handler_id": taker.number,
+        "position": item.position,
+        "partition": item.partition,
+        "slot": slot,
+        "event_id": item.id,
+        "event_name": item.name,
+        "tenant_id": item.row["tenant_id"],
+        "state": state,
+        "reason": reason,
+        "note": outcome.note if outcome else None,
+        "attempts": 1 if outcome is not None and outcome.spent else 0,
+        "postponed": 1 if outcome is not None and outcome.kind in ("postponed", "interrupted") else 0,
+        "error_type": what.error_type if what else None,
+        "error_message": what.message if what else None,
+        "fingerprint": fingerprint_of(what) if what else None,
+        "published_at": item.row["published_at"],
+        "delay": outcome.delay if outcome else 0.0,
+        "holds": state == "waiting" or (state == "dead" and taker.ordered and item.key is not None and parks),
+    }
+
+
+def attempt_row(delivery_id: object, number: int, outcome: Outcome) -> dict[str, object]:
+    """An attempt as the settle statements take it."""
+    what = outcome.failure
+    return {
+        "delivery_id": delivery_id,
+        "number": number,
+        "outcome": outcome.kind,
+        "error_type": what.error_type if what else None,
+        "error_message": what.message if what else outcome.note,
+        "traceback": what.traceback if what else None,
+        "duration": outcome.duration,
+    }
+
+
+def reason_of(outcome: Outcome) -> str:
+    """Why a delivery is where it is, from the closed set."""
+    if outcome.kind == "dead":
+        return outcome.reason or "gave_up"
+    return "rejected_by_handler" if outcome.kind == "discarded" else "retry"

@@ -1,0 +1,259 @@
+"""The drain loop of one lane: claim → dispatch → handlers → settle, the next batch read while this one is handled.
+
+Per batch: read k+1 while k is handled; settle k-1 before k. What this process holds are objects, one per claimed
+partition; a batch belongs to its objects and is settled only while they are still the ones held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from fastapi_events.engine.crew import Crew
+from fastapi_events.engine.dispatch import REMEMBERED_BATCHES, Dispatch, ParkedKeys, RecordSuccess
+from fastapi_events.engine.executor import Executor
+from fastapi_events.engine.handlers import HandlerPlan
+from fastapi_events.engine.infrastructure import is_infrastructure
+from fastapi_events.engine.service import Loop
+from fastapi_events.engine.wake import Wake, wait_for_flag
+from fastapi_events.model.lane import LANE_NAMES
+from fastapi_events.store.cursors import Batch, CursorStore, HeldPartition, PartitionBatch, Place, Settlement
+
+logger = logging.getLogger("fastapi_events")
+
+SETTLE_PAUSES = (0.05, 0.5, 2.0)
+"""Seconds between tries to settle a handled batch: worth more than one, since unsettled means redelivered."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrainRules:
+    """The settings of a drain loop; times in seconds."""
+
+    batch_size: int
+    concurrency: int
+    heartbeat: float
+    partitions: int
+    record_success: RecordSuccess
+
+
+class LaneDrain(Loop):
+    """Drains one lane for one group."""
+
+    def __init__(
+        self, lane: int, cursors: CursorStore, executor: Executor, plan: HandlerPlan, wake: Wake, rules: DrainRules, *,
+        refresh_plan: Callable[[], object], poll_interval: Callable[[], float],
+        committed: Callable[[Collection[int]], None], keys_due: Callable[[], None], lost: Callable[[int], None],
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.name = f"drain of lane {LANE_NAMES.get(lane, lane)}"
+        self._lane, self._cursors, self._executor, self._plan = lane, cursors, executor, plan
+        self._wake, self._flag, self._rules = wake, wake.lanes[lane], rules
+        self._refresh_plan, self._poll_interval = refresh_plan, poll_interval
+        self._committed, self._keys_due, self._lost = committed, keys_due, lost
+        self._crew: Crew | None = None
+        self._held: dict[int, HeldPartition] = {}
+        self._parked: ParkedKeys = {}
+        self._number = 0
+        self._one_at_a_time = asyncio.Lock()
+        self._settling: asyncio.Task[None] | None = None
+        self.last_drain: datetime | None = None
+
+    async def turn(self) -> None:
+        await wait_for_flag(self._flag, self._poll_interval() * random.uniform(0.8, 1.0))  # noqa: S311 - jitter
+        if not self.stopping.is_set():
+            await self.drain()
+
+    async def drain(self) -> int:
+        """Claim and handle until nothing is left to claim; returns the number of events handled."""
+        async with self._one_at_a_time:  # a call by hand beside the loop: crew and settling serve one batch
+            return await self._drain()
+
+    async def _drain(self) -> int:
+        handled = 0
+        try:
+            batch = await self._claim(())
+            while batch.partitions:
+                handled += batch.size
+                batch = await self._handle(batch)
+            if self._settling is not None:
+                await self._settling
+        finally:
+            self.last_drain = datetime.now(UTC)
+            if self._settling is not None and not self._settling.done():
+                await asyncio.wait({self._settling}, timeout=1.0)
+            self._settling = None
+        return handled
+
+    def interrupt(self) -> None:
+        self._flag.set()
+        if self._crew is not None:
+            self._crew.stop_starting()
+
+    async def stop(self, grace: float = 5.0) -> None:
+        """Claim no more, let running handlers finish for ``grace`` seconds, and release the rest at once."""
+        task = self._task
+        self.stopping.set()
+        self.interrupt()
+        if task is not None:
+            done, _ = await asyncio.wait({task}, timeout=grace)
+            if not done and self._crew is not None:
+                self._crew.interrupt()
+        await super().stop(grace=5.0)
+        self._crew = None
+
+    async def recover(self) -> None:
+        """Forget what was held: its leases run out, or are found to be free."""
+        self._held.clear()
+        if self._crew is not None and self._crew.busy:
+            self._crew.interrupt()
+            self._crew = None
+
+    async def _handle(self, batch: Batch) -> Batch:
+        """Handle one batch and return the next, which was read meanwhile."""
+        if batch.revision != self._plan.revision:
+            await self._refresh()
+        self._number += 1
+        dispatch = Dispatch(
+            batch, self._plan, self._lane,
+            record_success=self._rules.record_success, parked=self._parked, number=self._number,
+        )  # fmt: skip
+        more = any(share.place_after.target is not None for share in batch.partitions.values())
+        prefetch = asyncio.create_task(self._claim(batch)) if more and not self.stopping.is_set() else None
+        await self._work(dispatch)
+        following, problem = await _result_of(prefetch)
+        if self._settling is not None:
+            await self._settling
+        keep: frozenset[int] = frozenset(following.partitions) if following is not None else frozenset()
+        self._settling = asyncio.create_task(self._settle(batch, keep, dispatch.settlement))
+        self._forget_old_parks()
+        if problem is not None:
+            await self._settling
+            raise problem
+        if following is None or not following.partitions:
+            await self._settling
+            # Everything is settled: what is parked is read from the database from here on.
+            self._parked = {}
+            return Batch({}, 0, 0) if self.stopping.is_set() else await self._claim(())
+        return following
+
+    async def _claim(self, current: Batch | tuple[()]) -> Batch:
+        held: list[HeldPartition] = []
+        if isinstance(current, Batch):
+            share = math.ceil(self._rules.partitions / max(current.workers, 1))
+            held = [part.held for part in current.partitions.values() if self._holds(part)][:share]
+        batch = await self._cursors.claim(held, self._rules.batch_size)
+        kept = {partition.number for partition in held}
+        # One that was lost while it was read ahead must stay lost: only what is claimed anew is entered.
+        self._held.update({number: part.held for number, part in batch.partitions.items() if number not in kept})
+        return batch
+
+    async def _refresh(self) -> None:
+        result = self._refresh_plan()
+        if asyncio.iscoroutine(result):
+            await result
+
+    async def _work(self, dispatch: Dispatch) -> None:
+        crew = self._crew = self._crew or Crew(self._executor, self._rules.concurrency)
+        if self.stopping.is_set():
+            crew.stop_starting()
+        work = asyncio.create_task(crew.work(dispatch.chains()))
+        try:
+            while True:
+                done, _ = await asyncio.wait({work}, timeout=self._rules.heartbeat)
+                if done:
+                    return work.result()
+                await self._renew()
+        finally:
+            work.cancel()
+
+    async def _renew(self) -> None:
+        """Extend the leases of everything held while handlers take their time."""
+        if self._settling is not None:
+            await self._settling
+        shares = [(held, held.settled) for held in self._held.values()]
+        if shares:
+            keep = frozenset(self._held)
+            try:
+                accepted = await self._cursors.settle(shares, keep, Settlement(datetime.now(UTC)))
+            except Exception as error:
+                if not is_infrastructure(error):
+                    raise
+                logger.warning("%s: leases could not be extended (%s)", self.name, type(error).__name__)
+                return
+            self._take_over(shares, accepted)
+
+    async def _settle(self, batch: Batch, keep: frozenset[int], what: Settlement) -> None:
+        self._forget_outlived(batch)
+        shares = [(part.held, part.place_after) for part in batch.partitions.values() if self._holds(part)]
+        accepted = await self._settle_patiently(shares, keep, what)
+        self._take_over(shares, accepted)
+        for held, _ in shares:
+            if held.number not in keep and self._held.get(held.number) is held:
+                del self._held[held.number]
+        if any(delivery["reason"] == "no_handler" for delivery in what.deliveries):
+            self._keys_due()
+        elif what.deliveries:
+            self._wake.parked()
+        if what.children:
+            self._committed({int(child.lane) for partition, child in what.children if partition in accepted})
+
+    def _holds(self, part: PartitionBatch) -> bool:
+        return self._held.get(part.held.number) is part.held
+
+    def _forget_outlived(self, batch: Batch) -> None:
+        """Forget partitions that were read ahead before a connection was lost, and written to after it.
+
+        A crash of the server takes back transactions that such a reading saw as ended, and gives their numbers out
+        again: whoever gets them would count as seen. As long as the row that a reading stands on is younger than the
+        reading and from before the crash, its survival proves that they have survived too.
+        """
+        outlived = [part for part in batch.partitions.values() if part.read_at != part.held.written_at]
+        for part in filter(self._holds, outlived):
+            del self._held[part.held.number]
+            self._lost(1)
+            logger.warning("%s: a connection was lost; partition %d is read again", self.name, part.held.number)
+
+    async def _settle_patiently(
+        self, shares: list[tuple[HeldPartition, Place]], keep: frozenset[int], what: Settlement
+    ) -> dict[int, int]:
+        for pause in SETTLE_PAUSES:
+            try:
+                return await self._cursors.settle(shares, keep, what)
+            except Exception as error:
+                if not is_infrastructure(error):
+                    raise
+                await asyncio.sleep(pause)
+        return await self._cursors.settle(shares, keep, what)
+
+    def _take_over(self, shares: list[tuple[HeldPartition, Place]], accepted: dict[int, int]) -> None:
+        for held, place in shares:
+            token = accepted.get(held.number)
+            if token is not None:
+                held.seq, held.settled = token, place
+                held.written_at = self._cursors.connections_lost
+            elif self._held.get(held.number) is held:
+                del self._held[held.number]
+        lost = len(shares) - len(accepted)
+        if lost:
+            self._lost(lost)
+            logger.warning("%s: %d partition(s) had been taken over; their batch was not settled", self.name, lost)
+
+    def _forget_old_parks(self) -> None:
+        if self._parked:
+            oldest = self._number - REMEMBERED_BATCHES
+            self._parked = {key: number for key, number in self._parked.items() if number > oldest}
+
+
+async def _result_of(prefetch: asyncio.Task[Batch] | None) -> tuple[Batch | None, Exception | None]:
+    """What was read ahead, or why it could not be: the batch that was handled meanwhile is settled in any case."""
+    if prefetch is None:
+        return None, None
+    try:
+        return await prefetch, None
+    except Exception as error:  # noqa: BLE001 - raised again once the batch is settled
+        return None, error

@@ -1,0 +1,173 @@
+"""Handlers as this process runs them: the declaration, its checked signature, and its number in the database."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi_events.engine.handler_session import HandlerSession, SyncHandlerSession
+from fastapi_events.engine.injection import Signature, read_signature
+from fastapi_events.errors import InvalidHandler
+from fastapi_events.model.delivery import Delivery
+from fastapi_events.model.module import HandlerDeclaration
+from fastapi_events.model.registry import Registry
+from fastapi_events.model.retry import Retry
+from fastapi_events.store.group import HandlerRow, KnownHandler, Snapshot
+
+OWN_TYPES: frozenset[type[Any]] = frozenset({HandlerSession, SyncHandlerSession, Delivery})
+
+
+@dataclass(slots=True, eq=False)
+class Handler:
+    """A handler ready to run."""
+
+    declaration: HandlerDeclaration
+    signature: Signature
+    is_async: bool
+    retry: Retry
+    timeout: float
+    number: int = 0
+    started_after: Snapshot | None = None
+
+    id: str = field(init=False)
+    function: Callable[..., Any] = field(init=False)
+    simple: bool = field(init=False)
+    transactional: bool = field(init=False)
+    ordered: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        wants = self.signature.wants
+        self.id, self.function = self.declaration.id, self.declaration.function
+        self.ordered = self.declaration.ordered
+        self.transactional = HandlerSession in wants or SyncHandlerSession in wants
+        self.simple = self.is_async and not self.signature.parameters
+
+    @property
+    def sync_session(self) -> bool:
+        """Whether the transaction is that of a ``SyncHandlerSession``."""
+        return SyncHandlerSession in self.signature.wants
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Taker:
+    """One handler that an event is meant for: ``handler`` is None if only another process has it."""
+
+    number: int
+    ordered: bool
+    handler: Handler | None
+    started_after: Snapshot | None
+
+
+class Takers:
+    """The handlers of one event's name, and from when on all of them receive it."""
+
+    __slots__ = ("all", "complete_from")
+
+    def __init__(self, takers: Iterable[Taker]) -> None:
+        self.all = tuple(takers)
+        starts = [taker.started_after.xmax for taker in self.all if taker.started_after is not None]
+        self.complete_from = max(starts, default=0)
+
+    def of(self, xid: int | None, oldest_seen: int) -> tuple[Taker, ...]:
+        """Those that an event is meant for: the ones that had started before its transaction became visible."""
+        if oldest_seen >= self.complete_from or xid is None:
+            return self.all
+        return tuple(t for t in self.all if t.started_after is None or not t.started_after.shows(xid))
+
+
+class HandlerPlan:
+    """Which handlers take which event: this process's own, and those of the group that it lacks."""
+
+    def __init__(self, handlers: Iterable[Handler]) -> None:
+        self.handlers = {handler.id: handler for handler in handlers}
+        self.revision = -1
+        self._known: dict[str, KnownHandler] = {}
+        self._takers: dict[str, Takers] = {}
+        self.by_number: dict[int, Handler] = {}
+
+    def learn(self, known: dict[str, KnownHandler], revision: int) -> None:
+        """Take over what the database says of the group's handlers."""
+        self._known, self.revision, self._takers = known, revision, {}
+        self.by_number = {}
+        for name, handler in self.handlers.items():
+            row = known.get(name)
+            if row is not None:
+                handler.number, handler.started_after = row.id, row.started_after
+                self.by_number[row.id] = handler
+
+    def takers_of(self, name: str) -> Takers:
+        """Every handler of the group that selects events of this name."""
+        takers = self._takers.get(name)
+        if takers is None:
+            takers = self._takers[name] = Takers(
+                Taker(row.id, row.ordered, self.handlers.get(row.name), row.started_after)
+                for row in self._known.values()
+                if row.takes(name)
+            )
+        return takers
+
+    @property
+    def numbers(self) -> list[int]:
+        """The database's numbers of the handlers that this process has."""
+        return list(self.by_number)
+
+    def rows(self) -> list[HandlerRow]:
+        """What this process says of its handlers when it registers them."""
+        declarations = [handler.declaration for handler in self.handlers.values()]
+        return [HandlerRow(d.id, d.selects, d.ordered, d.on_dead, d.was) for d in declarations]
+
+
+def compile_handlers(
+    registry: Registry, *, given: frozenset[type[Any]], retry: Retry, timeout: float, sync_sessions: bool
+) -> list[Handler]:
+    """Read and check the signature of every handler; ``given`` are types that can be injected beside our own."""
+    return [
+        _compile(declaration, given | OWN_TYPES, retry, timeout, sync_sessions)
+        for declaration in registry.handlers.values()
+    ]
+
+
+def _compile(
+    declaration: HandlerDeclaration, given: frozenset[type[Any]], retry: Retry, timeout: float, sync_sessions: bool
+) -> Handler:
+    owner = f"handler {declaration.id!r} ({declaration.where})"
+    signature = read_signature(declaration.function, given, owner=owner)
+    is_async = _is_async(declaration.function)
+    _check_sessions(owner, signature, is_async, sync_sessions)
+    return Handler(
+        declaration=declaration,
+        signature=signature,
+        is_async=is_async,
+        retry=declaration.retry or _hint_of(declaration) or retry,
+        timeout=declaration.timeout or timeout,
+    )
+
+
+def _check_sessions(owner: str, signature: Signature, is_async: bool, sync_sessions: bool) -> None:
+    if HandlerSession in signature.wants and SyncHandlerSession in signature.wants:
+        raise InvalidHandler(f"{owner}: takes a HandlerSession and a SyncHandlerSession, which are two transactions.")
+    if HandlerSession in signature.wants and not is_async:
+        raise InvalidHandler(
+            f"{owner}: a def handler runs in a thread and cannot use a HandlerSession. Make it async def, or take a "
+            "SyncHandlerSession with Events(sync_sessions=...)."
+        )
+    if SyncHandlerSession in signature.wants and is_async:
+        raise InvalidHandler(f"{owner}: an async handler takes a HandlerSession, not a SyncHandlerSession.")
+    if SyncHandlerSession in signature.wants and not sync_sessions:
+        raise InvalidHandler(f"{owner}: takes a SyncHandlerSession, but Events(sync_sessions=...) was not given.")
+
+
+def _hint_of(declaration: HandlerDeclaration) -> Retry | None:
+    options = declaration.event_class.__event_options__ if declaration.event_class else None
+    return options.retry if options else None
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    while isinstance(function, functools.partial):
+        function = function.func
+    if inspect.isroutine(function):
+        return inspect.iscoroutinefunction(function)
+    return inspect.iscoroutinefunction(type(function).__call__)

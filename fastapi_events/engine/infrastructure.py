@@ -1,0 +1,85 @@
+"""Telling failures of the infrastructure from failures of a handler.
+
+A lost connection, a failover, a deadlock or a serialization failure says nothing about the event: it is tried again
+without spending one of its attempts. Only SQLSTATEs and exception types decide, never messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import asyncpg
+
+# Connection exceptions (08), insufficient resources (53), operator intervention (57); serialization failure and
+# deadlock (40001, 40P01), lock not available (55P03), a read-only node after a failover (25006), an idle transaction or
+# one that took too long, ended by the server (25P03, 25P04).
+_CLASSES = ("08", "53", "57")
+_STATES = frozenset({"40001", "40P01", "55P03", "25006", "25P03", "25P04"})
+_LOST = (
+    ConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+
+
+def is_infrastructure(error: BaseException) -> bool:
+    """Whether ``error``, or what it was raised from, is the infrastructure's fault rather than the handler's."""
+    try:
+        return any(_is_ours(link) for link in _chain(error))
+    except Exception:  # noqa: BLE001 - an error whose attributes cannot be read is none of a database driver's
+        return False
+
+
+def describe(error: BaseException) -> str:
+    """One line for a log: type and first line of the message, control characters escaped."""
+    try:
+        text = str(error).split("\n", 1)[0]
+    except Exception:  # noqa: BLE001 - an exception's own __str__ may be broken
+        text = "(its message cannot be read)"
+    return f"{type(error).__name__}: {text[:300]}".encode("unicode_escape").decode()
+
+
+def sqlstate_of(error: BaseException) -> str | None:
+    """The SQLSTATE of a database error of asyncpg, psycopg, or SQLAlchemy's wrapper around one."""
+    for link in _chain(error):
+        state = getattr(link, "sqlstate", None) or getattr(link, "pgcode", None)
+        if isinstance(state, str):
+            return state
+    return None
+
+
+def _is_ours(error: BaseException) -> bool:
+    if isinstance(error, asyncpg.exceptions.InvalidCachedStatementError):
+        return True  # its SQLSTATE is that of any unsupported feature
+    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    if isinstance(state, str):
+        return state[:2] in _CLASSES or state in _STATES
+    if getattr(error, "connection_invalidated", False):
+        return True
+    if isinstance(error, asyncio.CancelledError | TimeoutError):
+        return type(error).__module__.startswith(("sqlalchemy", "asyncpg"))
+    if isinstance(error, _LOST):
+        return _from_database(error)
+    return type(error).__module__ == "sqlalchemy.exc" and type(error).__name__ == "TimeoutError"
+
+
+def _from_database(error: BaseException) -> bool:
+    """A ``ConnectionError`` of the user's own HTTP client is an ordinary failure; asyncpg's passes through asyncpg."""
+    if type(error).__module__.startswith("asyncpg"):
+        return True
+    traceback = error.__traceback__
+    while traceback is not None:
+        if traceback.tb_frame.f_globals.get("__name__", "").startswith(("asyncpg.", "psycopg.", "sqlalchemy.")):
+            return True
+        traceback = traceback.tb_next
+    return False
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        yield link
+        link = getattr(link, "orig", None) or link.__cause__

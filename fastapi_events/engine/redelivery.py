@@ -1,0 +1,187 @@
+"""The retry side: parked keys that are due are claimed, their deliveries run in order, and the key given back.
+
+The lowest waiting position of a key is its head by definition; nothing is promoted, so no wake-up can be lost. The
+first failure ends the run of its key; a dead head parks the key until an operator acts, unless the handler lets
+followers pass.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from typing import Any
+
+from fastapi_events.engine.dispatch import attempt_row, reason_of
+from fastapi_events.engine.executor import Executor, Run, interrupted, timed_out
+from fastapi_events.engine.failure import fingerprint_of
+from fastapi_events.engine.handlers import Handler, HandlerPlan
+from fastapi_events.engine.item import Item
+from fastapi_events.engine.report import report
+from fastapi_events.engine.service import Loop
+from fastapi_events.engine.wake import Wake, wait_for_flag
+from fastapi_events.model.outcome import Outcome
+from fastapi_events.store.parked import KeyClaim, KeyQueue, KeyResult, ParkedKeyStore
+
+QUEUE_DEPTH = 20
+"""Deliveries of one key that are read, and run, under one claim."""
+CLAIM_LIMIT = 50
+LOOK_BACK = 2.0
+"""Seconds that a quick search for due keys looks back behind the last one that left none. Keys due before that have
+been claimed, and only leave dead index entries behind; a full search each poll interval finds the stragglers."""
+
+
+class Redelivery(Loop):
+    """Runs what was parked, for the handlers that this process has."""
+
+    name = "redelivery"
+
+    def __init__(
+        self, store: ParkedKeyStore, executor: Executor, plan: HandlerPlan, wake: Wake, *, concurrency: int,
+        poll_interval: Callable[[], float], committed: Callable[[Collection[int]], None], lost: Callable[[int], None],
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self._store, self._executor, self._plan, self._wake = store, executor, plan, wake
+        self._concurrency, self._poll_interval = concurrency, poll_interval
+        self._committed, self._lost = committed, lost
+        self._working: dict[asyncio.Task[None], KeyClaim] = {}
+        self._cut_off = asyncio.Event()
+        self._next_full_search = 0.0
+        self._caught_up = 0.0
+        self._next_due: float | None = 0.0
+
+    @property
+    def claims(self) -> list[KeyClaim]:
+        """The keys that this process is working on."""
+        return list(self._working.values())
+
+    async def start(self) -> None:
+        """Begin; idempotent."""
+        self._cut_off.clear()
+        await super().start()
+
+    def interrupt(self) -> None:
+        self._wake.keys.set()
+
+    async def turn(self) -> None:
+        wait = self._poll_interval() if self._next_due is None else min(self._next_due, self._poll_interval())
+        await wait_for_flag(self._wake.keys, max(wait, 0.0))
+        if not self.stopping.is_set():
+            await self._claim_due()
+
+    async def drain(self) -> int:
+        """Run every key that is due now, until none is; returns the number of keys."""
+        count = 0
+        while claimed := await self._claim_due(full=True):
+            count += claimed
+            while self._working:
+                await asyncio.wait(list(self._working))
+        return count
+
+    async def stop(self, grace: float = 5.0) -> None:
+        """Begin no attempt more, let running ones finish for ``grace`` seconds, and give the keys back."""
+        await super().stop()
+        if self._working:
+            await asyncio.wait(list(self._working), timeout=grace)
+        self._cut_off.set()
+        if self._working:
+            await asyncio.wait(list(self._working), timeout=5.0)
+
+    async def _claim_due(self, *, full: bool = False) -> int:
+        now = asyncio.get_running_loop().time()
+        full = full or now >= self._next_full_search
+        room = min(CLAIM_LIMIT, self._concurrency - len(self._working))
+        numbers = self._plan.numbers
+        if room <= 0 or not numbers:
+            self._next_due = None
+            return 0
+        look_back = None if full else now - self._caught_up + LOOK_BACK
+        if full:
+            self._next_full_search = now + self._poll_interval() * random.uniform(0.8, 1.0)  # noqa: S311 - jitter
+        claims = await self._store.claim(numbers, room, look_back)
+        if len(claims) < room:
+            self._caught_up = now
+        if not claims:
+            self._next_due = await self._store.next_due(numbers, look_back)
+            return 0
+        self._next_due = 0.0
+        for queue in await self._store.read(claims, QUEUE_DEPTH):
+            task = asyncio.create_task(self._drain_key(queue))
+            self._working[task] = queue.claim
+            task.add_done_callback(self._finished)
+        return len(claims)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._working.pop(task, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._note_failure(error if isinstance(error, Exception) else RuntimeError(str(error)))
+        self._wake.keys.set()
+
+    async def _drain_key(self, queue: KeyQueue) -> None:
+        handler = self._plan.by_number[queue.claim.handler_id]
+        result = KeyResult(queue.claim, queue.version, drained=len(queue.rows) < QUEUE_DEPTH)
+        for row in queue.rows:
+            if self.stopping.is_set():
+                result.drained = False
+                break
+            item = Item(row, lane=row["lane"], version=row["version_of_event"] or 0, xid=None)
+            budget_used = row["attempts"] - row["attempts_before"]
+            run = Run(handler, item, budget_used + 1, redelivered=row["attempts"] > 0)
+            outcome = await self._attempt(run)
+            if not self._note(result, handler, row, run, outcome):
+                break
+        if not await self._store.settle(result):
+            self._lost(1)
+        elif result.children:
+            self._committed({int(child.lane) for child in result.children})
+
+    async def _attempt(self, run: Run) -> Outcome:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        task = asyncio.create_task(self._executor.run(run))
+        cut_off = asyncio.create_task(self._cut_off.wait())
+        done, _ = await asyncio.wait({task, cut_off}, timeout=run.handler.timeout, return_when=asyncio.FIRST_COMPLETED)
+        cut_off.cancel()
+        if task in done:
+            return replace(task.result(), duration=loop.time() - began)
+        run.abandon()
+        task.cancel()
+        return interrupted("the process stopped before the handler was done") if done else timed_out(run)
+
+    def _note(self, result: KeyResult, handler: Handler, row: Any, run: Run, outcome: Outcome) -> bool:
+        """Add an outcome to the key's result; False if the key's queue must stop here."""
+        report(run, outcome)
+        kind = outcome.kind
+        number = row["attempts"] + (1 if outcome.spent else 0)
+        result.results.append(_result_row(row, run, outcome, number))
+        result.attempts.append(attempt_row(row["delivery_id"], row["attempts"] + 1, outcome))
+        if outcome.settled:
+            if kind == "done" and run.mark is not None and not outcome.committed:
+                result.marks.append((run.mark, run.item.position))
+            result.children.extend(outcome.children)
+            return True
+        keyed = handler.ordered and run.item.key is not None
+        if kind == "dead" and not (keyed and handler.declaration.on_dead == "park"):
+            return True
+        result.drained = False
+        result.delay = None if kind == "dead" else outcome.delay
+        return False
+
+
+def _result_row(row: Any, run: Run, outcome: Outcome, attempts: int) -> dict[str, object]:
+    what = outcome.failure
+    states = {"done": "done", "duplicate": "done", "dead": "dead", "discarded": "discarded"}
+    tombstone = (run.mark or run.item.id) if outcome.kind == "dead" and run.handler.transactional else None
+    return {
+        "position": row["position"],
+        "state": states.get(outcome.kind, "waiting"),
+        "reason": reason_of(outcome),
+        "note": outcome.note,
+        "attempts": attempts,
+        "postponed": 1 if outcome.kind in ("postponed", "interrupted") else 0,
+        "error_type": what.error_type if what else None,
+        "error_message": what.message if what else None,
+        "fingerprint": fingerprint_of(what) if what else None,
+        "tombstone": tombstone,
+    }

@@ -1,0 +1,232 @@
+"""The services of one process: made from settings, started and stopped as one list."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import os
+import socket
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from fastapi_events.engine.drain import DrainRules, LaneDrain
+from fastapi_events.engine.executor import Executor
+from fastapi_events.engine.handlers import HandlerPlan
+from fastapi_events.engine.heartbeat import Heartbeat
+from fastapi_events.engine.listener import Listener
+from fastapi_events.engine.maintenance import Maintenance
+from fastapi_events.engine.notifier import KEYS, Notifier
+from fastapi_events.engine.redelivery import Redelivery
+from fastapi_events.engine.service import Loop
+from fastapi_events.engine.wake import Wake
+from fastapi_events.model.identity import new_id
+from fastapi_events.model.lane import LANES
+from fastapi_events.settings import EventsSettings
+from fastapi_events.store.channel import Channel
+from fastapi_events.store.cursors import CursorStore
+from fastapi_events.store.database import BOOKKEEPING_CONNECTIONS, Database
+from fastapi_events.store.group import GroupStore
+from fastapi_events.store.log import EventLog
+from fastapi_events.store.parked import ParkedKeyStore
+from fastapi_events.store.statements import Statements
+from fastapi_events.store.upkeep import UpkeepStore
+
+
+@dataclass(slots=True)
+class Counters:
+    """What this process has counted since its start."""
+
+    stale_settles: int = 0
+    uncommitted_publish: int = 0
+
+
+class Runtime:
+    """Everything that runs for one ``Events`` instance in one process."""
+
+    def __init__(
+        self, settings: EventsSettings, database: Database, statements: Statements, log: EventLog, plan: HandlerPlan,
+        executor: Executor, *, group: str, partitions: int, drains: bool,
+    ) -> None:  # fmt: skip
+        self.settings, self.database, self.statements, self.log = settings, database, statements, log
+        self.plan, self.executor, self.group, self.partitions = plan, executor, group, partitions
+        self.drains = drains
+        self.worker: UUID = new_id()
+        self.group_id = 0
+        self.counters = Counters()
+        self.lanes: Sequence[int] = sorted(LANES.values())
+        self.wake = Wake(self.lanes)
+        self._channel = Channel(statements)
+        self.store = GroupStore(database, statements)
+        self.notifier: Notifier | None = None
+        self.listener: Listener | None = None
+        self.drain_loops: list[LaneDrain] = []
+        self.redelivery: Redelivery | None = None
+        self._services: list[Loop] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._reported_stale = 0
+
+    @property
+    def channel(self) -> str:
+        """The name of the NOTIFY channel of this schema."""
+        return self._channel.name
+
+    async def start(self) -> None:
+        """Register group, handlers and process, then start the services; returns when LISTEN is in force."""
+        self._loop = asyncio.get_running_loop()
+        self.wake.attach(self._loop)
+        self.group_id = await self.store.register(self.group, self.plan.rows(), self.lanes, self.partitions)
+        await self.refresh_plan()
+        await self._register_worker()
+        self._make_services()
+        for service in self._services:
+            await service.start()
+        self.wake.everything()
+
+    async def stop(self) -> None:
+        """Stop in the reverse order: no new work, running handlers within the grace period, then the rest."""
+        grace = self.settings.shutdown_grace
+        draining: list[Loop] = [*self.drain_loops, *([self.redelivery] if self.redelivery else [])]
+        await asyncio.gather(*(service.stop(grace) for service in draining))
+        for service in reversed([service for service in self._services if service not in draining]):
+            await service.stop()
+        await self.executor.close()
+        if self.group_id:
+            await self._leave()
+
+    def committed(self, lanes: Collection[int]) -> None:
+        """Events of these lanes have been committed by this process: wake its own loops, and tell the others."""
+        loop = self._loop
+        if loop is None or loop.is_closed():
+            return
+        self.wake.lane(lanes)
+        if self.notifier is not None and self.settings.notify == "after_commit":
+            if _running_loop() is loop:
+                self.notifier.announce(lanes)
+            else:
+                loop.call_soon_threadsafe(self.notifier.announce, set(lanes))
+
+    def keys_due(self) -> None:
+        """Keys that another process may have to take have become due: wake the retry side here and elsewhere."""
+        self.wake.parked()
+        if self.notifier is not None and self._loop is not None:
+            self._loop.call_soon_threadsafe(self.notifier.announce, {KEYS})
+
+    async def refresh_plan(self) -> None:
+        """Read the group's handlers anew."""
+        known, revision = await self.store.handlers(self.group_id)
+        self.plan.learn(known, revision)
+
+    async def drain_once(self) -> int:
+        """Handle what is there now, in every lane and among the keys that are due; returns the events handled."""
+        handled = 0
+        while True:
+            round_handled = sum([await lane.drain() for lane in self.drain_loops])
+            if self.redelivery is not None:
+                round_handled += await self.redelivery.drain()
+            handled += round_handled
+            if not round_handled:
+                return handled
+
+    @property
+    def listening(self) -> bool:
+        """Whether notifications arrive; else polling serves."""
+        return self.listener is not None and self.listener.listening.is_set()
+
+    @property
+    def connections(self) -> int:
+        """Upper bound of the connections that this process opens beside the application's own pool."""
+        own = BOOKKEEPING_CONNECTIONS + (1 if self.settings.notify == "after_commit" else 0)
+        return own + (1 if self.drains and self._listen_url() is not None else 0)
+
+    def _make_services(self) -> None:
+        if self.settings.notify == "after_commit":
+            self.notifier = Notifier(self.database, self._channel)
+            self._services.append(self.notifier)
+        self._services.append(
+            Heartbeat(
+                self.store, self.worker, lease=self.settings.lease, interval=self.settings.heartbeat,
+                wake_up=lambda: "listen" if self.listening else "polling",
+                claims=lambda: self.redelivery.claims if self.redelivery else [],
+                stale=self._new_stale, register=self._register_worker,
+            )
+        )  # fmt: skip
+        if self.settings.enabled and self.drains:
+            self.make_drains()
+            if (url := self._listen_url()) is not None:
+                self.listener = Listener(self.database, self._channel, self.wake, url=url)
+                self._services.append(self.listener)
+            self._services += [*self.drain_loops, *([self.redelivery] if self.redelivery else [])]
+            self._services.append(Maintenance(UpkeepStore(self.database, self.statements), lanes=self.lanes))
+
+    def make_drains(self) -> None:
+        """Make the drain loops and the retry side without starting them."""
+        settings = self.settings
+        rules = DrainRules(
+            settings.batch_size,
+            settings.handler_concurrency,
+            settings.heartbeat,
+            self.partitions,
+            settings.record_success,
+        )
+        for lane in sorted(LANES[name] for name in settings.lanes):
+            cursors = CursorStore(
+                self.database, self.statements, self.log,
+                group=self.group_id, lane=lane, partitions=self.partitions, worker=self.worker, lease=settings.lease,
+            )  # fmt: skip
+            self.drain_loops.append(
+                LaneDrain(
+                    lane, cursors, self.executor, self.plan, self.wake, rules, refresh_plan=self.refresh_plan,
+                    poll_interval=self._poll_interval, committed=self.committed, keys_due=self.keys_due,
+                    lost=self._lost,
+                )
+            )  # fmt: skip
+        parked = ParkedKeyStore(self.database, self.statements, self.log, worker=self.worker, lease=settings.lease)
+        self.redelivery = Redelivery(
+            parked, self.executor, self.plan, self.wake, concurrency=settings.handler_concurrency,
+            poll_interval=self._poll_interval, committed=self.committed, lost=self._lost,
+        )  # fmt: skip
+
+    def _listen_url(self) -> str | None:
+        return self.settings.listener_url(self.database.url)
+
+    def _poll_interval(self) -> float:
+        return self.settings.poll_interval if self.listening else self.settings.degraded_interval
+
+    def _lost(self, count: int) -> None:
+        self.counters.stale_settles += count
+
+    def _new_stale(self) -> int:
+        new, self._reported_stale = self.counters.stale_settles - self._reported_stale, self.counters.stale_settles
+        return new
+
+    async def _register_worker(self) -> None:
+        await self.store.register_worker(
+            self.worker, self.group_id, host=socket.gethostname(), pid=os.getpid(),
+            drains=self.drains and self.settings.enabled, release=_release(), handlers=self.plan.numbers,
+            connections=self.connections, lease=self.settings.lease, wake_up="polling",
+        )  # fmt: skip
+
+    async def _leave(self) -> None:
+        try:
+            await self.store.remove_worker(self.worker)
+        except Exception:  # noqa: BLE001 - the lease runs out by itself
+            self.group_id = 0
+
+
+Refresh = Callable[[], Any]
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _release() -> str:
+    try:
+        return importlib.metadata.version("fastapi-events-pg")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,68 @@
+"""Waking the loops of this process: in memory, from any thread, coalesced."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable
+
+
+class Wake:
+    """One flag per lane and one for parked keys; setting one twice before it is seen wakes once.
+
+    Setting is safe from any thread and never blocks, so a commit hook may do it.
+    """
+
+    def __init__(self, lanes: Iterable[int]) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.lanes = {lane: asyncio.Event() for lane in lanes}
+        self.keys = asyncio.Event()
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Say which event loop the services run on."""
+        self._loop = loop
+
+    def lane(self, lanes: Collection[int] | None = None) -> None:
+        """Events may wait in these lanes (None: in any)."""
+        self._run(lambda: self._set(lanes))
+
+    def parked(self) -> None:
+        """A parked key may have become due."""
+        self._run(self.keys.set)
+
+    def everything(self) -> None:
+        """Anything may wait: after a reconnect, or when the process stops."""
+        self._run(self._set_all)
+
+    def _set_all(self) -> None:
+        self._set(None)
+        self.keys.set()
+
+    def _set(self, lanes: Collection[int] | None) -> None:
+        for number, flag in self.lanes.items():
+            if lanes is None or number in lanes:
+                flag.set()
+
+    def _run(self, action: Callable[[], None]) -> None:
+        loop = self._loop
+        if loop is None or loop.is_closed():
+            return
+        try:
+            same = asyncio.get_running_loop() is loop
+        except RuntimeError:
+            same = False
+        if same:
+            action()
+        else:
+            loop.call_soon_threadsafe(action)
+
+
+async def wait_for_flag(flag: asyncio.Event, seconds: float) -> bool:
+    """Wait for the flag for at most ``seconds``, clear it, and say whether it was set."""
+    if not flag.is_set():
+        try:
+            async with asyncio.timeout(seconds):
+                await flag.wait()
+        except TimeoutError:
+            return False
+    flag.clear()
+    return True
