@@ -1,0 +1,32 @@
+"""What every room of the dashboard works with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import Request, Response
+
+from fastapi_events.api.operator_port import OperatorPort
+from fastapi_events.api.redaction import Redactor
+from fastapi_events.dashboard.rendering import page
+from fastapi_events.dashboard.visit import visit_of
+
+REFRESH = 5
+"""Seconds between refreshes of a page that is looked at."""
+
+
+class Desk:
+    """The instance, and how to show things of it."""
+
+    def __init__(self, port: OperatorPort) -> None:
+        self.port = port
+        self.redactor = Redactor(port.registry)
+
+    async def show(self, request: Request, template: str, *, room: str, status: int = 200, **values: Any) -> Response:
+        """A page, or the part of it that was asked for, with the counts that every page carries."""
+        if "dead" not in values:
+            values["dead"] = await self.port.observe.dead_letter_count()
+        return page(
+            template, visit_of(request), status, room=room, group=self.port.observe.group,
+            development=self.port.authorize is None and self.port.settings.development, every=REFRESH, **values,
+        )  # fmt: skip

@@ -1,0 +1,31 @@
+"""The dashboard's routes, each with the permission that it needs."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from fastapi_events.api.operator_port import OperatorPort
+from fastapi_events.api.routes.guard import Guard
+from fastapi_events.dashboard.desk import Desk
+from fastapi_events.dashboard.html_route import HtmlRoute
+from fastapi_events.dashboard.pages.actions import ActionPages
+from fastapi_events.dashboard.pages.dead_letters import DeadLetterPages
+from fastapi_events.dashboard.pages.events import EventPages
+from fastapi_events.dashboard.pages.fleet import FleetPages
+from fastapi_events.dashboard.pages.overview import OverviewPage
+from fastapi_events.dashboard.paths import PREFIX
+from fastapi_events.dashboard.static_files import static_file
+
+
+def make_router(port: OperatorPort) -> APIRouter:
+    """All routes under ``/dashboard``. Static files are open: they say nothing about the application."""
+    router = APIRouter(prefix=PREFIX, route_class=HtmlRoute, include_in_schema=False)
+    guard, desk = Guard(port), Desk(port)
+    # Before the dead letters, whose detail page takes any last part.
+    ActionPages(desk).add_to(router, guard)
+    OverviewPage(desk).add_to(router, guard)
+    EventPages(desk).add_to(router, guard)
+    DeadLetterPages(desk).add_to(router, guard)
+    FleetPages(desk).add_to(router, guard)
+    router.get("/static/{version}/{name}", name="fastapi_events:static")(static_file)
+    return router

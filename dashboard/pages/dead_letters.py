@@ -1,0 +1,71 @@
+"""Dead letters: what is broken and why, by handler and cause."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, HTTPException, Query, Request, Response
+
+from fastapi_events.api.actor import Permission
+from fastapi_events.api.observe.filters import DEAD_LETTER_TERMS, parse_dead_letter_filter
+from fastapi_events.api.redaction import Shown, without_secrets
+from fastapi_events.api.routes.guard import Guard, actor_of
+from fastapi_events.api.routes.reading_routes import Cursor, Filter
+from fastapi_events.dashboard.desk import Desk
+from fastapi_events.dashboard.pages.events import chips_of
+from fastapi_events.dashboard.visit import visit_of
+from fastapi_events.errors import InvalidFilter
+
+Done = Annotated[Literal["redrive", "discard"] | None, Query()]
+Number = Annotated[int, Query(ge=0, le=10_000)]
+
+
+class DeadLetterPages:
+    """``/dashboard/dead-letters`` and one delivery below it."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def add_to(self, router: APIRouter, guard: Guard) -> None:
+        """Add both routes."""
+        view = [guard.requires(Permission.view)]
+        router.get("/dead-letters", dependencies=view)(self.listing)
+        router.get("/dead-letters/{delivery_id}", dependencies=view)(self.detail)
+
+    async def listing(
+        self, request: Request, where: Filter = "", cursor: Cursor = None, done: Done = None, asked: Number = 0,
+        changed: Number = 0,
+    ) -> Response:  # fmt: skip
+        """Groups by cause, and the dead letters that pass the filter; ``done`` tells of the action that led here."""
+        observe = self._desk.port.observe
+        given: dict[str, Any] = {"filter": where, "keys": DEAD_LETTER_TERMS, "done": done, "asked": asked}
+        given |= {"changed": changed, "refresh": visit_of(request).path("dead-letters", filter=where, cursor=cursor)}
+        given |= {"first": cursor is None}
+        try:
+            wanted = parse_dead_letter_filter(where)
+            page = without_secrets(await observe.dead_letters(wanted, cursor=cursor))
+        except InvalidFilter as error:
+            return await self._desk.show(
+                request, "dead_letters.html", room="dead-letters", status=422, problem=str(error), page=None, groups=(),
+                chips=(), **given,
+            )  # fmt: skip
+        groups = [without_secrets(group) for group in await observe.dead_letter_groups()] if not wanted.terms else []
+        return await self._desk.show(
+            request, "dead_letters.html", room="dead-letters", problem=None, page=page, groups=groups,
+            chips=chips_of(request, "dead-letters", wanted.terms), **given,
+        )  # fmt: skip
+
+    async def detail(self, request: Request, delivery_id: UUID) -> Response:
+        """One delivery: its error, every attempt, and the event as it was when the delivery died."""
+        found = await self._desk.port.observe.delivery(delivery_id)
+        if found is None:
+            raise HTTPException(404, f"There is no delivery {delivery_id}. It may have been removed by its retention.")
+        visible = actor_of(request).may(Permission.view_payload)
+        payload = Shown()
+        if visible and found.payload is not None:
+            payload = self._desk.redactor.payload(found.event_name, found.version, found.payload)
+        return await self._desk.show(
+            request, "delivery.html", room="dead-letters", delivery=without_secrets(found), visible=visible,
+            payload=payload, refresh=visit_of(request).path(f"dead-letters/{delivery_id}"),
+        )  # fmt: skip

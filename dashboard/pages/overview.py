@@ -1,0 +1,32 @@
+"""The first page: what needs attention, and how everything is going."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from fastapi_events.api.actor import Permission
+from fastapi_events.api.routes.guard import Guard
+from fastapi_events.dashboard.charts import HEIGHT, WIDTH, bar_chart
+from fastapi_events.dashboard.desk import Desk
+from fastapi_events.dashboard.visit import visit_of
+
+
+class OverviewPage:
+    """``/dashboard``."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def add_to(self, router: APIRouter, guard: Guard) -> None:
+        """Add the route, with and without a closing slash: a redirect between them might lead out of https."""
+        view = [guard.requires(Permission.view)]
+        router.get("", dependencies=view, name="fastapi_events:dashboard")(self.show)
+        router.get("/", dependencies=view)(self.show)
+
+    async def show(self, request: Request) -> Response:
+        """Concerns, figures, lanes, consumers, processes."""
+        overview = await self._desk.port.observe.overview()
+        return await self._desk.show(
+            request, "overview.html", room="overview", overview=overview, dead=overview.dead,
+            chart=bar_chart(overview.published_per_minute), size=(WIDTH, HEIGHT), refresh=visit_of(request).path(),
+        )  # fmt: skip

@@ -1,0 +1,1 @@
+"""What users of the library touch: publishing, operating, observing, routes and dependencies."""

@@ -1,0 +1,92 @@
+"""Redrive and discard as operators ask for them: chosen ones, or all that match a filter as it was looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from fastapi_events.api.observe import COUNT_LIMIT
+from fastapi_events.api.observe.filters import DeadLetterFilter, check_text, parse_dead_letter_filter
+from fastapi_events.api.operator_port import Changed, OperatorPort
+from fastapi_events.errors import InvalidFilter, OperationRefused
+
+MAX_IDS = 1_000
+MAX_REASON = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """Everything that matches a filter and died before ``cut_off``, of which ``expected`` had been counted."""
+
+    where: DeadLetterFilter
+    cut_off: datetime
+    expected: int
+
+
+Selection = Sequence[UUID] | Matching
+
+
+def matching(text: str, cut_off: datetime, expected: int) -> Matching:
+    """All that match a filter; raises ``InvalidFilter`` for an empty one, because that is nobody's intention."""
+    where = parse_dead_letter_filter(text)
+    if not where.terms:
+        raise InvalidFilter("Acting on all dead letters needs a filter, such as handler:payments.capture_payment.")
+    if cut_off.tzinfo is None:
+        raise InvalidFilter("cut_off has no time zone. Send it back as it was given.")
+    if expected < 1:
+        raise InvalidFilter("expected is how many dead letters were counted, at least 1.")
+    return Matching(where, cut_off, expected)
+
+
+async def redrive(port: OperatorPort, selection: Selection, *, actor: str, reason: str) -> Changed:
+    """Try again with a fresh budget of attempts; raises ``OperationRefused`` if more match than were confirmed."""
+    reason = _checked_reason(reason)
+    if not isinstance(selection, Matching):
+        return await port.operations.redrive(_checked_ids(selection), actor=actor, reason=reason)
+    await _check_count(port, selection)
+    where = selection.where
+    return await port.operations.redrive_matching(
+        handler=where.handler, event_name=where.event_name, fingerprint=where.fingerprint,
+        changed_before=selection.cut_off, limit=selection.expected, actor=actor, reason=reason,
+    )  # fmt: skip
+
+
+async def discard(port: OperatorPort, selection: Selection, *, actor: str, reason: str) -> Changed:
+    """Give up for good, with a reason; raises ``OperationRefused`` if more match than were confirmed."""
+    reason = _checked_reason(reason)
+    if not reason:
+        raise InvalidFilter("Discarding needs a reason, which is kept with each delivery.")
+    if not isinstance(selection, Matching):
+        return await port.operations.discard(_checked_ids(selection), actor=actor, reason=reason)
+    await _check_count(port, selection)
+    where = selection.where
+    return await port.operations.discard_matching(
+        handler=where.handler, event_name=where.event_name, fingerprint=where.fingerprint,
+        changed_before=selection.cut_off, limit=selection.expected, actor=actor, reason=reason,
+    )  # fmt: skip
+
+
+async def _check_count(port: OperatorPort, selection: Matching) -> None:
+    """Refuse to act on more than was looked at. A count that was stopped at its bound is a bound itself."""
+    if selection.expected >= COUNT_LIMIT:
+        return
+    count = await port.observe.dead_letter_count(selection.where, cut_off=selection.cut_off)
+    if count > selection.expected:
+        raise OperationRefused(
+            f"{count:,} dead letters match now, but {selection.expected:,} were confirmed. Nothing was changed: "
+            "look again."
+        )
+
+
+def _checked_ids(ids: Sequence[UUID]) -> Sequence[UUID]:
+    if not 1 <= len(ids) <= MAX_IDS:
+        raise InvalidFilter(f"{len(ids)} dead letters are chosen; choose 1 to {MAX_IDS:,}.")
+    return list(dict.fromkeys(ids))
+
+
+def _checked_reason(reason: str) -> str:
+    if len(reason) > MAX_REASON:
+        raise InvalidFilter(f"The reason has {len(reason)} characters; {MAX_REASON} are allowed.")
+    return check_text(reason.strip(), "The reason")

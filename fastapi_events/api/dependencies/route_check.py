@@ -1,0 +1,122 @@
+"""Finding endpoints whose event would silently leave the transaction of their rows."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from types import UnionType
+from typing import Any, NamedTuple, Union, get_args, get_origin
+
+from fastapi.routing import Mount, iter_route_contexts
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.orm import Session
+
+from fastapi_events.api.dependencies.publishers import is_publisher
+from fastapi_events.api.dependencies.ready_made import (
+    library_session,
+    library_sync_session,
+    ready_publisher,
+    ready_sync_publisher,
+)
+from fastapi_events.errors import DeclarationError
+
+_SESSIONS = (AsyncSession, Session, AsyncConnection, Connection)
+_PUBLISHERS: dict[Any, tuple[str, str]] = {
+    ready_publisher: ("Publisher", "Annotated[EventPublisher, Depends(publisher_on({0}))]"),
+    ready_sync_publisher: ("SyncPublisher", "Annotated[SyncEventPublisher, Depends(sync_publisher_on({0}))]"),
+}
+_OWN: tuple[Any, ...] = (library_session, library_sync_session)
+
+
+def check_routes(app: Any) -> None:
+    """Refuse endpoints whose publisher and rows would be in two sessions.
+
+    These are: the ready-made publisher beside a session from another dependency, and a publisher whose session is
+    declared with another scope than the endpoint's. ``app`` is a FastAPI application or a router. Raises
+    ``DeclarationError`` naming the route and the mend.
+    """
+    for context in iter_route_contexts(app.routes):
+        if isinstance(context.original_route, Mount):
+            if getattr(context.original_route, "routes", None):
+                check_routes(context.original_route)
+            continue
+        dependant = getattr(context, "dependant", None)
+        if dependant is not None:
+            route = f"{_verbs(context)} {context.path} ({_name(context.endpoint)})"
+            taken = list(_taken(dependant, by=None))
+            _check_scopes(taken, route)
+            _check_ready_made([one for one in taken if one.by not in _PUBLISHERS], route)
+
+
+class _Taken(NamedTuple):
+    """A dependency of an endpoint (``by`` is None), or of one of its dependencies."""
+
+    call: Any
+    scope: str
+    gives_session: bool
+    by: Any
+
+
+def _taken(dependant: Any, by: Any) -> Iterator[_Taken]:
+    hints = _hints(dependant.call)
+    for inner in dependant.dependencies:
+        gives = _is_session(hints.get(inner.name)) or _is_session(_hints(inner.call).get("return"))
+        yield _Taken(inner.call, inner.scope or "request", gives, by)
+        yield from _taken(inner, by=inner.call)
+
+
+def _check_scopes(taken: list[_Taken], route: str) -> None:
+    """FastAPI calls a dependency once per scope."""
+    for bound in taken:
+        if not is_publisher(bound.by):
+            continue
+        for other in taken:
+            if other.call is bound.call and other.scope != bound.scope:
+                raise DeclarationError(
+                    f"{route} takes a publisher on a session of {_name(bound.call)} with scope {bound.scope!r} and one "
+                    f"with scope {other.scope!r}: FastAPI makes two sessions, and the event is in another transaction "
+                    "than the rows. Give publisher_on the very alias that the endpoint's parameter has."
+                )
+
+
+def _check_ready_made(taken: list[_Taken], route: str) -> None:
+    publisher = next((_PUBLISHERS[one.call] for one in taken if one.call in _PUBLISHERS), None)
+    if publisher is None:
+        return
+    own = any(one.call in _OWN for one in taken)
+    for one in taken:
+        # Beside the library's session, one that a dependency keeps to itself (to check a token, say) does no harm.
+        if one.gives_session and one.call not in _OWN and (one.by is None or not own):
+            name, mend = publisher
+            raise DeclarationError(
+                f"{route} takes the ready-made {name} beside a session from {_name(one.call)}: its "
+                f"events would commit in a session of their own, apart from its rows. Take {mend.format('SessionDep')} "
+                f"with the alias of that session, or use the ready-made SessionDep for the rows too."
+            )
+
+
+def _hints(call: Any) -> dict[str, Any]:
+    try:
+        signature = inspect.signature(call, eval_str=True)
+    except (NameError, TypeError, ValueError):  # names for type checkers only, or a callable without a signature
+        return {}
+    hints = {name: parameter.annotation for name, parameter in signature.parameters.items()}
+    return {**hints, "return": signature.return_annotation}
+
+
+def _is_session(annotation: Any) -> bool:
+    if isinstance(annotation, type):
+        return issubclass(annotation, _SESSIONS)
+    inner = get_args(annotation)
+    if get_origin(annotation) in (Union, UnionType):
+        return any(map(_is_session, inner))
+    return bool(inner) and _is_session(inner[0])  # Annotated[Session, ...], AsyncIterator[Session]
+
+
+def _verbs(context: Any) -> str:
+    return ",".join(sorted(getattr(context, "methods", None) or ["WEBSOCKET"]))
+
+
+def _name(call: Any) -> str:
+    return f"{getattr(call, '__module__', '?')}.{getattr(call, '__qualname__', type(call).__qualname__)}"

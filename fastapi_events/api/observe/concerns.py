@@ -1,0 +1,82 @@
+"""What needs a person, worst first. Nothing is said of what is well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from fastapi_events.api.observe.views import Concern, HandlerView, LaneView, WorkerView
+
+LATE = 60.0
+"""Seconds after which an event that nobody has dealt with is worth a warning."""
+
+
+def concerns(
+    moment: datetime,
+    lanes: Sequence[LaneView],
+    handlers: Sequence[HandlerView],
+    workers: Sequence[WorkerView],
+    limit: int,
+) -> tuple[Concern, ...]:
+    """Everything that needs attention now; ``limit`` is where counting dead letters stopped."""
+    found = [
+        *_late_lanes(moment, lanes, workers),
+        *_dead_letters(handlers, limit),
+        *_missing_handlers(handlers),
+        *_lost_workers(workers),
+    ]
+    return tuple(sorted(found, key=lambda concern: concern.severity != "error"))
+
+
+def _dead_letters(handlers: Sequence[HandlerView], limit: int) -> Iterator[Concern]:
+    for handler in sorted(handlers, key=lambda h: -h.dead):
+        if handler.dead:
+            many = f"{limit:,} or more dead letters" if handler.dead >= limit else _count(handler.dead, "dead letter")
+            parks = handler.ordered and handler.on_dead == "park"
+            yield Concern(
+                severity="error", what=f"{handler.name} has {many}",
+                why="Their keys are parked until somebody acts." if parks else "Later events pass them.",
+                page="dead-letters", filter=f"handler:{handler.name}",
+            )  # fmt: skip
+
+
+def _late_lanes(moment: datetime, lanes: Sequence[LaneView], workers: Sequence[WorkerView]) -> Iterator[Concern]:
+    draining = {worker.group for worker in workers if worker.alive and worker.drains}
+    for lane in lanes:
+        if lane.oldest_pending is None:
+            continue
+        age = (moment - lane.oldest_pending).total_seconds()
+        waits = f"{lane.pending:,}{'+' if lane.at_least else ''} pending, the oldest for {age:,.0f} s"
+        if lane.group not in draining:
+            yield Concern(
+                severity="error", what=f"No process drains {lane.group}", why=f"{lane.lane}: {waits}. Start a worker.",
+                page="workers",
+            )  # fmt: skip
+        elif age > LATE:
+            yield Concern(
+                severity="warning", what=f"{lane.group} is late in lane {lane.lane}", why=waits, page="events",
+                filter="status:pending",
+            )  # fmt: skip
+
+
+def _missing_handlers(handlers: Sequence[HandlerView]) -> Iterator[Concern]:
+    for handler in handlers:
+        if handler.status == "missing" and handler.waiting:
+            yield Concern(
+                severity="warning", what=f"No live process has {handler.name}",
+                why=f"{_count(handler.waiting, 'delivery', 'deliveries')} waiting for it. Deploy it, or retire it.",
+                page="handlers",
+            )  # fmt: skip
+
+
+def _lost_workers(workers: Sequence[WorkerView]) -> Iterator[Concern]:
+    lost = [worker for worker in workers if not worker.alive]
+    if lost:
+        yield Concern(
+            severity="warning", what=f"{_count(len(lost), 'process', 'processes')} ended without saying so",
+            why="Their leases have run out; others have taken over their work.", page="workers",
+        )  # fmt: skip
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"

@@ -1,0 +1,172 @@
+"""The facade: every reading, each in one bounded read-only transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from fastapi_events.api.observe.cursors import cursor_of, place_of
+from fastapi_events.api.observe.filters import (
+    DeadLetterFilter,
+    EventFilter,
+    parse_dead_letter_filter,
+    parse_event_filter,
+)
+from fastapi_events.api.observe.history import MAX_ATTEMPTS, event_detail, event_page
+from fastapi_events.api.observe.overview import handler_views, lane_views, overview, worker_views
+from fastapi_events.api.observe.shaping import attempts_by_delivery, dead_letter, delivery_detail, view_of
+from fastapi_events.api.observe.views import (
+    ActionPage,
+    ActionView,
+    DeadLetterGroup,
+    DeadLetterPage,
+    DeliveryDetail,
+    EventDetail,
+    EventPage,
+    HandlerView,
+    Overview,
+    WorkerView,
+)
+from fastapi_events.errors import InvalidFilter
+from fastapi_events.store.readings import Reader, ReadingPool
+from fastapi_events.store.statements import Statements
+
+COUNT_LIMIT = 10_000
+"""Where counting stops; a count that reaches it means "or more"."""
+MAX_PAGE = 100
+"""Rows of one page at most."""
+_BEHIND_LIMIT = 1_000
+_GROUP_LIMIT = 100
+
+
+class Observe:
+    """What happened and how things stand, without changing anything.
+
+    Every method is one read-only transaction on a pool of at most two connections of its own. Raises ``InvalidFilter``
+    for what cannot be understood and ``ReadingUnavailable`` for what takes longer than two seconds or cannot be read
+    now. Lists take a filter as people write it (``"name:orders.* status:dead"``) or an understood one.
+
+    ``group`` limits everything but the log itself to the handlers of one consumer group; None is every group.
+    ``database_url`` may name a read replica. ``pgbouncer``: a pooler in transaction mode stands between.
+    """
+
+    def __init__(
+        self, database_url: str, *, schema: str = "events", group: str | None = None, pgbouncer: bool = False
+    ) -> None:
+        self._pool, self._statements = ReadingPool(database_url, pgbouncer=pgbouncer), Statements(schema)
+        self.group = group
+
+    async def close(self) -> None:
+        """Give the connections back; a later reading opens new ones."""
+        await self._pool.close()
+
+    async def overview(self) -> Overview:
+        """Everything at a glance: what needs attention, how far each lane is, handlers, processes."""
+        async with self._reading() as reader:
+            return await overview(reader, self.group, COUNT_LIMIT)
+
+    async def events(
+        self, where: str | EventFilter = "", *, before: int | None = None, after: int | None = None, limit: int = 50
+    ) -> EventPage:
+        """A page of history, newest first: the newest, or next to a position that an earlier page gave."""
+        wanted = parse_event_filter(where) if isinstance(where, str) else where
+        async with self._reading() as reader:
+            return await event_page(reader, self.group, wanted, before=before, after=after, limit=_page_size(limit))
+
+    async def event(self, event_id: UUID) -> EventDetail | None:
+        """One event with content, deliveries, attempts and conversation; None if the log has it no more."""
+        async with self._reading() as reader:
+            return await event_detail(reader, self.group, event_id)
+
+    async def dead_letters(
+        self, where: str | DeadLetterFilter = "", *, cursor: str | None = None, limit: int = 50
+    ) -> DeadLetterPage:
+        """A page of dead letters, newest first, and how many match up to this moment."""
+        wanted, size = _dead_letter_filter(where), _page_size(limit)
+        moment, row_id = place_of(cursor)
+        async with self._reading() as reader:
+            count = await self._count(reader, wanted, None)
+            rows = await reader.rows(
+                "read_dead_letters", moment, row_id, size + 1, wanted.handler, wanted.event_name, wanted.fingerprint,
+                self.group, _BEHIND_LIMIT,
+            )  # fmt: skip
+        page = rows[:size]
+        return DeadLetterPage(
+            dead_letters=tuple(dead_letter(row) for row in page),
+            older=cursor_of(page[-1]["changed_at"], page[-1]["id"]) if len(rows) > size else None,
+            matching=min(count["matching"], COUNT_LIMIT),
+            capped=count["matching"] > COUNT_LIMIT,
+            cut_off=count["moment"],
+        )
+
+    async def dead_letter_count(self, where: str | DeadLetterFilter = "", *, cut_off: datetime | None = None) -> int:
+        """How many dead letters match that died before ``cut_off``; ``COUNT_LIMIT + 1`` stands for more than that."""
+        wanted = _dead_letter_filter(where)
+        async with self._reading() as reader:
+            return int((await self._count(reader, wanted, cut_off))["matching"])
+
+    async def dead_letter_groups(self) -> Sequence[DeadLetterGroup]:
+        """The newest dead letters by handler and cause, the largest group first."""
+        async with self._reading() as reader:
+            rows = await reader.rows("read_dead_letter_groups", COUNT_LIMIT, _GROUP_LIMIT, self.group)
+        return [view_of(DeadLetterGroup, row, group=row["group_name"], event_names=row["names"]) for row in rows]
+
+    async def delivery(self, delivery_id: UUID) -> DeliveryDetail | None:
+        """One delivery with its attempts and, where kept, its event's content."""
+        async with self._reading() as reader:
+            row = await reader.row("read_delivery", delivery_id, _BEHIND_LIMIT, self.group)
+            if row is None:
+                return None
+            attempts = attempts_by_delivery(await reader.rows("read_attempts", [delivery_id], MAX_ATTEMPTS))
+        return delivery_detail(row, attempts.get(delivery_id, []))
+
+    async def handlers(self) -> Sequence[HandlerView]:
+        """Every handler of every group, with what waits for it and what is dead."""
+        async with self._reading() as reader:
+            return await handler_views(reader, self.group, COUNT_LIMIT)
+
+    async def workers(self) -> Sequence[WorkerView]:
+        """The processes, those alive first; 200 at most."""
+        async with self._reading() as reader:
+            return (await worker_views(reader, self.group))[0]
+
+    async def actions(self, *, cursor: str | None = None, limit: int = 50) -> ActionPage:
+        """What operators did, newest first."""
+        size = _page_size(limit)
+        moment, row_id = place_of(cursor)
+        async with self._reading() as reader:
+            rows = await reader.rows("read_actions", moment, row_id, size + 1)
+        page = rows[:size]
+        return ActionPage(
+            actions=tuple(view_of(ActionView, row) for row in page),
+            older=cursor_of(page[-1]["acted_at"], page[-1]["id"]) if len(rows) > size else None,
+        )
+
+    async def oldest_pending_age(self) -> float | None:
+        """Seconds since the oldest event that has not been dealt with was published; None if there is none."""
+        async with self._reading() as reader:
+            lanes, moment = await lane_views(reader, self.group)
+        oldest = min((lane.oldest_pending for lane in lanes if lane.oldest_pending), default=None)
+        return max(0.0, (moment - oldest).total_seconds()) if oldest and moment else None
+
+    def _reading(self) -> AbstractAsyncContextManager[Reader]:
+        return self._pool.transaction(self._statements)
+
+    async def _count(self, reader: Reader, wanted: DeadLetterFilter, cut_off: datetime | None) -> Any:
+        return await reader.row(
+            "read_dead_letter_count", cut_off, wanted.handler, wanted.event_name, wanted.fingerprint, self.group,
+            COUNT_LIMIT + 1,
+        )  # fmt: skip
+
+
+def _dead_letter_filter(given: str | DeadLetterFilter) -> DeadLetterFilter:
+    return parse_dead_letter_filter(given) if isinstance(given, str) else given
+
+
+def _page_size(limit: int) -> int:
+    if not 1 <= limit <= MAX_PAGE:
+        raise InvalidFilter(f"limit={limit} is not from 1 to {MAX_PAGE}.")
+    return limit

@@ -1,0 +1,282 @@
+"""What readings return: frozen values, the same in Python, in the JSON API and on the pages."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+HandlerState = Literal["pending", "waiting", "running", "dead", "discarded", "done"]
+EventStatus = Literal["pending", "waiting", "running", "dead", "discarded", "done", "unhandled", "audit"]
+
+
+class View(BaseModel):
+    """Base of everything that a reading returns."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Standing(View):
+    """Where an event stands with one handler: its state, and for ``waiting`` and ``dead`` the recorded reason.
+
+    ``attempts`` counts the recorded tries; it is 0 where nothing went wrong, for then none is recorded.
+    """
+
+    handler: str
+    group: str
+    state: HandlerState
+    reason: str | None = None
+    attempts: int = 0
+
+
+class EventSummary(View):
+    """An event as the history lists it. ``status`` is that of the handler which needs attention most."""
+
+    position: int
+    id: UUID
+    name: str
+    version: int
+    lane: str
+    aggregate: str | None
+    aggregate_id: str | None
+    tenant_id: str | None
+    correlation_id: UUID
+    causation_id: UUID | None
+    actor: str | None
+    occurred_at: datetime
+    published_at: datetime
+    status: EventStatus
+    handlers: tuple[Standing, ...]
+
+
+class EventPage(View):
+    """A page of history, newest first.
+
+    ``older`` and ``newer`` are positions to go on from, None at the ends of the log. ``searched_to`` is set when the
+    search stopped for lack of time before the page was full: everything down to that position has been looked at.
+    """
+
+    events: tuple[EventSummary, ...]
+    older: int | None
+    newer: int | None
+    searched_to: int | None = None
+
+
+class Attempt(View):
+    """One try of one delivery that did not simply succeed at once; ``duration`` is in seconds."""
+
+    number: int
+    outcome: str
+    error_type: str | None
+    error_message: str | None
+    traceback: str | None
+    worker_id: UUID
+    duration: float
+    finished_at: datetime
+
+
+class HandlerDelivery(Standing):
+    """What one handler did with an event. ``delivery_id`` is None when it succeeded at once or has not begun."""
+
+    delivery_id: UUID | None = None
+    note: str | None = None
+    redrives: int = 0
+    error_type: str | None = None
+    error_message: str | None = None
+    fingerprint: str | None = None
+    due_at: datetime | None = None
+    done_at: datetime | None = None
+    worker_id: UUID | None = None
+    history: tuple[Attempt, ...] = ()
+
+
+class EventDetail(EventSummary):
+    """An event with its content (``payload`` and ``headers`` as JSON text), its deliveries and its conversation."""
+
+    partition: int
+    key: str | None
+    depth: int
+    payload: str
+    headers: str | None
+    deliveries: tuple[HandlerDelivery, ...]
+    conversation: tuple[EventSummary, ...]
+
+
+class DeadLetter(View):
+    """A delivery in state ``dead``; ``behind`` counts what waits for it under the same ordering key, up to 1,000."""
+
+    id: UUID
+    handler: str
+    group: str
+    event_id: UUID
+    event_name: str
+    position: int
+    tenant_id: str | None
+    reason: str
+    error_type: str | None
+    error_message: str | None
+    fingerprint: str | None
+    attempts: int
+    redrives: int
+    behind: int
+    published_at: datetime
+    died_at: datetime
+
+
+class DeadLetterPage(View):
+    """Dead letters, newest first. ``matching`` is counted up to ``COUNT_LIMIT``; ``cut_off`` is when that was."""
+
+    dead_letters: tuple[DeadLetter, ...]
+    older: str | None
+    matching: int
+    capped: bool
+    cut_off: datetime
+
+
+class DeadLetterGroup(View):
+    """Dead letters of one handler with one cause, from the newest ``COUNT_LIMIT`` of all."""
+
+    handler: str
+    group: str
+    fingerprint: str | None
+    reason: str
+    error_type: str | None
+    error_message: str | None
+    event_name: str
+    event_names: int
+    dead: int
+    first_at: datetime
+    last_at: datetime
+
+
+class DeliveryDetail(View):
+    """One delivery with its attempts; ``payload`` and ``headers`` (JSON text) are the copy kept when it died."""
+
+    id: UUID
+    handler: str
+    group: str
+    event_id: UUID
+    event_name: str
+    version: int | None
+    position: int
+    in_log: bool
+    tenant_id: str | None
+    key: str | None
+    state: HandlerState
+    reason: str | None
+    note: str | None
+    attempts: int
+    redrives: int
+    error_type: str | None
+    error_message: str | None
+    fingerprint: str | None
+    behind: int
+    due_at: datetime | None
+    published_at: datetime
+    created_at: datetime
+    changed_at: datetime
+    payload: str | None
+    headers: str | None
+    history: tuple[Attempt, ...]
+
+
+class HandlerView(View):
+    """A handler and its load. ``processes`` counts live ones that have it; counts stop at ``COUNT_LIMIT``."""
+
+    id: int
+    name: str
+    group: str
+    selects: str
+    ordered: bool
+    on_dead: str
+    status: Literal["live", "missing", "retired"]
+    processes: int
+    waiting: int
+    waiting_reasons: tuple[str, ...]
+    oldest_waiting: datetime | None
+    dead: int
+    newest_dead: datetime | None
+    registered_at: datetime
+    last_seen_at: datetime
+    retired_at: datetime | None
+
+
+class LaneView(View):
+    """How far a group is in a lane. ``at_least``: counting ``pending`` was stopped. ``leased`` of ``partitions``."""
+
+    group: str
+    lane: str
+    pending: int
+    at_least: bool
+    oldest_pending: datetime | None
+    partitions: int
+    leased: int
+    latency_p50: float | None = None
+    latency_p99: float | None = None
+
+
+class WorkerView(View):
+    """A process. It is alive while its lease runs; ``stale_settles`` counts results that came too late."""
+
+    id: UUID
+    group: str
+    host: str
+    pid: int
+    drains: bool
+    release: str
+    handlers: int
+    connections: int
+    wake_up: str
+    started_at: datetime
+    lease_until: datetime
+    alive: bool
+    stale_settles: int
+
+
+class Concern(View):
+    """Something that needs a person: how bad, what, and under which page it is dealt with."""
+
+    severity: Literal["error", "warning"]
+    what: str
+    why: str
+    page: Literal["dead-letters", "handlers", "workers", "events"]
+    filter: str = ""
+
+
+class Overview(View):
+    """Everything at a glance, worst first in ``concerns``. Rates and latencies are samples of the newest events."""
+
+    moment: datetime
+    concerns: tuple[Concern, ...]
+    dead: int
+    dead_capped: bool
+    waiting: int
+    waiting_capped: bool
+    oldest_pending: datetime | None
+    published_per_minute: tuple[int, ...]
+    published_exact: bool
+    latency_p50: float | None
+    latency_p99: float | None
+    lanes: tuple[LaneView, ...]
+    handlers: tuple[HandlerView, ...]
+    workers: tuple[WorkerView, ...]
+
+
+class ActionView(View):
+    """What an operator did; ``details`` is JSON text."""
+
+    id: UUID
+    action: str
+    actor: str
+    target: str
+    details: str
+    acted_at: datetime
+
+
+class ActionPage(View):
+    """Operators' actions, newest first."""
+
+    actions: tuple[ActionView, ...]
+    older: str | None

@@ -1,0 +1,114 @@
+"""What operators do: the same calls behind the dashboard, the JSON API and the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from fastapi_events.errors import OperationRefused
+from fastapi_events.store.dead_letters import DeadLetterStore
+
+MOST_AT_ONCE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What an action did: of ``asked`` deliveries, ``changed`` were in a state that allowed it."""
+
+    asked: int
+    changed: int
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorAction:
+    """One entry of the record of operators' actions."""
+
+    id: UUID
+    action: str
+    actor: str
+    target: str
+    details: Mapping[str, Any]
+    acted_at: datetime
+
+
+class Operations:
+    """Redrive and discard dead deliveries of this group. Every call is recorded with its actor.
+
+    A redriven delivery keeps its place in its key's order and gets a fresh budget of attempts; a discarded one is
+    given up for good, and what waits behind it goes on.
+    """
+
+    def __init__(self, store: DeadLetterStore, group_id: Callable[[], int], changed: Callable[[], None]) -> None:
+        self._store, self._group_id, self._changed = store, group_id, changed
+
+    async def redrive(self, delivery_ids: Sequence[UUID], *, actor: str, reason: str = "") -> Changed:
+        """Run dead deliveries again, each by the handler that failed and no other.
+
+        Ids that are not dead any more are left alone and counted as not changed. Raises ``OperationRefused`` for
+        more than 10,000 ids.
+        """
+        _check(delivery_ids, actor)
+        done = await self._store.redrive(delivery_ids, actor=actor, details={"reason": reason})
+        return self._after(delivery_ids, done)
+
+    async def discard(self, delivery_ids: Sequence[UUID], *, actor: str, reason: str) -> Changed:
+        """Give dead deliveries up for good; ``reason`` is kept with each. Raises ``OperationRefused`` without one."""
+        _check(delivery_ids, actor)
+        if not reason.strip():
+            raise OperationRefused("A discard needs a reason: it is kept with the delivery for whoever asks later.")
+        done = await self._store.discard(delivery_ids, reason=reason, actor=actor, details={"reason": reason})
+        return self._after(delivery_ids, done)
+
+    async def redrive_matching(
+        self, *, handler: str | None = None, event_name: str | None = None, fingerprint: str | None = None,
+        changed_before: datetime, limit: int = 1000, actor: str, reason: str = "",
+    ) -> Changed:  # fmt: skip
+        """Redrive up to ``limit`` dead deliveries that match and were dead before ``changed_before``, oldest first."""
+        ids = await self._matching(handler, event_name, fingerprint, changed_before, limit)
+        return await self.redrive(ids, actor=actor, reason=reason) if ids else Changed(0, 0)
+
+    async def discard_matching(
+        self, *, handler: str | None = None, event_name: str | None = None, fingerprint: str | None = None,
+        changed_before: datetime, limit: int = 1000, actor: str, reason: str,
+    ) -> Changed:  # fmt: skip
+        """Discard up to ``limit`` dead deliveries that match and were dead before ``changed_before``, oldest first."""
+        ids = await self._matching(handler, event_name, fingerprint, changed_before, limit)
+        return await self.discard(ids, actor=actor, reason=reason) if ids else Changed(0, 0)
+
+    async def actions(self, *, limit: int = 100) -> list[OperatorAction]:
+        """The newest ``limit`` actions."""
+        rows = await self._store.actions(limit)
+        return [
+            OperatorAction(
+                row["id"], row["action"], row["actor"], row["target"], json.loads(row["details"]), row["acted_at"]
+            )
+            for row in rows
+        ]
+
+    async def _matching(
+        self, handler: str | None, event_name: str | None, fingerprint: str | None, changed_before: datetime, limit: int
+    ) -> list[UUID]:
+        if not 1 <= limit <= MOST_AT_ONCE:
+            raise OperationRefused(
+                f"limit={limit}: one action changes 1 to {MOST_AT_ONCE:,} deliveries. Do it in parts."
+            )
+        return await self._store.matching(
+            self._group_id(), handler=handler, event_name=event_name, fingerprint=fingerprint,
+            changed_before=changed_before, limit=limit,
+        )  # fmt: skip
+
+    def _after(self, asked: Sequence[UUID], done: Sequence[UUID]) -> Changed:
+        if done:
+            self._changed()
+        return Changed(len(asked), len(done))
+
+
+def _check(ids: Sequence[UUID], actor: str) -> None:
+    if not actor.strip():
+        raise OperationRefused("actor is empty: every action is recorded with who did it. Pass actor='…'.")
+    if len(ids) > MOST_AT_ONCE:
+        raise OperationRefused(f"{len(ids):,} deliveries at once; one action changes {MOST_AT_ONCE:,} at most.")

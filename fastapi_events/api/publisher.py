@@ -1,0 +1,194 @@
+"""What users call to publish: on an event loop, or by plain calls in ``def`` endpoints and scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields, replace
+from datetime import datetime
+from difflib import get_close_matches
+from typing import Any, NamedTuple, TypedDict, Unpack
+from uuid import UUID
+
+from fastapi_events.api.publishing.caller import caller
+from fastapi_events.api.publishing.outlets import Outlet, SyncOutlet
+from fastapi_events.api.publishing.port import Published, PublishingPort
+from fastapi_events.errors import PublishError, UnknownOption
+from fastapi_events.model.context import current_flow
+from fastapi_events.model.envelope import NO_OPTIONS, Envelope, PublishOptions, seal, seal_raw
+from fastapi_events.model.event import Direction, Event, RawEvent
+
+__all__ = ["EventPublisher", "Published", "SharedKeywords", "SingleKeywords", "SyncEventPublisher"]
+
+_OPTIONS = tuple(field.name for field in fields(PublishOptions))
+
+
+class SharedKeywords(TypedDict, total=False):
+    """Options of any number of events; what is left out is inherited from the request or delivery, or derived."""
+
+    occurred_at: datetime | None
+    key: str | None
+    tenant_id: str | None
+    correlation_id: UUID | None
+    causation_id: UUID | None
+    headers: Mapping[str, str] | None
+
+
+class SingleKeywords(SharedKeywords, total=False):
+    """Options of one event."""
+
+    event_id: UUID | None
+
+
+class _About(NamedTuple):
+    """What a class would say of an event that has none here."""
+
+    direction: Direction
+    aggregate: str | None
+    aggregate_id: str | None
+
+
+class _Publisher:
+    """Sealing, which is the same whatever happens to the envelopes afterwards."""
+
+    def __init__(self, port: PublishingPort, *, derive_id: Callable[[], UUID] | None = None) -> None:
+        self._port, self._derive_id = port, derive_id
+
+    def _seal(self, event: Event, keywords: Mapping[str, Any]) -> Envelope:
+        given, derived = self._given(keywords)
+        if not isinstance(event, Event):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers may be untyped
+            raise PublishError(
+                f"publish() takes an event, an instance of a class derived from Event, not {_shown(event)}. For an "
+                "event that has no class here use publish.raw(name, payload)."
+            )
+        port = self._port
+        port.registry.learn(type(event))
+        envelope = seal(event, port.rules, current_flow(), given)
+        return envelope._replace(explicit_id=False) if derived else envelope
+
+    def _seal_raw(self, raw: RawEvent, about: _About, keywords: Mapping[str, Any]) -> Envelope:
+        given, derived = self._given(keywords)
+        direction, aggregate, aggregate_id = about
+        envelope = seal_raw(
+            raw,
+            self._port.rules,
+            current_flow(),
+            given,
+            direction=direction,
+            aggregate=aggregate,
+            aggregate_id=aggregate_id,
+        )
+        return envelope._replace(explicit_id=False) if derived else envelope
+
+    def _given(self, keywords: Mapping[str, Any]) -> tuple[PublishOptions, bool]:
+        """What the user said, and whether the id in it is ours: it follows from the delivery, and nobody gave it."""
+        given = _options(keywords) if keywords else NO_OPTIONS
+        if self._derive_id is None or given.event_id is not None:
+            return given, False
+        return replace(given, event_id=self._derive_id()), True
+
+
+class EventPublisher(_Publisher):
+    """Publishes events in the transaction of the session that it is bound to.
+
+    Call it: ``await publish(OrderPlaced(...))``. The event is validated and serialised at once and becomes true with
+    the session's commit, together with the rows of the session, or not at all; several events have the order in which
+    they were published. Options: ``event_id`` (a UUID that makes a second publish of the same id a no-op that says
+    so), ``occurred_at`` (an aware datetime), ``key`` (the ordering key, instead of the class's), ``tenant_id``,
+    ``correlation_id``, ``causation_id``, ``headers``.
+
+    With ``event_id``, and for classes with ``serialize=True``, the row is inserted at once, because the answer or the
+    lock is needed now; all others go in one statement before the commit.
+
+    Raises ``UnknownEvent``, ``InvalidPayload``, ``PayloadTooLarge`` (before any SQL), ``NotInTransaction``,
+    ``SessionClosed``, and ``WrongDatabase`` (at the latest from ``commit()``).
+    """
+
+    def __init__(self, port: PublishingPort, outlet: Outlet, *, derive_id: Callable[[], UUID] | None = None) -> None:
+        super().__init__(port, derive_id=derive_id)
+        self._outlet = outlet
+
+    async def __call__(self, event: Event, **options: Unpack[SingleKeywords]) -> Published:
+        """Publish one event."""
+        envelope = self._seal(event, options)
+        [duplicate] = await self._outlet.put([envelope], caller())
+        return Published(envelope.id, duplicate)
+
+    async def many(self, events: Iterable[Event], **options: Unpack[SharedKeywords]) -> list[Published]:
+        """Publish several events with the same options, or none of them if one is refused."""
+        envelopes = [self._seal(event, options) for event in events]
+        return _answers(envelopes, await self._outlet.put(envelopes, caller()))
+
+    async def raw(
+        self,
+        name: str,
+        payload: Any,
+        *,
+        version: int = 1,
+        direction: Direction = "change",
+        aggregate: str | None = None,
+        aggregate_id: str | None = None,
+        **options: Unpack[SingleKeywords],
+    ) -> Published:
+        """Publish an event that has no class here, for forwarders: ``payload`` is any JSON value, unvalidated.
+
+        ``version`` (1), ``direction`` (``change``), ``aggregate`` (the middle part of a three-part name) and
+        ``aggregate_id`` (the ordering key, unless ``key`` is given) are what a class would say.
+        """
+        about = _About(direction, aggregate, aggregate_id)
+        envelope = self._seal_raw(RawEvent(name, version, payload), about, options)
+        [duplicate] = await self._outlet.put([envelope], caller())
+        return Published(envelope.id, duplicate)
+
+
+class SyncEventPublisher(_Publisher):
+    """``EventPublisher`` behind plain calls, for ``def`` endpoints and scripts: ``publish(OrderPlaced(...))``."""
+
+    def __init__(
+        self, port: PublishingPort, outlet: SyncOutlet, *, derive_id: Callable[[], UUID] | None = None
+    ) -> None:
+        super().__init__(port, derive_id=derive_id)
+        self._outlet = outlet
+
+    def __call__(self, event: Event, **options: Unpack[SingleKeywords]) -> Published:
+        """Publish one event."""
+        envelope = self._seal(event, options)
+        [duplicate] = self._outlet.put([envelope], caller())
+        return Published(envelope.id, duplicate)
+
+    def many(self, events: Iterable[Event], **options: Unpack[SharedKeywords]) -> list[Published]:
+        """Publish several events with the same options, or none of them if one is refused."""
+        envelopes = [self._seal(event, options) for event in events]
+        return _answers(envelopes, self._outlet.put(envelopes, caller()))
+
+    def raw(
+        self,
+        name: str,
+        payload: Any,
+        *,
+        version: int = 1,
+        direction: Direction = "change",
+        aggregate: str | None = None,
+        aggregate_id: str | None = None,
+        **options: Unpack[SingleKeywords],
+    ) -> Published:
+        """Publish an event that has no class here; see ``EventPublisher.raw``."""
+        about = _About(direction, aggregate, aggregate_id)
+        envelope = self._seal_raw(RawEvent(name, version, payload), about, options)
+        [duplicate] = self._outlet.put([envelope], caller())
+        return Published(envelope.id, duplicate)
+
+
+def _answers(envelopes: Sequence[Envelope], duplicates: Sequence[bool]) -> list[Published]:
+    return [Published(envelope.id, duplicate) for envelope, duplicate in zip(envelopes, duplicates, strict=True)]
+
+
+def _options(given: Mapping[str, Any]) -> PublishOptions:
+    for unknown in given.keys() - set(_OPTIONS):
+        near = get_close_matches(unknown, _OPTIONS, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"The options are {', '.join(_OPTIONS)}."
+        raise UnknownOption(f"publish() has no option {unknown!r}. {hint}")
+    return PublishOptions(**given)
+
+
+def _shown(value: object) -> str:
+    return f"the class {value.__qualname__}" if isinstance(value, type) else f"a {type(value).__qualname__}"

@@ -1,0 +1,102 @@
+"""Where sealed events go: a session's buffer, or a connection's open transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.orm import Session
+
+from fastapi_events.api.publishing import session_hooks
+from fastapi_events.api.publishing.append import append_on
+from fastapi_events.api.publishing.caller import Site
+from fastapi_events.api.publishing.port import PublishingPort
+from fastapi_events.api.publishing.session_events import bind_events
+from fastapi_events.api.publishing.wake_after import wake_after
+from fastapi_events.errors import SessionClosed
+from fastapi_events.model.envelope import Envelope
+
+
+class SyncOutlet(Protocol):
+    """Takes events by plain calls."""
+
+    def put(self, envelopes: Sequence[Envelope], site: Site, /) -> list[bool]:
+        """Take events, in order; says of each whether it is a duplicate."""
+        ...
+
+
+class Outlet(Protocol):
+    """Takes events on an event loop."""
+
+    async def put(self, envelopes: Sequence[Envelope], site: Site, /) -> list[bool]:
+        """Take events, in order; says of each whether it is a duplicate."""
+        ...
+
+
+class SessionOutlet:
+    """Into a session: buffered until its root commit, unless the answer is needed at once."""
+
+    __slots__ = ("_events", "_session")
+
+    def __init__(self, port: PublishingPort, session: Session) -> None:
+        session_hooks.install()
+        self._session, self._events = session, bind_events(session, port)
+
+    def put(self, envelopes: Sequence[Envelope], site: Site, /) -> list[bool]:
+        return self._events.publish(self._session, envelopes, site)
+
+
+class AsyncSessionOutlet:
+    """Into the session under an ``AsyncSession``; only what needs SQL at once leaves the caller's coroutine."""
+
+    __slots__ = ("_events", "_inner", "_session")
+
+    def __init__(self, port: PublishingPort, session: AsyncSession) -> None:
+        session_hooks.install()
+        self._session, self._inner = session, session.sync_session
+        self._events = bind_events(self._inner, port)
+
+    async def put(self, envelopes: Sequence[Envelope], site: Site, /) -> list[bool]:
+        if self._events.needs_sql(envelopes):
+            return await self._session.run_sync(self._events.publish, envelopes, site)
+        return self._events.buffered(self._inner, envelopes, site)
+
+
+class ConnectionOutlet:
+    """Onto a SQLAlchemy ``Connection``, at once: it has no unit of work, and savepoints do the rest."""
+
+    def __init__(self, port: PublishingPort, connection: Connection) -> None:
+        self._port, self._connection = port, connection
+
+    def put(self, envelopes: Sequence[Envelope], _site: Site, /) -> list[bool]:
+        connection = self._connection
+        if connection.closed:
+            raise SessionClosed("This connection has been closed. Publish before the end of its `with` block.")
+        duplicates = append_on(connection, self._port, envelopes)
+        fresh = zip(envelopes, duplicates, strict=True)
+        wake_after(connection, self._port, {envelope.lane for envelope, duplicate in fresh if not duplicate})
+        return duplicates
+
+
+class AsyncConnectionOutlet:
+    """Onto an ``AsyncConnection``, at once."""
+
+    def __init__(self, port: PublishingPort, connection: AsyncConnection) -> None:
+        self._port, self._connection = port, connection
+
+    async def put(self, envelopes: Sequence[Envelope], site: Site, /) -> list[bool]:
+        if self._connection.closed:
+            raise SessionClosed("This connection has been closed. Publish before the end of its `async with` block.")
+        return await self._connection.run_sync(lambda inner: ConnectionOutlet(self._port, inner).put(envelopes, site))
+
+
+class PlainOutlet:
+    """A sync outlet behind awaitable calls, for a plain session that is used on the event loop."""
+
+    def __init__(self, inner: SyncOutlet) -> None:
+        self._inner = inner
+
+    async def put(self, envelopes: Sequence[Envelope], site: Site, /) -> list[bool]:
+        return self._inner.put(envelopes, site)

@@ -1,0 +1,64 @@
+"""What publishing needs of a running instance, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Literal, NamedTuple, Protocol
+from uuid import UUID
+
+from fastapi_events.model.envelope import PublishRules
+from fastapi_events.model.registry import Registry
+from fastapi_events.store.log import DatabaseIdentity, EventLog
+
+
+class Published(NamedTuple):
+    """The answer of ``publish``.
+
+    ``duplicate`` says that an event of the given ``event_id`` is in the log already, so that nothing was added. It is
+    False for every event without a given id.
+    """
+
+    event_id: UUID
+    duplicate: bool
+
+
+class PublishingPort(Protocol):
+    """The composition root, as publishers see it."""
+
+    @property
+    def rules(self) -> PublishRules:
+        """How events are sealed."""
+        ...
+
+    @property
+    def log(self) -> EventLog:
+        """Where events are appended."""
+        ...
+
+    @property
+    def registry(self) -> Registry:
+        """Which event classes there are."""
+        ...
+
+    @property
+    def notify(self) -> Literal["after_commit", "transactional", "off"]:
+        """How other processes are woken; only ``transactional`` is the publisher's own work."""
+        ...
+
+    @property
+    def channel(self) -> str:
+        """The NOTIFY channel that listeners hear."""
+        ...
+
+    @property
+    def database(self) -> DatabaseIdentity | None:
+        """The database that the drain reads; None while it is not known, when nothing is compared."""
+        ...
+
+    def committed(self, lanes: Collection[int]) -> None:
+        """Events of these lanes have been committed. Called from any thread; cheap, and raises nothing."""
+        ...
+
+    def count(self, what: str, number: int = 1) -> None:
+        """Count an occurrence worth a metric, such as ``uncommitted_publish``. Raises nothing."""
+        ...

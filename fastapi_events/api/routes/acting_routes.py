@@ -1,0 +1,42 @@
+"""The JSON API's actions."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends, Request
+
+from fastapi_events.api import dead_letter_actions
+from fastapi_events.api.actor import Permission
+from fastapi_events.api.operator_port import Changed, OperatorPort
+from fastapi_events.api.routes.answers import ChangedAnswer, DeadLetterSelection
+from fastapi_events.api.routes.csrf import same_origin
+from fastapi_events.api.routes.guard import Guard, actor_of
+
+
+class ActingRoutes:
+    """POST routes over the operations; each action is recorded with its actor."""
+
+    def __init__(self, port: OperatorPort) -> None:
+        self._port = port
+
+    def add_to(self, router: APIRouter, guard: Guard) -> None:
+        """Add every route with the permission that it needs."""
+        operate = [Depends(same_origin), guard.requires(Permission.operate)]
+        router.post("/dead-letters/redrive", dependencies=operate)(self.redrive)
+        router.post("/dead-letters/discard", dependencies=operate)(self.discard)
+
+    async def redrive(self, request: Request, body: DeadLetterSelection) -> ChangedAnswer:
+        """Try dead letters again, with a fresh budget of attempts; only the handler that failed runs again."""
+        actor = actor_of(request).id
+        changed = await dead_letter_actions.redrive(self._port, body.selection(), actor=actor, reason=body.reason)
+        return changed_answer(changed)
+
+    async def discard(self, request: Request, body: DeadLetterSelection) -> ChangedAnswer:
+        """Give dead letters up for good; needs a reason. What is parked behind them goes on."""
+        actor = actor_of(request).id
+        changed = await dead_letter_actions.discard(self._port, body.selection(), actor=actor, reason=body.reason)
+        return changed_answer(changed)
+
+
+def changed_answer(changed: Changed) -> ChangedAnswer:
+    """What an action did, for the client."""
+    return ChangedAnswer(asked=changed.asked, changed=changed.changed)

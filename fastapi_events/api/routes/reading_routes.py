@@ -1,0 +1,99 @@
+"""The JSON API's readings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, HTTPException, Query, Request
+
+from fastapi_events.api.actor import Permission
+from fastapi_events.api.observe import MAX_PAGE
+from fastapi_events.api.observe.filters import EventFilter, parse_event_filter
+from fastapi_events.api.observe.views import (
+    DeadLetterGroup,
+    DeadLetterPage,
+    EventPage,
+    HandlerView,
+    Overview,
+    WorkerView,
+)
+from fastapi_events.api.operator_port import OperatorPort
+from fastapi_events.api.redaction import Redactor, is_secret_name, without_secrets
+from fastapi_events.api.routes.answers import ActionsAnswer, EventAnswer, actions_answer, event_answer
+from fastapi_events.api.routes.guard import Guard, actor_of
+from fastapi_events.errors import InvalidFilter
+
+Filter = Annotated[str, Query(alias="filter", description="For example: name:orders.* status:dead after:2h")]
+Position = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
+Limit = Annotated[int, Query(ge=1, le=MAX_PAGE)]
+Cursor = Annotated[str | None, Query(max_length=60)]
+
+
+class ReadingRoutes:
+    """GET routes over the read-only facade."""
+
+    def __init__(self, port: OperatorPort) -> None:
+        self._port, self._redactor = port, Redactor(port.registry)
+
+    def add_to(self, router: APIRouter, guard: Guard) -> None:
+        """Add every route with the permission that it needs."""
+        view, operate = [guard.requires(Permission.view)], [guard.requires(Permission.operate)]
+        router.get("/overview", dependencies=view)(self.overview)
+        router.get("/events", dependencies=view)(self.events)
+        router.get("/events/{event_id}", dependencies=view)(self.event)
+        router.get("/dead-letters", dependencies=view)(self.dead_letters)
+        router.get("/dead-letters/groups", dependencies=view)(self.dead_letter_groups)
+        router.get("/handlers", dependencies=view)(self.handlers)
+        router.get("/workers", dependencies=view)(self.workers)
+        router.get("/actions", dependencies=operate)(self.actions)
+
+    async def overview(self) -> Overview:
+        """What needs attention, how far each lane is, handlers, processes, rates."""
+        return await self._port.observe.overview()
+
+    async def events(
+        self, request: Request, where: Filter = "", before: Position = None, after: Position = None, limit: Limit = 50
+    ) -> EventPage:
+        """A page of history, newest first; go on with ``before=older`` or ``after=newer``."""
+        wanted = permitted_filter(request, where)
+        return await self._port.observe.events(wanted, before=before, after=after, limit=limit)
+
+    async def event(self, request: Request, event_id: UUID) -> EventAnswer:
+        """One event with its content, deliveries, attempts and conversation."""
+        event = await self._port.observe.event(event_id)
+        if event is None:
+            raise HTTPException(404, f"The log has no event {event_id} (any more).")
+        return event_answer(event, self._redactor, actor_of(request))
+
+    async def dead_letters(self, where: Filter = "", cursor: Cursor = None, limit: Limit = 50) -> DeadLetterPage:
+        """A page of dead letters, newest first, with the count and cut-off that acting on all of them needs."""
+        return without_secrets(await self._port.observe.dead_letters(where, cursor=cursor, limit=limit))
+
+    async def dead_letter_groups(self) -> Sequence[DeadLetterGroup]:
+        """Dead letters by handler and cause, the largest group first."""
+        return [without_secrets(group) for group in await self._port.observe.dead_letter_groups()]
+
+    async def handlers(self) -> Sequence[HandlerView]:
+        """Every handler, those in trouble first."""
+        return await self._port.observe.handlers()
+
+    async def workers(self) -> Sequence[WorkerView]:
+        """The processes, those alive first."""
+        return await self._port.observe.workers()
+
+    async def actions(self, cursor: Cursor = None, limit: Limit = 50) -> ActionsAnswer:
+        """What operators did, newest first."""
+        return actions_answer(await self._port.observe.actions(cursor=cursor, limit=limit), self._redactor)
+
+
+def permitted_filter(request: Request, text: str) -> EventFilter:
+    """An understood filter that this actor may use: looking into payloads is reading them, and nobody reads secrets."""
+    wanted = parse_event_filter(text)
+    if wanted.reads_payload and not actor_of(request).may(Permission.view_payload):
+        raise HTTPException(403, "payload.…: comparing payload values needs the permission 'view_payload'.")
+    for path, _ in wanted.where.payload:
+        if any(is_secret_name(part) for part in path):
+            raise InvalidFilter(f"payload.{'.'.join(path)}: is a secret by its name and cannot be searched.")
+    return wanted

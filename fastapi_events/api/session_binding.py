@@ -1,0 +1,146 @@
+"""Binding publishers: to an ``AsyncSession``, a ``Session``, a connection of SQLAlchemy's, or one of asyncpg's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, Unpack, cast
+from uuid import UUID
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
+from sqlalchemy.orm import Session, scoped_session
+
+from fastapi_events.api.publisher import EventPublisher, SingleKeywords, SyncEventPublisher
+from fastapi_events.api.publishing.asyncpg_outlet import AsyncpgOutlet, is_usable
+from fastapi_events.api.publishing.outlets import (
+    AsyncConnectionOutlet,
+    AsyncSessionOutlet,
+    ConnectionOutlet,
+    Outlet,
+    PlainOutlet,
+    SessionOutlet,
+    SyncOutlet,
+)
+from fastapi_events.api.publishing.port import Published, PublishingPort
+from fastapi_events.api.publishing.session_events import events_of
+from fastapi_events.errors import DetachedPublish, PublishError
+from fastapi_events.model.context import bound_by
+from fastapi_events.model.event import Event
+
+if TYPE_CHECKING:
+    # asyncpg's classes are generic for type checkers alone.
+    Bindable = (
+        AsyncSession
+        | async_scoped_session[Any]
+        | AsyncConnection
+        | Session
+        | scoped_session[Any]
+        | Connection
+        | asyncpg.Connection[Any]
+        | PoolConnectionProxy[Any]
+    )
+
+
+def bind_async(
+    port: PublishingPort, session: Bindable, *, derive_id: Callable[[], UUID] | None = None
+) -> EventPublisher:
+    """A publisher for the event loop, bound to any ``Bindable``.
+
+    ``derive_id`` makes the ids of events that are published without one. Raises ``PublishError`` for anything else.
+    """
+    return EventPublisher(port, _outlet(port, session), derive_id=derive_id)
+
+
+def bind_sync(
+    port: PublishingPort,
+    session: Session | scoped_session[Any] | Connection,
+    *,
+    derive_id: Callable[[], UUID] | None = None,
+) -> SyncEventPublisher:
+    """A publisher of plain calls, bound to a ``Session`` or ``Connection``, also to the one under an async session.
+
+    Raises ``PublishError`` for anything else.
+    """
+    outlet = _sync_outlet(port, session)
+    if outlet is None:
+        raise PublishError(
+            f"A sync publisher needs a plain Session or Connection of SQLAlchemy's, not {_shown(session)}. Bind "
+            "EventPublisher to an async one, or pass its sync_session in a hook."
+        )
+    return SyncEventPublisher(port, outlet, derive_id=derive_id)
+
+
+async def publish_detached(
+    port: PublishingPort,
+    event: Event,
+    open_session: Callable[[], AbstractAsyncContextManager[AsyncSession]],
+    *,
+    session: Bindable | None = None,
+    detached: bool = False,
+    **options: Unpack[SingleKeywords],
+) -> Published:
+    """Publish outside a request: on ``session``, else in a transaction of its own that ``open_session`` gives.
+
+    Raises ``DetachedPublish`` without a session where a bound publisher or a handler is active: the event would not
+    commit with that transaction. ``detached=True`` says that this is wanted.
+    """
+    if session is not None:
+        return await bind_async(port, session)(event, **options)
+    owner = bound_by()
+    if owner is not None and not detached:
+        raise DetachedPublish(
+            f"events.publish({type(event).__name__}(...)) without a session, while {owner} is active: the event would "
+            "commit by itself, whatever becomes of that transaction. Use that publisher, pass session=, or say "
+            "detached=True if the event shall be published in any case."
+        )
+    async with open_session() as own:
+        published = await bind_async(port, own)(event, **options)
+        await own.commit()
+    return published
+
+
+def is_open(session: object) -> bool:
+    """Whether an event that is published on this session now has, or begins, a transaction to commit with."""
+    if isinstance(session, AsyncSession):
+        session = session.sync_session
+    if isinstance(session, Session):
+        events = events_of(session)
+        return events is not None and events.is_open(session)
+    if isinstance(session, (asyncpg.Connection, PoolConnectionProxy)):
+        return is_usable(session)
+    return not getattr(session, "closed", False)
+
+
+def _outlet(port: PublishingPort, session: object) -> Outlet:
+    if isinstance(session, AsyncSession):
+        return AsyncSessionOutlet(port, session)
+    if isinstance(session, async_scoped_session):
+        return _outlet(port, cast("Any", session)())
+    if isinstance(session, AsyncConnection):
+        return AsyncConnectionOutlet(port, session)
+    if isinstance(session, (asyncpg.Connection, PoolConnectionProxy)):
+        return AsyncpgOutlet(port, session)
+    plain = _sync_outlet(port, session)
+    if plain is None:
+        raise PublishError(
+            f"An event is published on an AsyncSession, a Session, a Connection or AsyncConnection of SQLAlchemy's, or "
+            f"an asyncpg connection, not on {_shown(session)}. Pass the session that your rows are in."
+        )
+    return PlainOutlet(plain)
+
+
+def _sync_outlet(port: PublishingPort, session: object) -> SyncOutlet | None:
+    if isinstance(session, scoped_session):
+        return _sync_outlet(port, cast("Any", session)())
+    if isinstance(session, Session):
+        return SessionOutlet(port, session)
+    if isinstance(session, Connection):
+        return ConnectionOutlet(port, session)
+    return None
+
+
+def _shown(value: object) -> str:
+    return f"the class {value.__qualname__}" if isinstance(value, type) else f"a {type(value).__qualname__}"

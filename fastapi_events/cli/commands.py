@@ -1,0 +1,150 @@
+"""The commands and their options; what they do is in the modules beside this one."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from typing import Annotated, Any
+
+import typer
+
+from fastapi_events.errors import EventsError
+
+app = typer.Typer(
+    help="Durable events on PostgreSQL: run workers, keep the schema, look after deliveries.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+db = typer.Typer(help="The database schema.", no_args_is_help=True)
+app.add_typer(db, name="db")
+
+AppOption = Annotated[
+    str | None,
+    typer.Option(
+        "--app", help="module:attribute of the Events object (else EVENTS_APP, else [tool.fastapi_events] app)."
+    ),
+]
+UrlOption = Annotated[
+    str | None,
+    typer.Option("--database-url", help="Else EVENTS_DATABASE_URL, else the database of the app's sessions."),
+]
+
+
+def told(work: Coroutine[Any, Any, int]) -> None:
+    """Run a command; an error of the library is told in one line and ends with status 1."""
+    try:
+        status = asyncio.run(work)
+    except EventsError as error:
+        typer.secho(f"{type(error).__name__}: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
+    except (TimeoutError, OSError) as error:
+        typer.secho(f"The database cannot be reached: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
+    raise typer.Exit(status)
+
+
+@app.command()
+def worker(app: AppOption = None) -> None:
+    """Handle events until SIGTERM or SIGINT; a second signal stops at once."""
+    from fastapi_events.cli.loading import load_events
+    from fastapi_events.cli.worker import run_worker
+
+    try:
+        events = load_events(app)
+    except EventsError as error:
+        typer.secho(f"{type(error).__name__}: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
+    raise typer.Exit(run_worker(events))
+
+
+@app.command()
+def dev(
+    target: Annotated[str, typer.Argument(help="module:attribute of the FastAPI app, as uvicorn takes it.")],
+    host: str = "127.0.0.1",
+    port: int = 8000,
+) -> None:
+    """Serve the app with reload, an embedded PostgreSQL where no database is given, and an open dashboard."""
+    import os
+
+    import uvicorn
+
+    os.environ["EVENTS_DEV"] = "1"
+    typer.echo(f"Dashboard: http://{host}:{port}/events/dashboard")
+    uvicorn.run(target, host=host, port=port, reload=True)
+
+
+@db.command()
+def upgrade(app: AppOption = None, database_url: UrlOption = None, target: int | None = None) -> None:
+    """Bring the schema to the newest version (or --target). Safe to run from many replicas at once."""
+    from fastapi_events.cli import schema_commands
+
+    told(schema_commands.upgrade(app, database_url, target))
+
+
+@db.command()
+def downgrade(
+    target: Annotated[int, typer.Argument(help="The version to go back to; 0 removes everything.")],
+    app: AppOption = None,
+    database_url: UrlOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Take the schema back to an older version. Version 0 deletes every event."""
+    from fastapi_events.cli import schema_commands
+
+    if not yes and not typer.confirm(f"Go back to schema version {target}? Data of newer versions is deleted."):
+        raise typer.Exit(1)
+    told(schema_commands.downgrade(app, database_url, target))
+
+
+@db.command()
+def check(app: AppOption = None, database_url: UrlOption = None) -> None:
+    """Say which version the database has; status 1 if this release needs a newer one."""
+    from fastapi_events.cli import schema_commands
+
+    told(schema_commands.check(app, database_url))
+
+
+@db.command()
+def sql(
+    schema: Annotated[str, typer.Option(help="The PostgreSQL schema.")] = "events",
+    partitions: Annotated[int, typer.Option(help="Partitions of each lane; fixed from then on.")] = 32,
+    role: Annotated[str | None, typer.Option(help="Also grant what an application's role needs to this role.")] = None,
+) -> None:
+    """Print the DDL, for those who run it by other means."""
+    from fastapi_events.store.schema import ddl, grants
+
+    sys.stdout.write(ddl(schema, partitions=partitions))
+    if role:
+        sys.stdout.write(grants(schema, role))
+
+
+@db.command()
+def grant(role: str, app: AppOption = None, database_url: UrlOption = None) -> None:
+    """Give a role that does not own the schema what an application needs: reading and writing rows, no DDL."""
+    from fastapi_events.cli import schema_commands
+
+    told(schema_commands.grant(app, database_url, role))
+
+
+@db.command()
+def rebase(
+    app: AppOption = None,
+    database_url: UrlOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Take a log that was restored into another cluster into use there. Stop every worker first."""
+    from fastapi_events.cli import schema_commands
+
+    if not yes and not typer.confirm("Rewrite the log's transaction ids? No worker may run meanwhile."):
+        raise typer.Exit(1)
+    told(schema_commands.rebase(app, database_url))
+
+
+@db.command()
+def maintain(app: AppOption = None, database_url: UrlOption = None) -> None:
+    """Extend the event log as the schema's owner; needed only where the application's role is not the owner."""
+    from fastapi_events.cli import schema_commands
+
+    told(schema_commands.maintain(app, database_url))

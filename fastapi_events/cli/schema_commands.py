@@ -1,0 +1,101 @@
+"""What the ``db`` commands do."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import asyncpg
+import typer
+
+from fastapi_events.cli.loading import load_events
+from fastapi_events.plugin.locating import locate
+from fastapi_events.settings import EventsSettings
+from fastapi_events.store import schema
+from fastapi_events.store.database import Database, driver_url
+from fastapi_events.store.rebase import rebase as rebase_log
+from fastapi_events.store.statements import Statements
+from fastapi_events.store.upkeep import UpkeepStore
+
+
+async def upgrade(app: str | None, url: str | None, target: int | None) -> int:
+    """Upgrade and say what was done."""
+    async with _connected(app, url) as (connection, settings, _):
+        before = await schema.current_version(connection, schema=settings.db_schema)
+        now = await schema.upgrade(connection, schema=settings.db_schema, target=target, partitions=settings.partitions)
+    typer.echo(f"Schema {settings.db_schema!r}: version {before} → {now}" if now != before else _is_at(settings, now))
+    return 0
+
+
+async def downgrade(app: str | None, url: str | None, target: int) -> int:
+    """Downgrade and say what was done."""
+    async with _connected(app, url) as (connection, settings, _):
+        now = await schema.downgrade(connection, schema=settings.db_schema, target=target)
+    typer.echo(_is_at(settings, now))
+    return 0
+
+
+async def check(app: str | None, url: str | None) -> int:
+    """Say the version; raises ``SchemaOutOfDate``."""
+    async with _connected(app, url) as (connection, settings, _):
+        await schema.check(connection, schema=settings.db_schema)
+        now = await schema.current_version(connection, schema=settings.db_schema)
+    typer.echo(_is_at(settings, now))
+    return 0
+
+
+async def grant(app: str | None, url: str | None, role: str) -> int:
+    """Grant an application's role what it needs."""
+    async with _connected(app, url) as (connection, settings, _):
+        await connection.execute(schema.grants(settings.db_schema, role))
+    typer.echo(f"Role {role!r} may publish and handle in schema {settings.db_schema!r}.")
+    return 0
+
+
+async def rebase(app: str | None, url: str | None) -> int:
+    """Take a restored log into use."""
+    async with _connected(app, url) as (connection, settings, _):
+        await schema.check(connection, schema=settings.db_schema)
+        await rebase_log(connection, settings.db_schema)
+    typer.echo("The log is this cluster's now; workers may start.")
+    return 0
+
+
+async def maintain(app: str | None, url: str | None) -> int:
+    """Extend the log."""
+    async with _connected(app, url) as (connection, settings, found):
+        await schema.check(connection, schema=settings.db_schema)
+        database = Database(found, pgbouncer=settings.pgbouncer)
+        await database.open()
+        try:
+            await UpkeepStore(database, Statements(settings.db_schema)).extend_log()
+        finally:
+            await database.close()
+    typer.echo("The event log has room.")
+    return 0
+
+
+def _is_at(settings: EventsSettings, version: int) -> str:
+    return f"Schema {settings.db_schema!r} is at version {version}."
+
+
+@contextlib.asynccontextmanager
+async def _connected(
+    app: str | None, url: str | None
+) -> AsyncGenerator[tuple[asyncpg.Connection[Any], EventsSettings, str]]:
+    settings, events = EventsSettings(), None
+    if url is None and (app is not None or settings.database_url is None):
+        events = load_events(app, required=app is not None or not settings.development)
+    if events is not None:
+        settings = events.settings
+    sessions, sync_sessions = (events.sessions, events.sync_sessions) if events is not None else (None, None)
+    location = None if url else await locate(settings, sessions, sync_sessions)
+    found = url or (location.url if location else "")
+    connection = await asyncpg.connect(driver_url(found), timeout=5)
+    try:
+        yield connection, settings, found
+    finally:
+        await connection.close()
+        if location is not None:
+            await location.leave()

@@ -1,0 +1,280 @@
+"""``Events``: what an application makes one of."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy.orm import Session
+
+from fastapi_events.api.observe import Observe
+from fastapi_events.api.operations import Operations
+from fastapi_events.api.operator_port import Health
+from fastapi_events.api.publisher import EventPublisher, Published
+from fastapi_events.engine import running
+from fastapi_events.engine.handlers import compile_handlers
+from fastapi_events.engine.runtime import Runtime
+from fastapi_events.errors import NotStarted, SettingsError
+from fastapi_events.model.event import Event
+from fastapi_events.model.module import Module
+from fastapi_events.model.registry import Registry
+from fastapi_events.model.retry import Retry
+from fastapi_events.plugin.assembly import assemble, make_engine, make_sessions, prepare_schema
+from fastapi_events.plugin.checks import check_makers, checked_prefix
+from fastapi_events.plugin.locating import locate
+from fastapi_events.plugin.publishing import PUBLISHERS, Publishing
+from fastapi_events.settings import EventsSettings
+from fastapi_events.store.database import Database
+from fastapi_events.store.dead_letters import DeadLetterStore
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter
+
+
+class Events(Module):
+    """Durable events for one application: put modules in, include the router (or start it), publish and handle.
+
+    ``sessions`` is the application's own ``async_sessionmaker``: handlers' sessions are made like it, and its database
+    is where the events live unless ``database_url`` says otherwise. ``sync_sessions`` (a ``sessionmaker``) serves
+    ``SyncHandlerSession``. ``group`` names the service; ``prefix`` is where the router's routes live. ``authorize`` is
+    a FastAPI dependency that returns an ``Actor``. The object is a ``Module`` itself, for applications of one file.
+
+    Example::
+
+        events = Events(modules=[orders, inventory], sessions=SessionLocal)
+        app = FastAPI()
+        app.include_router(events.router)
+
+    Raises ``DeclarationError`` and its kinds for anything in the modules that can never work.
+    """
+
+    def __init__(
+        self,
+        modules: Sequence[Module] = (),
+        *,
+        sessions: async_sessionmaker[Any] | None = None,
+        sync_sessions: Callable[[], Session] | None = None,
+        settings: EventsSettings | None = None,
+        group: str | None = None,
+        prefix: str = "/events",
+        authorize: Callable[..., Any] | None = None,
+        include_in_schema: bool = False,
+        tags: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__("app")
+        check_makers(sessions, sync_sessions)
+        self.prefix, self.authorize = checked_prefix(prefix), authorize
+        self.include_in_schema, self.tags = include_in_schema, tags
+        self._modules, self._settings, self._group = tuple(modules), settings, group
+        self._sessions, self._sync_sessions = sessions, sync_sessions
+        self._starts = 0
+        self._lock: asyncio.Lock | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._exit: contextlib.AsyncExitStack | None = None
+        self._runtime: Runtime | None = None
+        self._observe: Observe | None = None
+        self._operations: Operations | None = None
+        self._own_sessions: Any = None
+        self._router: APIRouter | None = None
+        self.publishing = Publishing(self)
+        self.registry = Registry([*self._modules, self])
+        self._handlers()
+
+    @property
+    def settings(self) -> EventsSettings:
+        """The settings, read from the environment at first use; raises ``SettingsError``, every problem at once."""
+        if self._settings is None:
+            self._settings = EventsSettings()
+        return self._settings
+
+    @property
+    def sessions(self) -> Any:
+        """The application's own session maker, if it gave one."""
+        return self._sessions
+
+    @property
+    def sync_sessions(self) -> Any:
+        """The application's own maker of plain sessions, if it gave one."""
+        return self._sync_sessions
+
+    @property
+    def group(self) -> str:
+        """The consumer group."""
+        return self._group or self.settings.group
+
+    @property
+    def runtime(self) -> Runtime:
+        """The running services; raises ``NotStarted``."""
+        if self._runtime is None:
+            raise NotStarted(
+                "This Events instance is not started. Include its router (app.include_router(events.router)) "
+                "and let the lifespan run, or call await events.start()."
+            )
+        return self._runtime
+
+    @property
+    def observe(self) -> Observe:
+        """Read-only views for people and programs: overview, history, dead letters, workers."""
+        if self._observe is None:
+            raise NotStarted("events.observe needs a started instance: await events.start().")
+        return self._observe
+
+    @property
+    def operations(self) -> Operations:
+        """What operators do: redrive, discard."""
+        if self._operations is None:
+            raise NotStarted("events.operations needs a started instance: await events.start().")
+        return self._operations
+
+    @property
+    def router(self) -> APIRouter:
+        """The routes (health, JSON API, dashboard) with the lifespan that starts and stops everything."""
+        if self._router is None:
+            from fastapi_events.plugin.routing import make_router
+
+            self._router = make_router(self)
+        return self._router
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, app: Any = None) -> AsyncGenerator[None]:
+        """Start for a block of code, and stop after it; what the router does, for other frameworks and scripts.
+
+        As a ``lifespan`` it is called with the application, which then serves as ``app.state.fastapi_events``.
+        """
+        if app is not None and hasattr(app, "state"):
+            app.state.fastapi_events = self
+        await self.start()
+        try:
+            yield
+        finally:
+            await self.stop()
+
+    async def start(self, *, drains: bool | None = None) -> None:
+        """Connect, check (or, on the embedded server, upgrade) the schema, and start the services of this process.
+
+        Counted: as many ``stop()`` end it. ``drains`` overrides whether this process handles events (default: the
+        setting ``worker`` is ``embedded``). Raises ``SettingsError``, ``SchemaOutOfDate`` or a ``DeclarationError``.
+        """
+        async with self._starting_lock():
+            self._starts += 1
+            if self._starts == 1:
+                try:
+                    await self._start(drains)
+                except BaseException:
+                    self._starts = 0
+                    await self._close()
+                    raise
+
+    def _starting_lock(self) -> asyncio.Lock:
+        loop = asyncio.get_running_loop()
+        if self._lock is None or self._loop is not loop:
+            if self._starts and self._loop is not None and not self._loop.is_closed():
+                raise SettingsError("This Events instance is started on another event loop. Stop it there first.")
+            self._loop, self._lock, self._starts = loop, asyncio.Lock(), 0
+        return self._lock
+
+    async def stop(self) -> None:
+        """Stop in good order: claim nothing more, let running handlers finish within ``shutdown_grace``, release."""
+        if self._lock is None:
+            return
+        async with self._lock:
+            self._starts = max(self._starts - 1, 0)
+            if self._starts == 0:
+                await self._close()
+
+    async def drain_once(self) -> int:
+        """Handle what is there now, until nothing is due; returns the number of events. For tests and scripts."""
+        runtime = self.runtime
+        if not runtime.drain_loops:
+            runtime.make_drains()
+        return await runtime.drain_once()
+
+    async def publish(self, event: Event, *, session: Any = None, detached: bool = False, **options: Any) -> Published:
+        """Publish outside a request: on ``session`` (a session or connection), else in a transaction of its own.
+
+        Without a session it raises ``DetachedPublish`` where a request's publisher or a handler is active, since the
+        event would not commit with that transaction; ``detached=True`` says that this is wanted.
+        """
+        return await self.publishing.publish(event, session=session, detached=detached, **options)
+
+    def publisher(self, session: AsyncSession) -> EventPublisher:
+        """A publisher bound to a session, for code that has no request."""
+        return self.publishing.bind(session)
+
+    def session(self) -> AsyncSession:
+        """A session like the application's own, or one of the library's where it gave none."""
+        maker = self._sessions or self._own_sessions
+        if maker is None:
+            raise NotStarted(
+                "events.session() without Events(sessions=...) needs a started instance: await events.start()."
+            )
+        session: AsyncSession = maker()
+        return session
+
+    def sync_session(self) -> Session:
+        """A plain session like the application's own; raises ``SettingsError`` if ``sync_sessions`` was not given."""
+        if self._sync_sessions is None:
+            raise SettingsError("A sync session needs Events(sync_sessions=sessionmaker(engine)).")
+        return self._sync_sessions()
+
+    async def health(self) -> Health:
+        """How this instance is doing, for probes."""
+        from fastapi_events.plugin.health import health_of
+
+        return await health_of(self)
+
+    def _handlers(self) -> list[Any]:
+        return compile_handlers(
+            self.registry,
+            given=PUBLISHERS,
+            retry=Retry(),
+            timeout=30.0,
+            sync_sessions=self._sync_sessions is not None,
+        )
+
+    async def _start(self, drains: bool | None) -> None:
+        settings = self.settings
+        self._exit = contextlib.AsyncExitStack()
+        self.registry = Registry([*self._modules, self])
+        location = await locate(settings, self._sessions, self._sync_sessions)
+        self._exit.push_async_callback(location.leave)
+        database = Database(location.url, pgbouncer=settings.pgbouncer)
+        self._exit.push_async_callback(database.close)
+        await prepare_schema(database, location, settings)
+        await database.open()
+        self._own_sessions = self._sessions or self._make_sessions(database)
+        runtime = await assemble(
+            settings, self.registry, self.publishing, database,
+            group=self.group, drains=drains, sessions=self._own_sessions, sync_sessions=self._sync_sessions,
+        )  # fmt: skip
+        self._runtime = runtime
+        self._exit.push_async_callback(runtime.stop)
+        await runtime.start()
+        self._observe = self._make_observe(database)
+        self._exit.push_async_callback(self._observe.close)
+        self._operations = Operations(
+            DeadLetterStore(database, runtime.statements), lambda: runtime.group_id, runtime.keys_due
+        )
+        running.register(self)
+
+    def _make_sessions(self, database: Database) -> Any:
+        engine = make_engine(database, self.settings)
+        if self._exit is not None:
+            self._exit.push_async_callback(engine.dispose)
+        return make_sessions(engine)
+
+    def _make_observe(self, database: Database) -> Observe:
+        return Observe(
+            database.url, schema=self.settings.db_schema, group=self.group, pgbouncer=self.settings.pgbouncer
+        )
+
+    async def _close(self) -> None:
+        running.unregister(self)
+        stack, self._exit = self._exit, None
+        if stack is not None:
+            await stack.aclose()
+        self.publishing.disconnect()
+        self._runtime = self._observe = self._operations = self._own_sessions = None

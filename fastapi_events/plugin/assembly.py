@@ -1,0 +1,121 @@
+"""Putting store, engine and publishing together for one start of an instance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+
+from fastapi_events.engine.executor import Executor
+from fastapi_events.engine.handler_session import HandlerSession, SyncHandlerSession, handler_session_class
+from fastapi_events.engine.handler_transaction import Transactions, transactions_for
+from fastapi_events.engine.handlers import HandlerPlan, compile_handlers
+from fastapi_events.engine.runtime import Runtime
+from fastapi_events.model.registry import Registry
+from fastapi_events.model.retry import Backoff, Retry, exponential, fixed, linear
+from fastapi_events.plugin.checks import check_retention
+from fastapi_events.plugin.locating import Location
+from fastapi_events.plugin.publishing import PUBLISHERS, Publishing
+from fastapi_events.settings import EventsSettings
+from fastapi_events.store import schema
+from fastapi_events.store.database import Database, sqlalchemy_url
+from fastapi_events.store.group import GroupStore
+from fastapi_events.store.log import DatabaseIdentity, EventLog
+from fastapi_events.store.marks import MarkStore
+from fastapi_events.store.rebase import check_cluster
+from fastapi_events.store.statements import Statements
+
+SYNC_THREADS = 32
+
+
+async def prepare_schema(database: Database, location: Location, settings: EventsSettings) -> None:
+    """Upgrade the schema where that is wanted, and check it."""
+    connection = await database.connect()
+    try:
+        if settings.auto_upgrade if settings.auto_upgrade is not None else location.embedded:
+            await schema.upgrade(connection, schema=settings.db_schema, partitions=settings.partitions)
+        await schema.check(connection, schema=settings.db_schema)
+    finally:
+        await connection.close()
+
+
+def make_engine(database: Database, settings: EventsSettings) -> AsyncEngine:
+    """The engine for handlers and sessions of an application that has none of its own."""
+    return create_async_engine(
+        sqlalchemy_url(database.url),
+        pool_size=settings.handler_connections,
+        max_overflow=5,
+        connect_args={"statement_cache_size": 0, "prepared_statement_cache_size": 0} if settings.pgbouncer else {},
+    )
+
+
+def make_sessions(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
+    """Sessions of the class that SQLModel's users know."""
+    from sqlmodel.ext.asyncio.session import AsyncSession as SQLModelSession
+
+    return async_sessionmaker(engine, expire_on_commit=False, class_=SQLModelSession)
+
+
+async def assemble(
+    settings: EventsSettings, registry: Registry, publishing: Publishing, database: Database, *, group: str,
+    drains: bool | None, sessions: Any, sync_sessions: Any,
+) -> Runtime:  # fmt: skip
+    """The services of this process, made but not started."""
+    statements = Statements(settings.db_schema)
+    partitions, installed, identifier, name = await GroupStore(database, statements).installation()
+    check_cluster(installed, identifier)
+    plan = make_plan(registry, settings, sync_sessions=sync_sessions is not None)
+    marks = MarkStore(database, statements)
+    executor = Executor(
+        registry,
+        marks,
+        transactions=_transactions(sessions, marks),
+        sync_sessions=_sync_handler_sessions(sync_sessions),
+        publishers=PUBLISHERS,
+        make_publisher=publishing.for_run,
+        connections=settings.handler_connections,
+        threads=min(SYNC_THREADS, settings.handler_concurrency),
+        cascade_depth=settings.cascade_depth,
+    )
+    runtime = Runtime(
+        settings, database, statements, EventLog(statements), plan, executor,
+        group=group, partitions=partitions, drains=settings.worker == "embedded" if drains is None else drains,
+    )  # fmt: skip
+    publishing.connect(runtime, DatabaseIdentity(identifier, name))
+    return runtime
+
+
+def make_plan(registry: Registry, settings: EventsSettings, *, sync_sessions: bool) -> HandlerPlan:
+    """The handlers, each with its signature read and its policy decided."""
+    plan = HandlerPlan(
+        compile_handlers(
+            registry,
+            given=PUBLISHERS,
+            retry=Retry(settings.max_attempts, _backoff(settings)),
+            timeout=settings.handler_timeout,
+            sync_sessions=sync_sessions,
+        )
+    )
+    check_retention(plan.handlers.values(), settings)
+    return plan
+
+
+def _backoff(settings: EventsSettings) -> Backoff:
+    if settings.backoff == "fixed":
+        return fixed(settings.backoff_first, jitter=settings.backoff_jitter)
+    make = linear if settings.backoff == "linear" else exponential
+    return make(settings.backoff_first, cap=settings.backoff_cap, jitter=settings.backoff_jitter)
+
+
+def _transactions(sessions: Any, marks: MarkStore) -> Transactions:
+    """Transactions of handlers, in sessions configured like the application's own."""
+    return transactions_for(sessions, handler_session_class(sessions.class_, HandlerSession), marks)
+
+
+def _sync_handler_sessions(sessions: Any) -> Callable[[], Any] | None:
+    """A maker of plain handlers' sessions, configured like the application's own."""
+    if sessions is None:
+        return None
+    made = handler_session_class(sessions.class_, SyncHandlerSession)
+    return lambda: made(**sessions.kw)

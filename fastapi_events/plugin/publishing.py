@@ -1,0 +1,132 @@
+"""What publishers need of an instance: rules, the log, and whom to tell of a commit."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+from uuid import UUID
+
+from fastapi_events.api.publisher import EventPublisher, Published, SyncEventPublisher
+from fastapi_events.api.publishing.caller import Site
+from fastapi_events.api.session_binding import bind_async, bind_sync, publish_detached
+from fastapi_events.engine.executor import Run
+from fastapi_events.engine.runtime import Runtime
+from fastapi_events.model.envelope import Envelope, PublishRules
+from fastapi_events.model.event import Event
+from fastapi_events.model.identity import child_event_id
+from fastapi_events.model.registry import Registry
+from fastapi_events.store.log import DatabaseIdentity, EventLog
+
+if TYPE_CHECKING:
+    from fastapi_events.plugin.application import Events
+
+PUBLISHERS: frozenset[type[Any]] = frozenset({EventPublisher, SyncEventPublisher})
+
+
+class Publishing:
+    """The publishing side of an ``Events`` instance; it can publish as long as the instance is started."""
+
+    def __init__(self, events: Events) -> None:
+        self._events = events
+        self._log: EventLog | None = None
+        self._rules = PublishRules()
+        self._database: DatabaseIdentity | None = None
+        self._runtime: Runtime | None = None
+        self.counts: dict[str, int] = {}
+
+    def connect(self, runtime: Runtime, identity: DatabaseIdentity) -> None:
+        """Take over what a started instance knows."""
+        settings = runtime.settings
+        self._runtime, self._log, self._database = runtime, runtime.log, identity
+        self._rules = PublishRules(
+            partitions=runtime.partitions,
+            max_payload_size=settings.max_payload_size,
+            warn_payload_size=settings.warn_payload_size,
+            validate_payloads=settings.validate_payloads,
+        )
+
+    def disconnect(self) -> None:
+        """The instance stops."""
+        self._runtime = self._log = self._database = None
+
+    @property
+    def rules(self) -> PublishRules:
+        """How events are sealed."""
+        return self._rules
+
+    @property
+    def log(self) -> EventLog:
+        """Where events are appended; raises ``NotStarted``."""
+        return self._log if self._log is not None else self._events.runtime.log
+
+    @property
+    def registry(self) -> Registry:
+        """Which event classes there are."""
+        return self._events.registry
+
+    @property
+    def notify(self) -> Literal["after_commit", "transactional", "off"]:
+        """How other processes are woken."""
+        return self._events.settings.notify
+
+    @property
+    def channel(self) -> str:
+        """The NOTIFY channel."""
+        return self._events.runtime.channel
+
+    @property
+    def database(self) -> DatabaseIdentity | None:
+        """The database that the drain reads."""
+        return self._database
+
+    def committed(self, lanes: Collection[int]) -> None:
+        """Wake the loops here and elsewhere."""
+        if self._runtime is not None:
+            self._runtime.committed(lanes)
+
+    def count(self, what: str, number: int = 1) -> None:
+        """Count an occurrence."""
+        self.counts[what] = self.counts.get(what, 0) + number
+
+    def bind(self, session: Any) -> EventPublisher:
+        """A publisher bound to a session or connection."""
+        return bind_async(self, session)
+
+    async def publish(self, event: Event, *, session: Any, detached: bool, **options: Any) -> Published:
+        """Publish outside a request."""
+        return await publish_detached(self, event, self._events.session, session=session, detached=detached, **options)
+
+    def for_run(self, run: Run, kind: type[Any]) -> Any:
+        """The publisher of an attempt: bound to its session, or collecting what is appended with its success."""
+        derive = _child_ids(run)
+        session = run.session
+        if session is not None:
+            bind: Callable[..., Any] = bind_async if kind is EventPublisher else bind_sync
+            return bind(self, session, derive_id=derive)
+        if kind is EventPublisher:
+            return EventPublisher(self, _Collected(run), derive_id=derive)
+        return SyncEventPublisher(self, _CollectedSync(run), derive_id=derive)
+
+
+def _child_ids(run: Run) -> Callable[[], UUID]:
+    """Ids that follow from event, handler and ordinal: a second attempt publishes the same events, not others."""
+    ordinals = itertools.count()
+    return lambda: child_event_id(run.item.id, run.handler.id, next(ordinals))
+
+
+class _CollectedSync:
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def put(self, envelopes: Sequence[Envelope], _site: Site, /) -> list[bool]:
+        self._run.children.extend(envelopes)
+        return [False] * len(envelopes)
+
+
+class _Collected:
+    def __init__(self, run: Run) -> None:
+        self._inner = _CollectedSync(run)
+
+    async def put(self, envelopes: Sequence[Envelope], site: Site, /) -> list[bool]:
+        return self._inner.put(envelopes, site)
