@@ -1,0 +1,1 @@
+"""Inventory: what is on the shelves, and for whom it is reserved."""

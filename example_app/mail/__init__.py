@@ -1,0 +1,1 @@
+"""Mail: tells customers what has become of their orders."""

@@ -1,0 +1,1 @@
+"""Payments: charges customers through a provider that fails now and then."""
