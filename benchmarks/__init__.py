@@ -1,0 +1,1 @@
+"""Measurements of fastapi_events beside its peers: ``python -m benchmarks --help``."""
