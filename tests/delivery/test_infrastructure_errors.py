@@ -1,0 +1,231 @@
+"""Failures of the database are not the handler's attempts; failures of the handler's own clients are."""
+
+import asyncio
+import contextlib
+from typing import Any
+
+import asyncpg
+import pytest
+import sqlalchemy.exc
+from sqlalchemy import text
+
+from fastapi_events import Delivery, HandlerSession, Module, Retry
+from fastapi_events.engine.infrastructure import is_infrastructure
+from tests.conftest import NewDatabase
+from tests.delivery.conftest import EFFECTS
+from tests.delivery.stage import Placed, Stage, effect, publish, until, within
+
+
+async def run_sql(session: HandlerSession, query: str) -> Any:
+    return (await (await session.connection()).execute(text(query))).all()
+
+
+async def test_a_backend_terminated_under_a_handler_costs_no_attempt(stage: Stage) -> None:
+    module, attempts = Module("shop"), []
+
+    @module.on(Placed, retry=Retry(1))
+    async def handle(event: Placed, session: HandlerSession, delivery: Delivery) -> None:
+        attempts.append((delivery.attempt, delivery.redelivered))
+        await effect(session, "handle", len(attempts))
+        if len(attempts) == 1:
+            [[pid]] = await run_sql(session, "SELECT pg_backend_pid()")
+            await stage.rows("SELECT pg_terminate_backend($1, 5000)", pid)
+            await run_sql(session, "SELECT 1")
+
+    events = await stage.idle(module, handler_connections=1)
+    await events.publish(Placed(order="a"))
+    await events.drain_once()
+    [waiting] = await stage.deliveries()
+    assert (waiting["state"], waiting["attempts"], waiting["postponed"]) == ("waiting", 0, 1)
+    await stage.make_due()
+    await events.drain_once()
+    assert attempts == [(1, False), (1, False)] or attempts == [(1, False), (1, True)]
+    assert await stage.value("SELECT array_agg(number) FROM effect") == [2]
+
+
+async def test_a_backend_terminated_before_the_commit_costs_no_attempt(stage: Stage) -> None:
+    module, calls = Module("shop"), []
+
+    @module.on(Placed, retry=Retry(1))
+    async def handle(event: Placed, session: HandlerSession) -> None:
+        calls.append(1)
+        await effect(session, "handle", len(calls))
+        if len(calls) == 1:
+            [[pid]] = await run_sql(session, "SELECT pg_backend_pid()")
+            await stage.rows("SELECT pg_terminate_backend($1, 5000)", pid)
+
+    events = await stage.idle(module)
+    await events.publish(Placed(order="a"))
+    await events.drain_once()
+    assert [(row["state"], row["attempts"]) for row in await stage.deliveries()] == [("waiting", 0)]
+    await stage.make_due()
+    await events.drain_once()
+    assert await stage.value("SELECT array_agg(number) FROM effect") == [2]
+
+
+async def test_deadlocks_serialization_failures_and_lock_time_outs_cost_no_attempt(stage: Stage) -> None:
+    module, calls = Module("shop"), []
+    failing = ["40P01", "40001", "55P03", "57014", "53300"]
+
+    @module.on(Placed, retry=Retry(1))
+    async def handle(event: Placed, session: HandlerSession) -> None:
+        calls.append(1)
+        if len(calls) <= len(failing):
+            state = failing[len(calls) - 1]
+            await (await session.connection()).exec_driver_sql(
+                f"DO $$ BEGIN RAISE EXCEPTION 'as if' USING ERRCODE = '{state}'; END $$"
+            )
+
+    events = await stage.idle(module)
+    await events.publish(Placed(order="a"))
+    for _ in failing:
+        await events.drain_once()
+        await stage.make_due()
+    await events.drain_once()
+    [row] = await stage.deliveries()
+    assert (row["state"], row["attempts"], row["postponed"], len(calls)) == ("done", 1, 5, 6)
+
+
+async def test_a_real_deadlock_of_two_handlers_ends_with_both_done(stage: Stage) -> None:
+    module, both = Module("shop"), asyncio.Barrier(2)
+    await stage.rows("INSERT INTO effect VALUES ('row', 1, 'a'), ('row', 2, 'b')")
+    first = {"a": True, "b": True}
+
+    @module.on(Placed, retry=Retry(1))
+    async def handle(event: Placed, session: HandlerSession) -> None:
+        mine, other = (event.order, "b" if event.order == "a" else "a")
+        connection = await session.connection()
+        await connection.exec_driver_sql(f"UPDATE effect SET number = number + 10 WHERE label = '{mine}'")
+        if first[event.order]:
+            first[event.order] = False
+            await both.wait()
+        await connection.exec_driver_sql(f"UPDATE effect SET number = number + 10 WHERE label = '{other}'")
+
+    events = await stage.idle(module)
+    await publish(events, [Placed(order="a"), Placed(order="b")])
+    await within(events.drain_once())
+    await stage.make_due()
+    await within(events.drain_once())
+    assert await stage.value("SELECT array_agg(number ORDER BY label) FROM effect") == [21, 22]
+    assert [row["attempts"] for row in await stage.deliveries()] == [1]
+
+
+async def test_the_users_own_clients_errors_are_attempts(stage: Stage) -> None:
+    import httpx
+
+    module = Module("shop")
+    errors = [
+        ConnectionRefusedError("mail server"), TimeoutError("mail server"), httpx.ConnectTimeout("mail server"),
+        TimeoutError(), BrokenPipeError(), OSError("no route"),
+    ]  # fmt: skip
+
+    @module.on(Placed, retry=Retry(1))
+    async def handle(event: Placed) -> None:
+        raise errors[event.number]
+
+    events = await stage.idle(module)
+    await publish(events, [Placed(order=str(number), number=number) for number in range(len(errors))])
+    await events.drain_once()
+    assert [(row["state"], row["reason"]) for row in await stage.deliveries()] == [("dead", "max_attempts")] * len(
+        errors
+    )
+
+
+async def test_every_connection_terminated_again_and_again_loses_nothing(new_database: NewDatabase) -> None:
+    stage = Stage(await new_database())
+    await stage.rows(EFFECTS)
+    module, seen = Module("shop"), []
+
+    @module.on(Placed, retry=Retry(1))
+    async def handle(event: Placed, session: HandlerSession) -> None:
+        await effect(session, event.order, event.number, f"{event.order} {event.number}")
+        seen.append(event.number)
+
+    events = await stage.running(module)
+    for round_number in range(6):
+        for number in range(5):
+            with contextlib.suppress(sqlalchemy.exc.DBAPIError):
+                await publish(events, [Placed(order=str(number), number=round_number)], event_id=None)
+        await stage.rows(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND pid <> pg_backend_pid() AND application_name <> 'stage'"
+        )
+
+    async def all_handled() -> bool:
+        await stage.make_due()
+        return await stage.value("SELECT count(*) FROM effect") == await stage.value(
+            "SELECT count(*) FROM events.event"
+        )
+
+    await until(all_handled, "every event handled once")
+    assert await stage.deliveries("dead") == []
+    rows = await stage.rows(
+        "SELECT handler, array_agg(number ORDER BY written) AS numbers FROM effect GROUP BY handler"
+    )
+    assert all(row["numbers"] == sorted(row["numbers"]) for row in rows)
+    await stage.close()
+
+
+def raised(error: BaseException) -> BaseException:
+    try:
+        raise error
+    except BaseException as caught:  # noqa: BLE001
+        return caught
+
+
+def wrapped(state: str | None, *, invalidated: bool = False) -> BaseException:
+    class Original(Exception):
+        sqlstate = state
+
+    return sqlalchemy.exc.DBAPIError("SELECT 1", {}, Original("as if"), connection_invalidated=invalidated)
+
+
+TABLE = {
+    "starting up": (wrapped("57P03"), True),
+    "idle session terminated": (wrapped(None, invalidated=True), True),
+    "terminated in a query": (wrapped("08003", invalidated=True), True),
+    "too many connections": (wrapped("53300"), True),
+    "pool time-out": (sqlalchemy.exc.TimeoutError("QueuePool limit"), True),
+    "read-only node": (wrapped("25006"), True),
+    "disk full": (wrapped("53100"), True),
+    "statement time-out": (wrapped("57014"), True),
+    "lock time-out": (wrapped("55P03"), True),
+    "deadlock": (wrapped("40P01"), True),
+    "serialization": (wrapped("40001"), True),
+    "cached plan": (asyncpg.exceptions.InvalidCachedStatementError("cached plan"), True),
+    "asyncpg: connection lost": (asyncpg.ConnectionDoesNotExistError("gone"), True),
+    "asyncpg: closed": (asyncpg.InterfaceError("connection is closed"), True),
+    "asyncpg: too many": (asyncpg.TooManyConnectionsError("sorry"), True),
+    "idle in transaction": (wrapped("25P03", invalidated=True), True),
+    "unique": (wrapped("23505"), False),
+    "NUL": (wrapped("22021"), False),
+    "overflow": (wrapped("22003"), False),
+    "undefined table": (wrapped("42P01"), False),
+    "aborted transaction": (wrapped("25P02"), False),
+    "own ConnectionError": (raised(ConnectionResetError("peer")), False),
+    "own TimeoutError": (raised(TimeoutError()), False),
+    "own CancelledError": (raised(asyncio.CancelledError()), False),
+    "own ValueError": (raised(ValueError("x")), False),
+    "an integer for a state": (type("E", (Exception,), {"sqlstate": 40001})(), False),
+}
+
+
+@pytest.mark.parametrize("kind", TABLE)
+def test_what_is_infrastructure_and_what_is_not(kind: str) -> None:
+    error, expected = TABLE[kind]
+    assert is_infrastructure(error) is expected
+    outer = RuntimeError("the user's own wrapper")
+    outer.__cause__ = error
+    assert is_infrastructure(outer) is expected
+
+
+async def test_a_server_that_is_down_is_infrastructure() -> None:
+    with pytest.raises(ConnectionRefusedError) as caught:
+        await asyncpg.connect("postgresql://nobody@127.0.0.1:1/none", timeout=2)
+    assert is_infrastructure(caught.value)
+
+
+def test_an_error_chained_only_by_context_is_the_handlers_own() -> None:
+    error = ValueError("a defect in the except block")
+    error.__context__ = asyncpg.ConnectionDoesNotExistError("gone")
+    assert not is_infrastructure(error)

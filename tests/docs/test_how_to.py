@@ -1,0 +1,176 @@
+"""What the how-to pages promise of their examples."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+from alembic.config import main as alembic_command_line
+from typer.testing import CliRunner
+
+from fastapi_events.cli.commands import app as command_line
+from fastapi_events.errors import SchemaOutOfDate
+from fastapi_events.store import schema
+from tests.conftest import NewDatabase
+from tests.docs.pages import Project, blocks_of
+from tests.docs.serving import execute, served, until
+
+Made = Callable[[str], Project]
+
+
+async def test_own_session(project: Made, clean_database: str) -> None:
+    page = project("docs/how-to/own-session.md")
+    async with served(page.load("shop.main").app) as client:
+        (await client.post("/orders/10")).raise_for_status()
+        (await client.post("/orders/20/carefully")).raise_for_status()
+    assert await published(clean_database) == [{"order_id": 10}, {"order_id": 21}]
+    await page.run_snippets()
+    assert await published(clean_database) == [{"order_id": n} for n in (10, 21, 1, 2, 3)]
+
+
+async def test_sync_endpoints(project: Made, clean_database: str) -> None:
+    shop = project("docs/how-to/sync-endpoints.md").load("shop.sync")
+    async with served(shop.app) as client:
+        (await client.post("/orders/1")).raise_for_status()
+
+        async def marked() -> Any:
+            return shop.handled and await execute(clean_database, "SELECT 1 FROM events.processing_mark")
+
+        await until(marked)
+    assert shop.handled == [1]
+    shop.engine.dispose()
+
+
+async def test_asyncpg(project: Made, clean_database: str) -> None:
+    names = await project("docs/how-to/asyncpg.md").run_snippets()
+    assert "no open transaction" in names["refused"]
+    assert await published(clean_database) == [{"order_id": 1}]
+
+
+async def test_webhooks(project: Made) -> None:
+    notice = {"id": "n-1", "payment_id": "p-1", "cents": 500}
+    async with served(project("docs/how-to/webhooks.md").load("shop.webhooks").app) as client:
+        answers = [(await client.post("/webhooks/payments", json=notice)).json() for _ in range(2)]
+    assert answers == [{"known_already": False}, {"known_already": True}]
+
+
+async def test_dashboard_access(project: Made) -> None:
+    app = project("docs/how-to/dashboard-access.md").load("shop.main").app
+    async with served(app) as client:
+        staff = {"Authorization": "Bearer s3cret"}
+        assert (await client.get("/events/api/overview")).status_code == 401
+        assert (await client.get("/events/api/overview", headers=staff)).status_code == 200
+        assert (await client.get("/events/dashboard", headers=staff)).status_code == 200
+
+
+async def test_migrations_by_alembic(project: Made, new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a branch beside the user's own revision, and from that revision: whichever comes first."""
+    page, url = project("docs/how-to/migrations.md"), await new_database(schema=False)
+    monkeypatch.setenv("EVENTS_DATABASE_URL", url)
+    (page.folder / "migrations" / "env.py").write_text(_ENVIRONMENT)
+    for line in commands("docs/how-to/migrations.md", "alembic"):
+        await run(*line.split())
+    assert await version(url) == schema.LATEST
+    await run("alembic", "downgrade", "fastapi_events@base")
+    assert await version(url) == 0
+
+
+async def test_migrations_by_command(new_database: NewDatabase) -> None:
+    url = await new_database(schema=False)
+    await execute(url, "DROP ROLE IF EXISTS shop_app")
+    await execute(url, "CREATE ROLE shop_app LOGIN PASSWORD 'secret'")
+    try:
+        for line in commands("docs/how-to/migrations.md", "fastapi-events"):
+            if "--database-url" in line:
+                words = line.split()
+                await run(*words[: words.index("--database-url")], "--database-url", url, *_yes(words))
+        assert await version(url) == schema.LATEST
+        role = urlsplit(url)._replace(netloc=f"shop_app:secret@{urlsplit(url).netloc.rpartition('@')[2]}")
+        await handle_something(urlunsplit(role))
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await execute(urlunsplit(role), "CREATE TABLE events.mine (id int)")
+    finally:
+        await execute(url, "DROP OWNED BY shop_app")
+        await execute(url, "DROP ROLE shop_app")
+
+
+async def test_an_older_schema_is_refused(new_database: NewDatabase) -> None:
+    with pytest.raises(SchemaOutOfDate, match="db upgrade"):
+        await handle_something(await new_database(schema=False))
+
+
+async def handle_something(url: str) -> None:
+    """Publish and handle with a role."""
+    from fastapi_events import Event, Events, EventsSettings
+
+    class Happened(Event, name="docs.thing.happened"):
+        pass
+
+    handled: list[Happened] = []
+    events = Events(settings=EventsSettings(database_url=url))
+
+    @events.on(Happened)
+    async def note(event: Happened) -> None:
+        handled.append(event)
+
+    await events.start(drains=False)
+    try:
+        await events.publish(Happened())
+        await events.drain_once()
+    finally:
+        await events.stop()
+    assert len(handled) == 1
+
+
+async def published(url: str) -> list[Any]:
+    rows = await execute(url, "SELECT payload FROM events.event ORDER BY position")
+    return [json.loads(row["payload"]) for row in rows]
+
+
+async def version(url: str) -> int:
+    connection = await asyncpg.connect(url)
+    try:
+        return await schema.current_version(connection)
+    finally:
+        await connection.close()
+
+
+def commands(page: str, program: str) -> list[str]:
+    lines = [line[2:] for block in blocks_of(page, "console") for line in block.text.splitlines()]
+    return [line for line in lines if line.startswith(f"{program} ")]
+
+
+async def run(program: str, *arguments: str) -> None:
+    """Run a command in a thread of this process: a process of its own would spend a second on importing."""
+    if program == "alembic":
+        await asyncio.to_thread(alembic_command_line, arguments)
+        return
+    done = await asyncio.to_thread(CliRunner().invoke, command_line, arguments)
+    assert done.exit_code == 0, (done.output, done.exception)
+
+
+def _yes(words: list[str]) -> list[str]:
+    return ["--yes"] if "--yes" in words else []
+
+
+_ENVIRONMENT = """
+import asyncio, os
+from alembic import context
+from sqlalchemy.ext.asyncio import create_async_engine
+
+def migrate(connection):
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()
+
+async def main():
+    engine = create_async_engine(os.environ["EVENTS_DATABASE_URL"].replace("postgresql://", "postgresql+asyncpg://"))
+    async with engine.begin() as connection:
+        await connection.run_sync(migrate)
+    await engine.dispose()
+
+asyncio.run(main())
+"""

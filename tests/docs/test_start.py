@@ -1,0 +1,151 @@
+"""What a newcomer does: the README's first app, its shop, and the tutorial."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlmodel import SQLModel
+
+from tests.docs.pages import Project
+from tests.docs.serving import WITHIN, execute, served, until
+
+Made = Callable[[str], Project]
+
+
+async def test_the_first_app_of_the_readme(project: Made, unused_port: int) -> None:
+    """As its commands say, but on the tests' server: the embedded one has its own tests."""
+    folder = project("README.md").folder
+    environment = {**os.environ, "EVENTS_DEV": "1", "EVENTS_AUTO_UPGRADE": "1", "PYTHONUNBUFFERED": "1"}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "uvicorn", "app:app", "--port", str(unused_port)),
+        cwd=folder, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    output = ""
+    try:
+        output += await told(process, "Uvicorn running on")
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{unused_port}") as client:
+            order = (await client.post("/orders?sku=LAMP")).json()
+            output += await told(process, f"reserving one LAMP for order {order}")
+            dashboard = await client.get("/events/dashboard", follow_redirects=True)
+            assert dashboard.status_code == 200
+            assert "orders.order.placed" in (await client.get("/events/dashboard/events")).text
+    finally:
+        process.terminate()
+        output += (await process.communicate())[0].decode()
+    assert "Application shutdown complete" in output
+
+
+async def test_the_shop_of_the_readme(project: Made) -> None:
+    """Order, event and reservation; an order that is refused leaves neither."""
+    shop = project("README.md")
+    db, main, orders, inventory = (shop.load(f"shop.{name}") for name in ("db", "main", "orders", "inventory"))
+    tables = [orders.Order.__table__, inventory.Reservation.__table__]
+    async with db.engine.begin() as connection:
+        await connection.run_sync(SQLModel.metadata.create_all, tables)
+    try:
+        async with served(main.app) as client:
+            order = (await client.post("/orders", json={"sku": "LAMP", "quantity": 2})).raise_for_status().json()
+            assert (await client.post("/orders", json={"sku": "LAMP", "quantity": 0})).status_code == 422
+
+            async def reserved() -> Any:
+                async with db.SessionLocal() as session:
+                    return await session.get(inventory.Reservation, order["id"])
+
+            assert (await until(reserved)).quantity == 2
+    finally:
+        async with db.engine.begin() as connection:
+            await connection.run_sync(SQLModel.metadata.drop_all, tables)
+        await db.engine.dispose()
+        for table in tables:
+            SQLModel.metadata.remove(table)
+
+
+async def test_the_tutorial(
+    project: Made, clean_database: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EVENTS_DEV", "1")
+    monkeypatch.setenv("EVENTS_POLL_INTERVAL", "0.2")
+    shop = project("docs/tutorial.md").load("shop")
+    output = ""
+
+    async def seen(line: str) -> Any:
+        async def printed() -> bool:
+            nonlocal output
+            output += capsys.readouterr().out
+            if "attempt" in line and line not in output:
+                await execute(clean_database, _DUE)  # nobody waits for five seconds here
+            return line in output
+
+        return await until(printed)
+
+    async with served(shop.app) as client:
+        await client.post("/orders?email=ana@example.com")
+        await seen("sent to ana@example.com")
+
+        take_mail_down()
+        await client.post("/orders?email=ben@example.com")
+        await seen("attempt 1: a mail to ben@example.com")
+        bring_mail_back()
+        await seen("attempt 2: a mail to ben@example.com")
+        await seen("sent to ben@example.com")
+
+        take_mail_down()
+        await client.post("/orders?email=cleo@example.com")
+        await seen("attempt 3: a mail to cleo@example.com")
+        letters = await until(lambda: dead_letters(client))
+        assert [(letter["handler"], letter["attempts"]) for letter in letters] == [("app.send_confirmation", 3)]
+        page = await client.get("/events/dashboard/dead-letters")
+        assert "the mail server does not answer" in page.text
+        assert "Redrive…" in (await client.get(f"/events/dashboard/dead-letters/{letters[0]['id']}")).text
+
+        bring_mail_back()
+        await client.post("/events/api/dead-letters/redrive", json={"ids": [letters[0]["id"]]})
+        await seen("sent to cleo@example.com")
+        assert not await dead_letters(client)
+        assert "developer" in (await client.get("/events/dashboard/audit")).text.lower()
+    assert output.count("attempt 1: a mail to cleo@example.com") == 2
+    assert output.count("counted order") == 3
+
+
+_DUE = (
+    "UPDATE events.parked_key SET due_at = clock_timestamp() "
+    "WHERE blocked AND due_at < 'infinity' AND worker_id IS NULL"
+)
+
+
+def take_mail_down() -> None:
+    Path("mail-is-down").touch()
+
+
+def bring_mail_back() -> None:
+    Path("mail-is-down").unlink()
+
+
+async def dead_letters(client: httpx.AsyncClient) -> Any:
+    return (await client.get("/events/api/dead-letters")).raise_for_status().json()["dead_letters"]
+
+
+async def told(process: asyncio.subprocess.Process, line: str) -> str:
+    """What a process says until it says this."""
+    assert process.stdout
+    heard = ""
+    async with asyncio.timeout(WITHIN):
+        while line not in heard:
+            more = await process.stdout.readline()
+            assert more, heard
+            heard += more.decode()
+    return heard
+
+
+@pytest.fixture
+def unused_port() -> int:
+    import socket
+
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])

@@ -1,0 +1,127 @@
+"""Wrong use of the API fails where it is written, naming the thing, the rule and the mend."""
+
+from typing import Any
+
+import pytest
+
+from fastapi_events import Event, Events, Module, Retry, RetryLater, SyncHandlerSession, exponential, fixed
+from fastapi_events.errors import (
+    ContradictoryOptions,
+    DeclarationError,
+    DuplicateEvent,
+    DuplicateHandler,
+    InvalidEventName,
+    InvalidHandler,
+    UnknownEvent,
+    UnknownOption,
+)
+from tests.delivery.stage import Placed
+
+
+def declare(**options: Any) -> type[Event]:
+    class Declared(Event, **options):
+        order: str = "a"
+
+    return Declared
+
+
+WRONG_EVENTS: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"name": "a.b.c", "agregate": "x"}, UnknownOption, r"Declared: an event has no option 'agregate'.*'aggregate'"),
+    ({"name": "a.b.c", "colour": "x"}, UnknownOption, r"'colour'. The options are name, version"),
+    ({"aggregate": "x"}, ContradictoryOptions, r"without name=. Name the event"),
+    ({"name": "Orders.placed"}, InvalidEventName, r"'Orders.placed' is not valid. A name is 'module.resource.event'"),
+    ({"name": "<script>"}, InvalidEventName, r"is not valid"),
+    ({"name": "a." + "b" * 300}, InvalidEventName, r"\.\.\. is not valid"),
+    ({"name": "a.b.c", "version": 0}, ContradictoryOptions, r"version=0 is not a whole number from 1 to 32767"),
+    ({"name": "a.b.c", "version": "1"}, ContradictoryOptions, r"version='1'"),
+    ({"name": "a.b.c", "direction": "up"}, ContradictoryOptions, r"direction='up' is not one of inbound, change"),
+    ({"name": "a.b.c", "tier": "top"}, ContradictoryOptions, r"neither 'domain' nor 'audit'"),
+    ({"name": "a.b.c", "source": "x"}, ContradictoryOptions, r"add direction='inbound' or leave source= out"),
+    ({"name": "a.b.c", "destination": "x"}, ContradictoryOptions, r"add direction='outbound'"),
+    ({"name": "a.b.c", "serialize": True}, ContradictoryOptions, r"add aggregate_id= or key="),
+    ({"name": "a.b.c", "aggregate_id": "ordr"}, ContradictoryOptions, r"'ordr' names no field.*Did you mean 'order'"),
+]
+
+
+@pytest.mark.parametrize(("options", "kind", "told"), WRONG_EVENTS)
+def test_an_event_declared_wrongly_is_refused(options: dict[str, Any], kind: type[Exception], told: str) -> None:
+    with pytest.raises(kind, match=told):
+        declare(**options)
+
+
+def on(*arguments: Any, **options: Any) -> Module:
+    module = Module("shop")
+
+    async def handle(event: Any) -> None: ...
+
+    module.on(*arguments, **options)(handle)
+    return module
+
+
+WRONG_HANDLERS: list[tuple[tuple[Any, ...], dict[str, Any], type[Exception], str]] = [
+    ((int,), {}, InvalidHandler, r"handler 'shop.handle': on\(\) takes an Event class.* not <class 'int'>"),
+    ((Event,), {}, InvalidHandler, r"Event is abstract. Give the class a name="),
+    (("Orders.*",), {}, InvalidEventName, r"handler 'shop.handle': the wildcard 'Orders.\*' is not valid"),
+    ((Placed,), {"timeout": 0}, ContradictoryOptions, r"timeout=0 leaves no time to run"),
+    ((Placed,), {"id": "a b"}, DeclarationError, r"handler id 'a b': an id is 1 to 200 letters"),
+    ((Placed,), {"was": ("ö",)}, DeclarationError, r"handler id"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "options", "kind", "told"), WRONG_HANDLERS)
+def test_a_handler_declared_wrongly_is_refused(
+    arguments: tuple[Any, ...], options: dict[str, Any], kind: type[Exception], told: str
+) -> None:
+    with pytest.raises(kind, match=told):
+        on(*arguments, **options)
+
+
+def test_what_is_declared_twice_is_refused_when_modules_are_assembled() -> None:
+    with pytest.raises(DuplicateHandler, match=r"'shop.handle': .*test_declarations.py:\d+ and .*Rename one function"):
+        Events([on(Placed), on(Placed)])
+    first, second = declare(name="shop.thing.done"), declare(name="shop.thing.done")
+    with pytest.raises(DuplicateEvent, match=r"both declare the event 'shop.thing.done', version 1. Rename one"):
+        Events([on(first, id="a"), on(second, id="b")])
+
+
+def test_a_name_that_is_nearly_known_is_refused() -> None:
+    with pytest.raises(UnknownEvent, match=r"'shop.order.placd'.*Did you mean 'shop.order.placed'"):
+        Events([on(Placed), on("shop.order.placd", id="shop.other")])
+
+
+def test_sync_sessions_must_be_given_to_be_asked_for() -> None:
+    module = Module("shop")
+
+    @module.on(Placed)
+    def handle(event: Placed, session: SyncHandlerSession) -> None: ...
+
+    with pytest.raises(InvalidHandler, match=r"Events\(sync_sessions=\.\.\.\) was not given"):
+        Events([module])
+
+
+@pytest.mark.parametrize("name", ["Orders", "", "1a", "a.b", None])
+def test_a_module_needs_a_plain_name(name: Any) -> None:
+    with pytest.raises(DeclarationError, match="lower-case letters, digits and underscores"):
+        Module(name)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Retry(0),
+        lambda: fixed(-1),
+        lambda: fixed(float("nan")),
+        lambda: fixed(float("inf")),
+        lambda: exponential(10, cap=1),
+        lambda: exponential(1, cap=1e300),
+    ],
+)
+def test_a_retry_policy_that_cannot_work_is_refused(make: Any) -> None:
+    with pytest.raises(ContradictoryOptions):
+        make()
+
+
+@pytest.mark.parametrize("delay", [-1, float("nan"), float("inf"), 1e300])
+def test_retry_later_takes_a_delay_that_a_database_can_hold(delay: float) -> None:
+    with pytest.raises(ValueError, match="0 seconds to ten years"):
+        RetryLater(delay)

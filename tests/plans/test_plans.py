@@ -1,0 +1,167 @@
+"""Every hot statement keeps to its indexes: with few rows and many, before and after ANALYZE.
+
+The plans are those of the bookkeeping connections, which plan once for all parameters.
+"""
+
+import json
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.conftest import NewDatabase
+from tests.delivery.stage import Stage
+
+FILL = (
+    """
+    INSERT INTO events.event (lane, partition, name, id, correlation_id, key, payload)
+    SELECT 1, n % 32, 'shop.order.placed', gen_random_uuid(), gen_random_uuid(), '/order/' || n % 500, '{"order": "a"}'
+    FROM generate_series(1, $1::int) n
+    """,
+    """
+    INSERT INTO events.cursor_log (group_id, lane, partition, seq, seen)
+    SELECT 1, lane, p, n, pg_current_snapshot()
+    FROM generate_series(1, greatest(3, $1::int / 500)) n, generate_series(0, 31) p, generate_series(0, 2) lane
+    ON CONFLICT DO NOTHING
+    """,
+    """
+    INSERT INTO events.delivery (id, handler_id, position, lane, partition, slot, event_id, event_name, state, reason,
+                                 published_at)
+    SELECT gen_random_uuid(), (SELECT min(id) FROM events.handler), n, 1, n % 32, '/order/' || n % 500,
+           gen_random_uuid(), 'shop.order.placed', (ARRAY['waiting', 'done', 'dead'])[1 + n % 3], 'retry', now()
+    FROM generate_series(1, $1::int / 10) n
+    """,
+    """
+    INSERT INTO events.parked_key (handler_id, slot, blocked, due_at)
+    SELECT (SELECT min(id) FROM events.handler), '/order/' || n, n % 2 = 0, now()
+    FROM generate_series(1, $1::int / 10) n
+    """,
+    """
+    INSERT INTO events.processing_mark (handler_id, key, position)
+    SELECT (SELECT min(id) FROM events.handler), gen_random_uuid(), n FROM generate_series(1, $1::int / 2) n
+    """,
+)
+BIG = ("event", "cursor_log", "delivery", "parked_key", "processing_mark", "success_batch", "attempt")
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One look at a table: how, by which index of the parent table, under which condition."""
+
+    kind: str
+    table: str
+    index: str | None
+    condition: str
+    empty: bool
+    """Whether it is the segment of the log that nothing has been written to: any index is as good as another there."""
+
+
+class Planner:
+    def __init__(self, connection: Any, indexes: dict[str, str]) -> None:
+        self._connection, self._indexes = connection, indexes
+
+    async def scans(self, query: str) -> list[Scan]:
+        """The scans of a statement's plan."""
+        parameters = max(map(int, re.findall(r"\$(\d+)", query)))
+        await self._connection.execute(f"PREPARE hot AS {query}")
+        try:
+            nulls = ", ".join(["NULL"] * parameters)
+            plan = json.loads(await self._connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE hot({nulls})"))
+        finally:
+            await self._connection.execute("DEALLOCATE hot")
+        return list(self._walk(plan[0]["Plan"]))
+
+    def _walk(self, node: dict[str, Any]) -> Any:
+        if "Relation Name" in node and "Scan" in node["Node Type"]:
+            index = node.get("Index Name")
+            table = re.sub(r"^event_\d+$", "event", node["Relation Name"])
+            empty = node["Relation Name"] == "event_16777216"
+            yield Scan(node["Node Type"], table, self._indexes.get(index, index), node.get("Index Cond", ""), empty)
+        for inner in node.get("Plans", ()):
+            yield from self._walk(inner)
+
+
+@pytest_asyncio.fixture(params=["100", "100000"])
+async def planner(
+    request: pytest.FixtureRequest, new_database: NewDatabase
+) -> AsyncIterator[tuple[Planner, Stage, Any]]:
+    """A filled database; its tables have not been analysed."""
+    from fastapi_events import Module
+    from tests.delivery.stage import Placed
+
+    stage, module = Stage(await new_database()), Module("shop")
+
+    @module.on(Placed)
+    async def handle(event: Placed) -> None: ...
+
+    events = await stage.idle(module, notify="off")
+    for table in BIG:
+        names = await stage.rows(
+            "SELECT relid::text AS name FROM pg_partition_tree($1::text::regclass)", f"events.{table}"
+        )
+        for row in names:
+            if row["name"] != "events.event":
+                await stage.rows(f"ALTER TABLE {row['name']} SET (autovacuum_enabled = false)")
+    for statement in FILL:
+        await stage.rows(statement, int(request.param))
+    rows = await stage.rows(
+        "SELECT i.inhrelid::regclass::text AS child, p.relname AS parent FROM pg_inherits i JOIN pg_class p "
+        "ON p.oid = i.inhparent WHERE p.relkind = 'I'"
+    )
+    indexes = {row["child"].removeprefix("events."): row["parent"] for row in rows}
+    async with events.runtime.database.acquire() as connection:
+        yield Planner(connection, indexes), stage, events
+    await stage.close()
+
+
+HOT = (
+    "claim_windows", "settle_batch", "claim_keys", "next_due", "read_queue", "settle_key", "release_keys", "heartbeat",
+    "find_marks", "mark_processed", "append_event", "append_plain_event", "append_events", "append_keyed_events",
+)  # fmt: skip
+
+
+EXPECTED = {
+    "claim_keys": {"parked_key_due"},
+    "next_due": {"parked_key_due"},
+    "read_queue": {"parked_key_pkey", "delivery_queue", "event_pkey"},
+    "settle_key": {"parked_key_pkey", "delivery_pkey", "delivery_of_event", "event_pkey"},
+    "settle_batch": {"cursor_log_pkey", "event_pkey"},
+}
+
+
+@pytest.mark.slow
+async def test_statements_keep_to_their_indexes(planner: tuple[Planner, Stage, Any]) -> None:
+    plans, stage, events = planner
+    statements = events.runtime.statements
+    for state in ("not analysed", "analysed"):
+        if state == "analysed":
+            await stage.rows("ANALYZE")
+        for name in (*HOT, "redrive_deliveries", "discard_deliveries"):
+            check_no_table_is_scanned(await plans.scans(statements[name]), f"{name}, {state}")
+        for name, indexes in EXPECTED.items():
+            scans = await plans.scans(statements[name])
+            found = {scan.index for scan in scans if scan.table in BIG and scan.index and not scan.empty}
+            assert found <= indexes, f"{name}, {state}: {scans}"
+        check_windows(await plans.scans(statements["claim_windows"]), state)
+        for scan in await plans.scans(statements["redrive_deliveries"]):
+            if scan.table == "processing_mark" and state == "analysed":
+                assert scan.index == "processing_mark_dead"  # tombstones alone, however many marks there are
+
+
+def check_no_table_is_scanned(scans: list[Scan], what: str) -> None:
+    kinds = ("Index Scan", "Index Only Scan", "Tid Scan")
+    assert [scan for scan in scans if scan.table in BIG and scan.kind not in kinds] == [], what
+
+
+def check_windows(scans: list[Scan], state: str) -> None:
+    """Windows are opened by transaction id and read by position; the newest cursor is one index entry."""
+    looks = {(scan.index, "xid" in scan.condition) for scan in scans if scan.table == "event"}
+    assert looks == {("event_window", True), ("event_pkey", False)}, state
+    assert all("position" in scan.condition for scan in scans if scan.index == "event_pkey"), state
+    assert {scan.index for scan in scans if scan.table == "cursor_log"} == {"cursor_log_pkey"}, state
+    keys = [scan for scan in scans if scan.table == "parked_key"]
+    assert keys
+    assert all("slot" in scan.condition for scan in keys), state
