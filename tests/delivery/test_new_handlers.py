@@ -2,6 +2,8 @@
 
 import asyncio
 
+import asyncpg
+
 from fastapi_events import Delivery, HandlerSession, Module, Retry, fixed
 from tests.delivery.stage import Pinged, Placed, Shipped, Stage, effect, publish, until, within
 
@@ -171,6 +173,28 @@ async def test_many_processes_may_register_at_once(stage: Stage) -> None:
     for events in instances:
         await events.drain_once()
     assert sorted(seen) == sorted([("one", 1), ("two", 1), *((f"own{number}", 1) for number in range(6))])
+
+
+async def test_a_group_made_by_another_process_at_the_same_moment_is_joined(stage: Stage) -> None:
+    seen: list[tuple[str, int]] = []
+    other = await asyncpg.connect(stage.url)
+    try:
+        making = other.transaction()
+        await making.start()
+        group_id = await other.fetchval("INSERT INTO events.consumer_group (name) VALUES ('app') RETURNING id")
+        events = stage.make(shop(seen, "one"))
+        starting = asyncio.create_task(events.start(drains=False))
+        await until(
+            lambda: stage.value(
+                "SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid))", other.get_server_pid()
+            ),
+            "the starting process to wait for the other one",
+        )
+        await making.commit()
+        await within(starting)
+    finally:
+        await other.close()
+    assert await stage.value("SELECT group_id FROM events.handler") == group_id
 
 
 async def test_a_waiting_delivery_of_a_missing_handler_keeps_its_attempts(stage: Stage) -> None:
