@@ -78,17 +78,14 @@ async def publish_detached(
     event: Event,
     open_session: Callable[[], AbstractAsyncContextManager[AsyncSession]],
     *,
-    session: Bindable | None = None,
     detached: bool = False,
     **options: Unpack[SingleKeywords],
 ) -> Published:
-    """Publish outside a request: on ``session``, else in a transaction of its own that ``open_session`` gives.
+    """Publish outside a request, in a transaction of its own that ``open_session`` gives.
 
-    Raises ``DetachedPublish`` without a session where a bound publisher or a handler is active: the event would not
-    commit with that transaction. ``detached=True`` says that this is wanted.
+    Raises ``DetachedPublish`` where a bound publisher or a handler is active: the event would not commit with that
+    transaction. ``detached=True`` says that this is wanted.
     """
-    if session is not None:
-        return await bind_async(port, session)(event, **options)
     owner = bound_by()
     if owner is not None and not detached:
         raise DetachedPublish(

@@ -18,6 +18,7 @@ class Registry:
         self.modules = tuple(modules)
         self.handlers: dict[str, HandlerDeclaration] = {}
         self._classes: dict[tuple[str, int], type[Event]] = {}
+        self._learned: set[type[Event]] = set()
         for module in self.modules:
             for handler in module.handlers:
                 self._add_handler(handler)
@@ -36,6 +37,8 @@ class Registry:
 
     def learn(self, event_class: type[Event]) -> None:
         """Make a class known; raises ``DuplicateEvent`` if another one has its name and version."""
+        if event_class in self._learned:
+            return
         options = options_of(event_class)
         if options is None:
             return
@@ -45,6 +48,7 @@ class Registry:
                 f"{known.__module__}.{known.__qualname__} and {event_class.__module__}.{event_class.__qualname__} both "
                 f"declare the event {options.name!r}, version {options.version}. Rename one or raise its version."
             )
+        self._learned.add(event_class)
 
     def class_of(self, name: str, version: int) -> type[Event] | None:
         """The class that declares an event, or None if this process does not know it."""

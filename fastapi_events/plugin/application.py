@@ -198,7 +198,9 @@ class Events(Module):
         Without a session it raises ``DetachedPublish`` where a request's publisher or a handler is active, since the
         event would not commit with that transaction; ``detached=True`` says that this is wanted.
         """
-        return await self.publishing.publish(event, session=session, detached=detached, **options)
+        if session is not None:
+            return await self.publishing.bind(session)(event, **options)
+        return await self.publishing.publish(event, detached=detached, **options)
 
     def publisher(self, session: AsyncSession) -> EventPublisher:
         """A publisher bound to a session, for code that has no request."""

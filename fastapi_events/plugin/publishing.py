@@ -93,9 +93,9 @@ class Publishing:
         """A publisher bound to a session or connection."""
         return bind_async(self, session)
 
-    async def publish(self, event: Event, *, session: Any, detached: bool, **options: Any) -> Published:
-        """Publish outside a request."""
-        return await publish_detached(self, event, self._events.session, session=session, detached=detached, **options)
+    async def publish(self, event: Event, *, detached: bool, **options: Any) -> Published:
+        """Publish in a transaction of its own."""
+        return await publish_detached(self, event, self._events.session, detached=detached, **options)
 
     def for_run(self, run: Run, kind: type[Any]) -> Any:
         """The publisher of an attempt: bound to its session, or collecting what is appended with its success."""

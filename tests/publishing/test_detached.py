@@ -1,17 +1,14 @@
 """Publishing without a request: on a given session, or in a transaction of its own where that can be meant."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from fastapi_events.api.session_binding import publish_detached
 from fastapi_events.errors import DetachedPublish, InvalidPayload
 from fastapi_events.model.context import set_bound
-from tests.publishing.shop import Item, Log, Noted, Port
+from tests.publishing.shop import Log, Noted, Port
 
 Sessions = async_sessionmaker[AsyncSession]
 
@@ -35,31 +32,6 @@ async def test_refused_where_somebody_is_bound(port: Port, sessions: Sessions, l
 
     await asyncio.create_task(bound())
     assert await log.numbers() == [2]
-
-
-async def test_on_a_session(port: Port, sessions: Sessions, log: Log) -> None:
-    @asynccontextmanager
-    async def never() -> AsyncIterator[Any]:
-        raise AssertionError
-        yield
-
-    async def bound() -> None:
-        set_bound("a publisher")
-        async with sessions() as session:
-            session.add(Item(id=1))
-            await publish_detached(port, Noted(number=1), never, session=session)
-            await session.commit()
-
-    await asyncio.create_task(bound())
-    assert (await log.items(), await log.numbers()) == ([1], [1])
-
-
-async def test_on_a_connection(port: Port, engine: AsyncEngine, connection: Any, sessions: Sessions, log: Log) -> None:
-    async with engine.begin() as own:
-        await publish_detached(port, Noted(number=1), sessions, session=own)
-    async with connection.transaction():
-        await publish_detached(port, Noted(number=2), sessions, session=connection)
-    assert await log.numbers() == [1, 2]
 
 
 async def test_nothing_is_left_of_what_was_refused(

@@ -45,7 +45,8 @@ CREATE INDEX event_position_brin ON {schema}.event USING brin (position) WITH (p
 
 CREATE INDEX event_id ON {schema}.event (id);
 
-CREATE INDEX event_correlation ON {schema}.event (correlation_id);
+-- Most conversations have one event, whose id is the conversation's: that one is found by its id.
+CREATE INDEX event_correlation ON {schema}.event (correlation_id) WHERE correlation_id <> id;
 
 CREATE INDEX event_aggregate ON {schema}.event (aggregate, aggregate_id, position) WHERE aggregate_id IS NOT NULL;
 
