@@ -20,7 +20,17 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from benchmarks.payload import order_fields
 from benchmarks.subjects import Committed, Publish, Purpose, Started
-from fastapi_events import Delivery, Event, Events, EventsSettings, HandlerSession, Module, Retry, fixed
+from fastapi_events import (
+    Delivery,
+    Event,
+    Events,
+    EventsSettings,
+    HandlerConnection,
+    HandlerSession,
+    Module,
+    Retry,
+    fixed,
+)
 from fastapi_events.engine.collector import calm_collector
 
 Notify = Literal["after_commit", "transactional", "off"]
@@ -60,6 +70,9 @@ class Effect(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     order_id: Mapped[UUID]
     number: Mapped[int]
+
+
+EFFECT = "INSERT INTO bench_effect (order_id, number) VALUES ($1, $2)"
 
 
 @dataclass(frozen=True)
@@ -109,14 +122,26 @@ def quiet(started: Started) -> Module:
     return module
 
 
-def effectful(started: Started) -> Module:
-    """A module whose handler inserts one row in the transaction that holds its mark."""
+def by_session(started: Started) -> Module:
+    """A module whose handler inserts one row, through a session, in the transaction that holds its mark."""
     module = Module("bench")
 
     @module.on(OrderPlaced, id="bench.handle")
     async def handle(event: OrderPlaced, session: HandlerSession) -> None:
         started(event)
         await session.execute(insert(Effect).values(order_id=event.order_id, number=event.number))
+
+    return module
+
+
+def by_connection(started: Started) -> Module:
+    """The same row through the driver's connection."""
+    module = Module("bench")
+
+    @module.on(OrderPlaced, id="bench.handle")
+    async def handle(event: OrderPlaced, connection: HandlerConnection) -> None:
+        started(event)
+        await connection.execute(EFFECT, event.order_id, event.number)
 
     return module
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         sync_publisher_on,
     )
     from fastapi_events.api.publisher import EventPublisher, Published, SyncEventPublisher
+    from fastapi_events.engine.handler_connection import HandlerConnection
     from fastapi_events.engine.handler_session import HandlerSession, SyncHandlerSession
     from fastapi_events.errors import DeadLetter, Discard, EventsError, RetryLater
     from fastapi_events.model.delivery import Delivery
@@ -44,6 +45,7 @@ __all__ = [
     "Events",
     "EventsError",
     "EventsSettings",
+    "HandlerConnection",
     "HandlerSession",
     "Module",
     "Permission",
@@ -70,6 +72,7 @@ _HOMES = {
     "api.actor": ("Actor", "Permission"),
     "api.dependencies": ("Publisher", "SessionDep", "SyncPublisher", "publisher_on", "sync_publisher_on"),
     "api.publisher": ("EventPublisher", "Published", "SyncEventPublisher"),
+    "engine.handler_connection": ("HandlerConnection",),
     "engine.handler_session": ("HandlerSession", "SyncHandlerSession"),
     "errors": ("DeadLetter", "Discard", "EventsError", "RetryLater"),
     "model.delivery": ("Delivery",),

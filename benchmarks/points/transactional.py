@@ -1,19 +1,25 @@
-"""Draining with a transactional handler that does one INSERT, beside a hand-written asyncpg loop.
+"""Draining with a transactional handler that does one INSERT, beside hand-written loops.
 
-Ours is the shipped path: ``HandlerSession``, the processing mark and the effect in one transaction per event. The
-hand-written loop sends the same statements: BEGIN, INSERT of the mark ON CONFLICT DO NOTHING RETURNING, INSERT of the
-effect, COMMIT, on ten connections at once (our default for handlers), from rows it fetches by the hundred and
-validates; it keeps no order, no lease and no cursor. Rates as for the no-op drain; afterwards there must be exactly
-one effect per event.
+Ours is the shipped path, with the processing mark and the effect in one transaction per event: by
+``HandlerConnection``, which is asyncpg's own, and by ``HandlerSession``, which is SQLAlchemy's. The hand-written loops
+send the same statements, BEGIN, INSERT of the mark ON CONFLICT DO NOTHING RETURNING, INSERT of the effect, COMMIT, on
+ten connections at once (our default for handlers), from rows they fetch by the hundred and validate: one by plain
+asyncpg, one by a session of SQLAlchemy's per event. They keep no order, no lease and no cursor. Rates as for the no-op
+drain; afterwards there must be exactly one effect per event. Every measured process has the garbage collector as our
+worker command leaves it.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import asyncpg
+from sqlalchemy import insert, text
+from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 
 from benchmarks.child import Parent
 from benchmarks.payload import Order
@@ -24,42 +30,45 @@ from benchmarks.rounds import Figures, interleave
 from benchmarks.server import settle
 from benchmarks.stage import Stage
 from benchmarks.subjects import OURS, subject
+from fastapi_events.engine.collector import calm_collector
 
 _BACKLOG = (10_000, 2_000)
 _CONNECTIONS = 10
 _FETCHED = 500
 _DEADLINE = 300.0
-_HAND_WRITTEN = "hand-written loop"
 _TABLES = """
     CREATE TABLE bench_mark (
         handler integer, position bigint, at timestamptz DEFAULT now(), PRIMARY KEY (handler, position)
     );
     CREATE TABLE bench_effect (id serial PRIMARY KEY, order_id uuid NOT NULL, number integer NOT NULL);
 """
-_MARK = "INSERT INTO bench_mark (handler, position) VALUES (1, $1) ON CONFLICT DO NOTHING RETURNING position"
-_EFFECT = "INSERT INTO bench_effect (order_id, number) VALUES ($1, $2)"
+_MARK = "INSERT INTO bench_mark (handler, position) VALUES (1, {}) ON CONFLICT DO NOTHING RETURNING position"
+
+Means = Literal["connection", "session"]
+Handle = Callable[[int, Order], Awaitable[None]]
 
 
-async def drain_with_session(parent: Parent, *, url: str, expected: int) -> None:
+async def drain(parent: Parent, *, url: str, expected: int, means: Means) -> None:
     """Measured process: ours."""
     from benchmarks import ours
 
     meter = Meter(expected)
-    async with asyncio.timeout(_DEADLINE), ours.running(url, ours.effectful(meter)):
+    module = ours.by_connection(meter) if means == "connection" else ours.by_session(meter)
+    async with asyncio.timeout(_DEADLINE), ours.running(url, module):
+        calm_collector()
         await meter.finished.wait()
     parent.tell(rate=meter.rate)
 
 
-async def drain_by_hand(parent: Parent, *, url: str, expected: int) -> None:
-    """Measured process: the hand-written loop."""
+async def drain_by_hand(parent: Parent, *, url: str, expected: int, means: Means) -> None:
+    """Measured process: a hand-written loop."""
     meter = Meter(expected)
     waiting: asyncio.Queue[tuple[int, Order] | None] = asyncio.Queue(maxsize=_FETCHED)
-    async with (
-        asyncpg.create_pool(url, min_size=_CONNECTIONS, max_size=_CONNECTIONS) as pool,
-        asyncio.TaskGroup() as tasks,
-    ):
+    lines = _connections(url) if means == "connection" else _sessions(url)
+    async with lines as make, asyncio.TaskGroup() as tasks:
+        calm_collector()
         for _ in range(_CONNECTIONS):
-            tasks.create_task(_handle(pool, waiting, meter))
+            tasks.create_task(_handle(await make(), waiting, meter))
         await _fetch(url, waiting)
     parent.tell(rate=meter.rate)
 
@@ -77,28 +86,68 @@ async def _fetch(url: str, waiting: asyncio.Queue[tuple[int, Order] | None]) -> 
     await reader.close()
 
 
-async def _handle(pool: asyncpg.Pool[Any], waiting: asyncio.Queue[tuple[int, Order] | None], meter: Meter) -> None:
-    async with pool.acquire() as connection:
-        while (next_order := await waiting.get()) is not None:
-            position, order = next_order
-            meter(order)
-            async with connection.transaction():
-                if await connection.fetchval(_MARK, position) is not None:
-                    await connection.execute(_EFFECT, order.order_id, order.number)
+async def _handle(handle: Handle, waiting: asyncio.Queue[tuple[int, Order] | None], meter: Meter) -> None:
+    while (next_order := await waiting.get()) is not None:
+        position, order = next_order
+        meter(order)
+        await handle(position, order)
 
 
-async def _ours_once(stage: Stage) -> Figures:
+@asynccontextmanager
+async def _connections(url: str) -> AsyncIterator[Callable[[], Awaitable[Handle]]]:
+    from benchmarks.ours import EFFECT
+
+    mark = _MARK.format("$1")
+    async with asyncpg.create_pool(url, min_size=_CONNECTIONS, max_size=_CONNECTIONS) as pool:
+        kept: list[Any] = []
+
+        async def make() -> Handle:
+            connection = await pool.acquire()
+            kept.append(connection)
+
+            async def handle(position: int, order: Order) -> None:
+                async with connection.transaction():
+                    if await connection.fetchval(mark, position) is not None:
+                        await connection.execute(EFFECT, order.order_id, order.number)
+
+            return handle
+
+        yield make
+        for connection in kept:
+            await pool.release(connection)
+
+
+@asynccontextmanager
+async def _sessions(url: str) -> AsyncIterator[Callable[[], Awaitable[Handle]]]:
+    from benchmarks.ours import Effect
+
+    engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://", 1), pool_size=_CONNECTIONS)
+    sessions, mark = async_sessionmaker(engine, expire_on_commit=False), text(_MARK.format(":position"))
+
+    async def handle(position: int, order: Order) -> None:
+        async with sessions() as session, session.begin():
+            if (await session.execute(mark, {"position": position})).first() is not None:
+                await session.execute(insert(Effect).values(order_id=order.order_id, number=order.number))
+
+    async def make() -> Handle:
+        return handle
+
+    yield make
+    await engine.dispose()
+
+
+async def _ours_once(stage: Stage, means: Means) -> Figures:
     expected = stage.scaled(*_BACKLOG)
     async with stage.installed(OURS) as url:
         await subject(OURS).load(url, expected)
         await settle(url)
-        async with child(drain_with_session, url=url, expected=expected) as worker:
+        async with child(drain, url=url, expected=expected, means=means) as worker:
             figures = await worker.message()
         await _check_effects(url, expected)
     return figures
 
 
-async def _by_hand_once(stage: Stage) -> Figures:
+async def _by_hand_once(stage: Stage, means: Means) -> Figures:
     expected = stage.scaled(*_BACKLOG)
     async with stage.server.fresh_database("by_hand") as url:
         await load_raw(url, expected)
@@ -106,7 +155,7 @@ async def _by_hand_once(stage: Stage) -> Figures:
         await connection.execute(_TABLES)
         await connection.close()
         await settle(url)
-        async with child(drain_by_hand, url=url, expected=expected) as loop:
+        async with child(drain_by_hand, url=url, expected=expected, means=means) as loop:
             figures = await loop.message()
         await _check_effects(url, expected)
     return figures
@@ -122,19 +171,26 @@ async def _check_effects(url: str, expected: int) -> None:
 
 
 async def run(stage: Stage) -> Finding:
-    """Ours and the loop, interleaved."""
-    measures = {_HAND_WRITTEN: partial(_by_hand_once, stage)}
-    if OURS in stage.subjects:
-        measures = {OURS: partial(_ours_once, stage), **measures}
+    """Ours and the loops, interleaved."""
+    means: tuple[Means, ...] = ("connection", "session")
+    ours = {f"{OURS}, by {how}": partial(_ours_once, stage, how) for how in means} if OURS in stage.subjects else {}
+    measures = {**ours, **{f"hand-written, by {how}": partial(_by_hand_once, stage, how) for how in means}}
     rounds = await interleave(stage.rounds, measures, title="transactional")
-    ratios = []
-    if OURS in measures:
-        ratio = rounds.ratio((OURS, RATE), (_HAND_WRITTEN, RATE))
-        ratios.append(Ratio(f"{OURS} / {_HAND_WRITTEN}", ratio, ("≥", 0.6)))
+    compared = (("connection", "connection", 0.6), ("session", "session", None), ("session", "connection", 0.6))
+    ratios = [
+        Ratio(
+            f"{OURS}, by {over} / hand-written, by {under}",
+            rounds.ratio((f"{OURS}, by {over}", RATE), (f"hand-written, by {under}", RATE)),
+            ("≥", bound) if bound else None,
+        )
+        for over, under, bound in compared
+        if ours
+    ]
     return Finding(
         title="Drain: transactional handler, one INSERT",
         how=f"A backlog of {stage.scaled(*_BACKLOG)} events; mark and effect of each in a transaction of its own, ten "
-        "at a time. The hand-written loop sends the same statements by plain asyncpg, without order, lease or cursor.",
+        "at a time: by asyncpg's connection, and by a session of SQLAlchemy's. The hand-written loops send the same "
+        "statements by the same means, without order, lease or cursor.",
         rows=[Row(label, "handled", "events/s", rounds.spread(label, RATE)) for label in measures],
         ratios=ratios,
     )

@@ -15,6 +15,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from fastapi_events.engine.failure import MAX_MESSAGE, failure, failure_of, safe_text
+from fastapi_events.engine.handler_connection import HandlerConnection
 from fastapi_events.engine.handler_session import HandlerSession, SyncHandlerSession
 from fastapi_events.engine.handler_transaction import SyncLine, Transaction, Transactions
 from fastapi_events.engine.handlers import Handler
@@ -43,6 +44,8 @@ class Run:
         "abandoned",
         "attempt",
         "children",
+        "connection",
+        "driver",
         "handler",
         "item",
         "mark",
@@ -56,6 +59,8 @@ class Run:
         self.abandoned = False
         self.transaction: Transaction | SyncLine | None = None
         self.session: Any = None
+        self.driver: Any = None
+        self.connection: HandlerConnection | None = None
         self.mark: UUID | None = None
         self.children: list[Envelope] = []
 
@@ -134,20 +139,30 @@ class Executor:
     async def _in_session(self, run: Run, event: Any) -> Outcome:
         if self._transactions is None or run.mark is None:
             raise InvalidHandler(f"handler {run.handler.id!r} asks for a session, but none can be made.")
-        transaction = run.transaction = await self._transactions.open()
+        wants = run.handler.signature.wants
+        transaction = run.transaction = await self._transactions.open(session=HandlerSession in wants)
         run.session = transaction.session
+        connection: HandlerConnection | None = None
+        if HandlerConnection in wants:
+            run.driver = transaction.driver
+            connection = run.connection = HandlerConnection(transaction.driver)
         problem: BaseException | None = None
         try:
             if not await transaction.begin(run.handler.number, run.mark, run.item.position, run.handler.timeout):
                 return DUPLICATE
             await self._call(run, event)
             _check_alive(run)
+            if connection is not None:
+                connection.check()
+                connection.end()
             await transaction.commit()
         except BaseException as error:
             problem = error
             raise
         finally:
             run.transaction = None
+            if connection is not None:
+                connection.end()
             await transaction.end(problem)
         return COMMITTED
 
@@ -179,6 +194,9 @@ class Executor:
 
     async def _call(self, run: Run, event: Any, around: Callable[[Callable[[], Any]], Any] | None = None) -> Any:
         handler = run.handler
+        if handler.direct:
+            values = self._values(run, event)
+            return await handler.function(event, **{name: values[kind] for name, kind in handler.direct})
         async with AsyncExitStack() as stack:
             arguments = await fill(handler.signature, Needs(self._values(run, event), stack))
             if handler.is_async:
@@ -198,6 +216,8 @@ class Executor:
         values: dict[type[Any], Any] = {}
         if HandlerSession in wants:
             values[HandlerSession] = run.session
+        if HandlerConnection in wants:
+            values[HandlerConnection] = run.connection
         if SyncHandlerSession in wants:
             values[SyncHandlerSession] = run.session
         if Delivery in wants:

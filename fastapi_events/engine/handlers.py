@@ -6,10 +6,11 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
+from fastapi_events.engine.handler_connection import HandlerConnection
 from fastapi_events.engine.handler_session import HandlerSession, SyncHandlerSession
-from fastapi_events.engine.injection import Signature, read_signature
+from fastapi_events.engine.injection import Given, Signature, read_signature
 from fastapi_events.errors import InvalidHandler
 from fastapi_events.model.delivery import Delivery
 from fastapi_events.model.module import HandlerDeclaration
@@ -17,7 +18,8 @@ from fastapi_events.model.registry import Registry
 from fastapi_events.model.retry import Retry
 from fastapi_events.store.group import HandlerRow, KnownHandler, Snapshot
 
-OWN_TYPES: frozenset[type[Any]] = frozenset({HandlerSession, SyncHandlerSession, Delivery})
+OWN_TYPES: frozenset[type[Any]] = frozenset({HandlerConnection, HandlerSession, SyncHandlerSession, Delivery})
+_TRANSACTIONAL: frozenset[type[Any]] = frozenset({HandlerConnection, HandlerSession, SyncHandlerSession})
 
 
 @dataclass(slots=True, eq=False)
@@ -35,6 +37,8 @@ class Handler:
     id: str = field(init=False)
     function: Callable[..., Any] = field(init=False)
     simple: bool = field(init=False)
+    direct: tuple[tuple[str, type[Any]], ...] = field(init=False)
+    """The parameters by name and type, if there is no dependency among them and the handler runs on the event loop."""
     transactional: bool = field(init=False)
     ordered: bool = field(init=False)
 
@@ -42,8 +46,10 @@ class Handler:
         wants = self.signature.wants
         self.id, self.function = self.declaration.id, self.declaration.function
         self.ordered = self.declaration.ordered
-        self.transactional = HandlerSession in wants or SyncHandlerSession in wants
+        self.transactional = not _TRANSACTIONAL.isdisjoint(wants)
         self.simple = self.is_async and not self.signature.parameters
+        given = tuple((name, source.type) for name, source in self.signature.parameters if isinstance(source, Given))
+        self.direct = given if self.is_async and len(given) == len(self.signature.parameters) else ()
 
     @property
     def sync_session(self) -> bool:
@@ -121,43 +127,64 @@ class HandlerPlan:
 
 
 def compile_handlers(
-    registry: Registry, *, given: frozenset[type[Any]], retry: Retry, timeout: float, sync_sessions: bool
+    registry: Registry,
+    *,
+    given: frozenset[type[Any]],
+    retry: Retry,
+    timeout: float,
+    sync_sessions: bool,
+    connections: bool,
 ) -> list[Handler]:
-    """Read and check the signature of every handler; ``given`` are types that can be injected beside our own."""
-    return [
-        _compile(declaration, given | OWN_TYPES, retry, timeout, sync_sessions)
-        for declaration in registry.handlers.values()
-    ]
+    """Read and check the signature of every handler; ``given`` are types that can be injected beside our own.
+
+    ``sync_sessions`` and ``connections`` say whether a ``SyncHandlerSession`` and a ``HandlerConnection`` can be given.
+    """
+    handlers = [_compile(declaration, given | OWN_TYPES, retry, timeout) for declaration in registry.handlers.values()]
+    for handler in handlers:
+        _check_sessions(handler, sync_sessions=sync_sessions, connections=connections)
+    return handlers
 
 
-def _compile(
-    declaration: HandlerDeclaration, given: frozenset[type[Any]], retry: Retry, timeout: float, sync_sessions: bool
-) -> Handler:
-    owner = f"handler {declaration.id!r} ({declaration.where})"
-    signature = read_signature(declaration.function, given, owner=owner)
-    is_async = _is_async(declaration.function)
-    _check_sessions(owner, signature, is_async, sync_sessions)
+def _compile(declaration: HandlerDeclaration, given: frozenset[type[Any]], retry: Retry, timeout: float) -> Handler:
     return Handler(
         declaration=declaration,
-        signature=signature,
-        is_async=is_async,
+        signature=read_signature(declaration.function, given, owner=_owner(declaration)),
+        is_async=_is_async(declaration.function),
         retry=declaration.retry or _hint_of(declaration) or retry,
         timeout=declaration.timeout or timeout,
     )
 
 
-def _check_sessions(owner: str, signature: Signature, is_async: bool, sync_sessions: bool) -> None:
-    if HandlerSession in signature.wants and SyncHandlerSession in signature.wants:
-        raise InvalidHandler(f"{owner}: takes a HandlerSession and a SyncHandlerSession, which are two transactions.")
-    if HandlerSession in signature.wants and not is_async:
-        raise InvalidHandler(
-            f"{owner}: a def handler runs in a thread and cannot use a HandlerSession. Make it async def, or take a "
-            "SyncHandlerSession with Events(sync_sessions=...)."
+def _owner(declaration: HandlerDeclaration) -> str:
+    return f"handler {declaration.id!r} ({declaration.where})"
+
+
+def _check_sessions(handler: Handler, *, sync_sessions: bool, connections: bool) -> None:
+    wants = handler.signature.wants
+
+    def refuse(problem: str) -> NoReturn:
+        raise InvalidHandler(f"{_owner(handler.declaration)}: {problem}")
+
+    if SyncHandlerSession in wants:
+        if HandlerSession in wants:
+            refuse("takes a HandlerSession and a SyncHandlerSession, which are two transactions.")
+        if HandlerConnection in wants:
+            refuse("takes a HandlerConnection and a SyncHandlerSession, which are two transactions.")
+        if handler.is_async:
+            refuse("an async handler takes a HandlerSession, not a SyncHandlerSession.")
+        if not sync_sessions:
+            refuse("takes a SyncHandlerSession, but Events(sync_sessions=...) was not given.")
+    for kind in (HandlerSession, HandlerConnection):
+        if kind in wants and not handler.is_async:
+            refuse(
+                f"a def handler runs in a thread and cannot use a {kind.__name__}. Make it async def, or take a "
+                "SyncHandlerSession with Events(sync_sessions=...)."
+            )
+    if HandlerConnection in wants and not connections:
+        refuse(
+            "a HandlerConnection is asyncpg's, but Events(sessions=...) are not sessions of one postgresql+asyncpg "
+            "engine. Give such a session maker, or take a HandlerSession."
         )
-    if SyncHandlerSession in signature.wants and is_async:
-        raise InvalidHandler(f"{owner}: an async handler takes a HandlerSession, not a SyncHandlerSession.")
-    if SyncHandlerSession in signature.wants and not sync_sessions:
-        raise InvalidHandler(f"{owner}: takes a SyncHandlerSession, but Events(sync_sessions=...) was not given.")
 
 
 def _hint_of(declaration: HandlerDeclaration) -> Retry | None:

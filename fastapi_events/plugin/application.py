@@ -22,7 +22,7 @@ from fastapi_events.model.event import Event
 from fastapi_events.model.module import Module
 from fastapi_events.model.registry import Registry
 from fastapi_events.model.retry import Retry
-from fastapi_events.plugin.assembly import assemble, make_engine, make_sessions, prepare_schema
+from fastapi_events.plugin.assembly import assemble, gives_connections, make_engine, make_sessions, prepare_schema
 from fastapi_events.plugin.checks import check_makers, checked_prefix
 from fastapi_events.plugin.locating import locate
 from fastapi_events.plugin.publishing import PUBLISHERS, Publishing
@@ -235,6 +235,7 @@ class Events(Module):
             retry=Retry(),
             timeout=30.0,
             sync_sessions=self._sync_sessions is not None,
+            connections=gives_connections(self._sessions),
         )
 
     async def _start(self, drains: bool | None) -> None:

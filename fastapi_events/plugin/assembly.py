@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from fastapi_events.engine.executor import Executor
 from fastapi_events.engine.handler_session import HandlerSession, SyncHandlerSession, handler_session_class
-from fastapi_events.engine.handler_transaction import Transactions, transactions_for
+from fastapi_events.engine.handler_transaction import Transactions, asyncpg_engine, transactions_for
 from fastapi_events.engine.handlers import HandlerPlan, compile_handlers
 from fastapi_events.engine.runtime import Runtime
 from fastapi_events.model.registry import Registry
@@ -65,7 +65,7 @@ async def assemble(
     statements = Statements(settings.db_schema)
     partitions, installed, identifier, name = await GroupStore(database, statements).installation()
     check_cluster(installed, identifier)
-    plan = make_plan(registry, settings, sync_sessions=sync_sessions is not None)
+    plan = make_plan(registry, settings, sessions=sessions, sync_sessions=sync_sessions)
     marks = MarkStore(database, statements)
     executor = Executor(
         registry,
@@ -86,7 +86,7 @@ async def assemble(
     return runtime
 
 
-def make_plan(registry: Registry, settings: EventsSettings, *, sync_sessions: bool) -> HandlerPlan:
+def make_plan(registry: Registry, settings: EventsSettings, *, sessions: Any, sync_sessions: Any) -> HandlerPlan:
     """The handlers, each with its signature read and its policy decided."""
     plan = HandlerPlan(
         compile_handlers(
@@ -94,11 +94,17 @@ def make_plan(registry: Registry, settings: EventsSettings, *, sync_sessions: bo
             given=PUBLISHERS,
             retry=Retry(settings.max_attempts, _backoff(settings)),
             timeout=settings.handler_timeout,
-            sync_sessions=sync_sessions,
+            sync_sessions=sync_sessions is not None,
+            connections=gives_connections(sessions),
         )
     )
     check_retention(plan.handlers.values(), settings)
     return plan
+
+
+def gives_connections(sessions: Any) -> bool:
+    """Whether handlers can take a ``HandlerConnection``: the library's own sessions are asyncpg's."""
+    return sessions is None or asyncpg_engine(sessions) is not None
 
 
 def _backoff(settings: EventsSettings) -> Backoff:

@@ -100,10 +100,10 @@ class Publishing:
     def for_run(self, run: Run, kind: type[Any]) -> Any:
         """The publisher of an attempt: bound to its session, or collecting what is appended with its success."""
         derive = _child_ids(run)
-        session = run.session
-        if session is not None:
+        on = run.session if run.session is not None else run.driver
+        if on is not None:
             bind: Callable[..., Any] = bind_async if kind is EventPublisher else bind_sync
-            return bind(self, session, derive_id=derive)
+            return bind(self, on, derive_id=derive)
         if kind is EventPublisher:
             return EventPublisher(self, _Collected(run), derive_id=derive)
         return SyncEventPublisher(self, _CollectedSync(run), derive_id=derive)

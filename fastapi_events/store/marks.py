@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from uuid import UUID
 
 from sqlalchemy import Uuid, bindparam, text
@@ -67,9 +68,7 @@ class MarkStore:
 
     def literal_begin(self, level: str, timeout: float) -> str:
         """What begins a handler's transaction of an isolation level, to be sent before ``literal_take``."""
-        how = "" if level in ("READ COMMITTED", "AUTOCOMMIT") else f" ISOLATION LEVEL {level}"
-        settings = "".join(f"SET LOCAL {name} = '{value}'; " for name, value in limits(timeout).items())
-        return f"BEGIN{how}; {settings}"
+        return _begin(level, timeout)
 
     async def probe(self, connection: AsyncConnection) -> None:
         """Raise the database's error if the connection's transaction has failed already."""
@@ -90,3 +89,10 @@ class MarkStore:
             return set()
         rows = await self._database.fetch(self._find, [handler for handler, _ in wanted], [key for _, key in wanted])
         return {(row["handler_id"], row["key"]) for row in rows}
+
+
+@cache
+def _begin(level: str, timeout: float) -> str:
+    how = "" if level in ("READ COMMITTED", "AUTOCOMMIT") else f" ISOLATION LEVEL {level}"
+    settings = "".join(f"SET LOCAL {name} = '{value}'; " for name, value in limits(timeout).items())
+    return f"BEGIN{how}; {settings}"

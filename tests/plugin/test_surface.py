@@ -10,6 +10,7 @@ import fastapi_events
 
 PUBLIC = {
     "Actor", "DeadLetter", "Delivery", "Discard", "Event", "EventPublisher", "Events", "EventsError", "EventsSettings",
+    "HandlerConnection",
     "HandlerSession", "Module", "Permission", "Published", "Publisher", "RawEvent", "Retry", "RetryLater", "SessionDep",
     "SyncEventPublisher", "SyncHandlerSession", "SyncPublisher", "deterministic_id", "events", "events_router",
     "exponential", "fixed", "linear", "publisher_on", "sync_publisher_on",
