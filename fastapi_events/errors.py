@@ -37,6 +37,9 @@ from datetime import timedelta
 LONGEST_DELAY = 10 * 365 * 86_400.0
 """Seconds: what is postponed further than ten years is a mistake, and soon more than a timestamp can hold."""
 
+SHORTEST_POSTPONEMENT = 0.1
+"""Seconds that ``RetryLater`` waits at least."""
+
 
 class EventsError(Exception):
     """Root of every error raised by fastapi_events."""
@@ -146,8 +149,9 @@ class RetryLater(Steering):
     """Try again after ``delay`` seconds without spending an attempt.
 
     ``max_age`` (seconds, default 24 hours, counted from the event's publication) bounds the postponing: past
-    it the delivery is dead with reason ``max_attempts``. Raises ``ValueError`` for a delay that is no number of
-    seconds from 0 to ten years.
+    it the delivery is dead with reason ``max_attempts``. A delay below a tenth of a second is a tenth, since the
+    database is asked again each time. Raises ``ValueError`` for a delay that is no number of seconds from 0 to ten
+    years.
     """
 
     def __init__(self, delay: float | timedelta, *, max_age: float | timedelta = 86_400.0) -> None:
@@ -155,6 +159,7 @@ class RetryLater(Steering):
         self.max_age = _seconds(max_age)
         if not 0 <= self.delay <= LONGEST_DELAY:
             raise ValueError(f"RetryLater(delay={self.delay:g}): a delay is 0 seconds to ten years.")
+        self.delay = max(self.delay, SHORTEST_POSTPONEMENT)
         super().__init__(f"retry after {self.delay:g} s")
 
 

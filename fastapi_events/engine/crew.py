@@ -8,12 +8,14 @@ per attempt would cost more than the rest of the dispatch.)
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Protocol
 
 from fastapi_events.engine.executor import Executor, Run, interrupted, timed_out
+from fastapi_events.model.context import Footprint
 from fastapi_events.model.outcome import Outcome
 
 SLICE = 0.01
@@ -52,6 +54,7 @@ class Crew:
     def __init__(self, executor: Executor, limit: int) -> None:
         self._executor, self._limit = executor, limit
         self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()
         self._chains: deque[Chain] = deque()
         self._hands: set[_Hand] = set()
         self._unfinished = 0
@@ -68,6 +71,7 @@ class Crew:
 
     async def work(self, chains: Iterable[Chain]) -> None:
         """Work through the chains and return when each is at its end."""
+        self._context = contextvars.copy_context()
         self._chains.extend(chains)
         self._unfinished = len(self._chains)
         if not self._unfinished:
@@ -92,11 +96,12 @@ class Crew:
         if self._chains and len(self._hands) < self._limit:
             hand = _Hand()
             self._hands.add(hand)
-            hand.task = self._loop.create_task(self._serve(hand))
+            hand.task = self._loop.create_task(self._serve(hand), context=self._context.copy())
             self._loop.call_soon(self._grow)
 
     async def _serve(self, hand: _Hand) -> None:
         began = self._loop.time()
+        footprint = Footprint()
         while self._chains:
             chain = hand.chain = self._chains.popleft()
             while (run := self._begin(hand, chain)) is not None:
@@ -107,6 +112,12 @@ class Crew:
                 if outcome.failure is not None:
                     outcome = replace(outcome, duration=self._loop.time() - hand.deadline + run.handler.timeout)
                 chain.settle(run, outcome)
+                if footprint.changed():
+                    # Context variables that a handler has set are its own: the next one begins with a clean context.
+                    self._chains.appendleft(chain)
+                    self._hands.discard(hand)
+                    self._grow()
+                    return
                 if self._loop.time() - began > SLICE:
                     await asyncio.sleep(0)
                     began = self._loop.time()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 from uuid import UUID
@@ -74,3 +74,21 @@ def bound_by() -> str | None:
 def set_bound(by: str | BoundSource | None) -> None:
     """Say that a publisher bound to a session (or a handler) is active for the rest of this context."""
     _bound.set(by)
+
+
+class Footprint:
+    """What a task's context holds when work begins in it, to see what somebody's code has left there."""
+
+    __slots__ = ("_before", "_others")
+
+    def __init__(self) -> None:
+        # Our own are set for every piece of work: here they only need to be there.
+        _flow.set(_NOTHING)
+        _bound.set(None)
+        self._before = copy_context()
+        self._others = tuple((var, value) for var, value in self._before.items() if var not in (_flow, _bound))
+
+    def changed(self) -> bool:
+        """Whether a variable that is none of ours has been set, and not been reset."""
+        now = copy_context()
+        return len(now) != len(self._before) or any(now[var] is not value for var, value in self._others)

@@ -125,6 +125,22 @@ async def test_retry_later_spends_no_attempt_and_is_bounded_by_its_age(stage: St
     assert "max_age of 30 s" in dead["error_message"]
 
 
+async def test_retry_later_at_once_lets_a_drain_by_hand_come_to_its_end(stage: Stage) -> None:
+    module, attempts = Module("shop"), []
+
+    @module.on(Placed)
+    async def handle(event: Placed, delivery: Delivery) -> None:
+        attempts.append(delivery.attempt)
+        raise RetryLater(0)
+
+    events = await stage.idle(module)
+    await events.publish(Placed(order="a"))
+    await within(events.drain_once())
+    assert attempts[:1] == [1]
+    [waiting] = await stage.deliveries("waiting")
+    assert "retry after 0.1 s" in waiting["error_message"]
+
+
 async def test_discard_is_kept_with_its_reason_and_lets_followers_pass(stage: Stage) -> None:
     module, seen = Module("shop"), []
 

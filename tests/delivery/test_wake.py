@@ -101,7 +101,7 @@ async def test_a_lost_listen_connection_is_made_anew_and_what_was_missed_is_foun
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
             "WHERE datname = current_database() AND query LIKE 'LISTEN%'"
         )
-        assert terminated == 1
+        assert terminated >= 1  # the one before may still be on its way out
         await until(lambda: seen == list(range(number + 1)), "the drain after a reconnect")  # noqa: B023
         await until(lambda: events.runtime.listening)
 

@@ -1,6 +1,7 @@
 """What handlers may ask for: FastAPI's dependencies and fast-depends' own, filled without a request."""
 
 from collections.abc import AsyncIterator, Iterator
+from contextvars import ContextVar
 from typing import Annotated, Any
 
 import fast_depends
@@ -9,9 +10,10 @@ from fastapi import Depends, Header, Query, Request
 
 from fastapi_events import Delivery, EventPublisher, Events, HandlerSession, Module, Retry, fixed
 from fastapi_events.errors import InvalidHandler
-from tests.delivery.stage import Placed, Shipped, Stage, effect
+from tests.delivery.stage import Placed, Shipped, Stage, effect, publish
 
 TRACE: list[str] = []
+REQUEST: ContextVar[str] = ContextVar("request")
 
 
 def get_prefix() -> str:
@@ -215,3 +217,18 @@ def test_signatures_that_can_never_work_are_refused() -> None:
     check(keyword_only, "first parameter is the event")
     check(in_thread, "cannot use a HandlerSession.*SyncHandlerSession")
     check(nameless, "Depends")
+
+
+async def test_context_variables_that_a_handler_sets_do_not_reach_the_next_delivery(stage: Stage) -> None:
+    module, seen = Module("shop"), []
+
+    @module.on(Placed)
+    async def handle(event: Placed) -> None:
+        seen.append((event.number, REQUEST.get()))
+        REQUEST.set(str(event.number))
+
+    REQUEST.set("the application's")
+    events = await stage.idle(module, handler_concurrency=1)
+    await publish(events, [Placed(order=order, number=number) for number, order in enumerate("aabbc")])
+    await events.drain_once()
+    assert sorted(seen) == [(number, "the application's") for number in range(5)]
