@@ -7,7 +7,7 @@ BENCH_READY := $(VENV)/.bench-ready
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-all check fmt chaos bench lock setup browser
+.PHONY: help demo test test-all check fmt chaos bench lock setup browser pgbouncer
 .DEFAULT_GOAL := help
 
 help:
@@ -36,6 +36,9 @@ $(BENCH_READY): $(READY)
 browser: $(READY)
 	@.ci/browser
 
+pgbouncer: $(READY)
+	@.ci/pgbouncer
+
 demo: $(READY)
 	EVENTS_DEV=1 $(PY) -m example_app.demo $(if $(SECONDS),--seconds $(SECONDS))
 
@@ -46,11 +49,11 @@ check: $(READY)
 	$(PY) -m pyright
 	$(VENV)/bin/lint-imports --no-cache
 
-test: check browser
+test: check browser pgbouncer
 	$(PY) -m pytest -m "not long" $(ARGS)
 
 # The rooms left out need no server of ours: a second run would repeat the first.
-test-all: check browser
+test-all: check browser pgbouncer
 	$(PY) -m pytest $(ARGS)
 	.ci/with-postgresql 15 $(PY) -m pytest --ignore=tests/embedded --ignore=tests/packaging --ignore=tests/settings $(ARGS)
 	$(PY) .ci/wheel_check.py

@@ -41,7 +41,9 @@ async def run_online() -> None:
     url = context.config.get_main_option("sqlalchemy.url") or os.environ.get("EVENTS_DATABASE_URL")
     if not url:
         raise SystemExit("Set EVENTS_DATABASE_URL, or sqlalchemy.url in the configuration.")
-    engine = create_async_engine(sqlalchemy_url(url))
+    engine = create_async_engine(
+        sqlalchemy_url(url), connect_args={"statement_cache_size": 0, "prepared_statement_cache_size": 0}
+    )
     async with engine.connect() as connection:
         await connection.run_sync(run)
     await engine.dispose()

@@ -13,7 +13,7 @@ from fastapi_events.cli.loading import load_events
 from fastapi_events.plugin.locating import locate
 from fastapi_events.settings import EventsSettings
 from fastapi_events.store import schema
-from fastapi_events.store.database import Database, driver_url
+from fastapi_events.store.database import Database
 from fastapi_events.store.rebase import rebase as rebase_log
 from fastapi_events.store.statements import Statements
 from fastapi_events.store.upkeep import UpkeepStore
@@ -92,7 +92,7 @@ async def _connected(
     sessions, sync_sessions = (events.sessions, events.sync_sessions) if events is not None else (None, None)
     location = None if url else await locate(settings, sessions, sync_sessions)
     found = url or (location.url if location else "")
-    connection = await asyncpg.connect(driver_url(found), timeout=5)
+    connection = await Database(found, pgbouncer=settings.pgbouncer).connect()
     try:
         yield connection, settings, found
     finally:

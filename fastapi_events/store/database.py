@@ -15,7 +15,9 @@ STATEMENT_TIMEOUT = 15.0
 """Seconds after which a bookkeeping statement is given up, so that a half-open socket cannot hang a loop."""
 
 _PLANNER = {
-    "jit": "off",
+    # Not jit = off: asyncpg, when it asks about a type, takes what a transaction has set for what the session has, and
+    # would leave it behind on a pooler's connection.
+    "jit_above_cost": "-1",
     "enable_seqscan": "off",
     "enable_bitmapscan": "off",
     "enable_hashjoin": "off",

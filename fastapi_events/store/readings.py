@@ -21,7 +21,7 @@ _ANSWER_TIMEOUT = STATEMENT_TIMEOUT + 2
 # Tables that were never analysed must not be read from end to end, and a plan must see which filters are set.
 _STEERING = (
     f"SET LOCAL statement_timeout = {int(STATEMENT_TIMEOUT * 1000)}; SET LOCAL lock_timeout = 500; "
-    "SET LOCAL jit = off; SET LOCAL enable_seqscan = off; SET LOCAL plan_cache_mode = force_custom_plan"
+    "SET LOCAL jit_above_cost = -1; SET LOCAL enable_seqscan = off; SET LOCAL plan_cache_mode = force_custom_plan"
 )
 
 
