@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Publisher,
         SessionDep,
         SyncPublisher,
+        SyncSessionDep,
         publisher_on,
         sync_publisher_on,
     )
@@ -58,6 +59,7 @@ __all__ = [
     "SyncEventPublisher",
     "SyncHandlerSession",
     "SyncPublisher",
+    "SyncSessionDep",
     "deterministic_id",
     "events",
     "events_router",
@@ -70,7 +72,14 @@ __all__ = [
 
 _HOMES = {
     "api.actor": ("Actor", "Permission"),
-    "api.dependencies": ("Publisher", "SessionDep", "SyncPublisher", "publisher_on", "sync_publisher_on"),
+    "api.dependencies": (
+        "Publisher",
+        "SessionDep",
+        "SyncPublisher",
+        "SyncSessionDep",
+        "publisher_on",
+        "sync_publisher_on",
+    ),
     "api.publisher": ("EventPublisher", "Published", "SyncEventPublisher"),
     "engine.handler_connection": ("HandlerConnection",),
     "engine.handler_session": ("HandlerSession", "SyncHandlerSession"),

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Unpack, get_args
 
 from pydantic import BaseModel, ConfigDict
 
 from fastapi_events.errors import ContradictoryOptions, UnknownOption
 from fastapi_events.model.names import canonical_name, resource_part
 from fastapi_events.model.retry import Retry
+
+if TYPE_CHECKING:
+    from pydantic import Field, PrivateAttr
+    from pydantic._internal._model_construction import ModelMetaclass
+    from typing_extensions import dataclass_transform
 
 Direction = Literal["inbound", "change", "outbound"]
 Tier = Literal["domain", "audit"]
@@ -44,7 +49,49 @@ class EventOptions:
 OPTION_NAMES = tuple(field.name for field in fields(EventOptions))
 
 
-class Event(BaseModel):
+if TYPE_CHECKING:
+
+    class EventKeywords(ConfigDict, total=False, closed=True):
+        """The keywords of an event's class, for checkers: those of ``EventOptions``, and the model's own."""
+
+        name: str | None
+        version: int
+        direction: Direction
+        tier: Tier
+        aggregate: str | None
+        aggregate_id: str | None
+        source: str | None
+        destination: str | None
+        lane: str | None
+        retry: Retry | None
+        description: str | None
+        serialize: bool
+        key: str | None
+
+
+# Where a class has a metaclass, mypy checks no keywords, and pyright those of the metaclass's __new__. Pydantic's takes
+# any; so pyright is shown one that says which there are. mypy, which sets MYPY to true, keeps what it (and Pydantic's
+# plugin for it) knows of models.
+MYPY: Literal[False] = False
+if TYPE_CHECKING and not MYPY:
+
+    @dataclass_transform(kw_only_default=True, field_specifiers=(Field, PrivateAttr))
+    class _CheckedModelMeta(ModelMetaclass):
+        def __new__(
+            mcs, _name: str, _bases: tuple[type, ...], _body: dict[str, Any], /, **keywords: Unpack[EventKeywords]
+        ) -> type: ...
+
+        # Without these the checker makes a dataclass of this class: with a __new__ that takes anything, and no hash.
+        def __init__(cls, *args: Any, **keywords: Any) -> None: ...
+        def __hash__(cls) -> int: ...
+
+    class _Model(BaseModel, metaclass=_CheckedModelMeta): ...
+
+else:
+    _Model = BaseModel
+
+
+class Event(_Model):
     """Base of all events: facts that have happened, named in the past tense, immutable.
 
     Example::
@@ -60,37 +107,16 @@ class Event(BaseModel):
     model_config = ConfigDict(frozen=True)
     __event_options__: ClassVar[EventOptions | None] = None
 
-    if TYPE_CHECKING:
+    # Typed for readers and editors; checkers look at the metaclass.
+    def __init_subclass__(cls, **options: Unpack[EventKeywords]) -> None:
+        super().__init_subclass__()
+        cls.__event_options__ = _read_options(cls, dict(options))
 
-        def __init_subclass__(
-            cls,
-            *,
-            name: str | None = None,
-            version: int = 1,
-            direction: Direction = "change",
-            tier: Tier = "domain",
-            aggregate: str | None = None,
-            aggregate_id: str | None = None,
-            source: str | None = None,
-            destination: str | None = None,
-            lane: str | None = None,
-            retry: Retry | None = None,
-            description: str | None = None,
-            serialize: bool = False,
-            key: str | None = None,
-        ) -> None: ...
-
-    else:
-
-        def __init_subclass__(cls, **options: Any) -> None:
-            super().__init_subclass__()
-            cls.__event_options__ = _read_options(cls, options)
-
-        @classmethod
-        def __pydantic_init_subclass__(cls, **options: Any) -> None:
-            super().__pydantic_init_subclass__()
-            if cls.__event_options__ is not None:
-                _check_fields(cls, cls.__event_options__)
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_options: Any) -> None:
+        super().__pydantic_init_subclass__()
+        if cls.__event_options__ is not None:
+            _check_fields(cls, cls.__event_options__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,16 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from fastapi_events.errors import ContradictoryOptions, DeclarationError, InvalidHandler
-from fastapi_events.model.event import Event, options_of
+from fastapi_events.model.event import Event, RawEvent, options_of
 from fastapi_events.model.names import canonical_name, check_pattern, is_pattern, matches
 from fastapi_events.model.retry import Retry
 
 E = TypeVar("E", bound=Event)
+F = TypeVar("F", bound=Callable[Concatenate[Any, ...], Any])
+Others = TypeVar("Others", bound=Event | RawEvent)
 R = TypeVar("R")
 P = ParamSpec("P")
 _MODULE_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
@@ -48,6 +50,22 @@ class HandlerDeclaration:
         return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(self.function)
 
 
+class HandlerDecorator(Protocol[E]):
+    """What ``on`` returns for a class: declares a function of that event, of others too if its parameter is a union.
+
+    The very function is returned, so that one can be declared for several events.
+    """
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[E | Others, P], R], /
+    ) -> Callable[Concatenate[E | Others, P], R]: ...
+
+    # Nothing but this event: pyright finds no other one in it, and does not match the first overload.
+    @overload
+    def __call__(self, function: Callable[Concatenate[E, P], R], /) -> Callable[Concatenate[E, P], R]: ...
+
+
 class Module:
     """A feature's handlers, grouped under a name as an ``APIRouter`` groups routes.
 
@@ -75,7 +93,7 @@ class Module:
         idempotency_key: Callable[[E], str] | None = None,
         ordered: bool = True,
         on_dead: Literal["park", "continue"] = "park",
-    ) -> Callable[[Callable[Concatenate[E, P], R]], Callable[Concatenate[E, P], R]]: ...
+    ) -> HandlerDecorator[E]: ...
 
     @overload
     def on(
@@ -89,7 +107,7 @@ class Module:
         idempotency_key: Callable[[Any], str] | None = None,
         ordered: bool = True,
         on_dead: Literal["park", "continue"] = "park",
-    ) -> Callable[[Callable[Concatenate[Any, P], R]], Callable[Concatenate[Any, P], R]]: ...
+    ) -> Callable[[F], F]: ...
 
     def on(
         self,
@@ -112,6 +130,8 @@ class Module:
         ``timeout`` is in seconds (default: the setting ``handler_timeout``, 30). With ``ordered`` (the default) the
         next event of the same ordering key starts only when this one is settled. ``on_dead="continue"`` lets
         followers of a dead event pass instead of parking them behind it.
+
+        The function is returned as it is and may be declared for further events, each time with an ``id`` of its own.
 
         Raises ``DeclarationError`` and its kinds, naming the handler.
         """

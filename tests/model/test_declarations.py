@@ -1,5 +1,8 @@
 """Wrong use of the API fails where it is written, naming the thing, the rule and the mend."""
 
+import inspect
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +18,7 @@ from fastapi_events.errors import (
     UnknownEvent,
     UnknownOption,
 )
+from fastapi_events.model.event import OPTION_NAMES
 from tests.delivery.stage import Placed
 
 
@@ -74,6 +78,31 @@ def test_a_handler_declared_wrongly_is_refused(
 ) -> None:
     with pytest.raises(kind, match=told):
         on(*arguments, **options)
+
+
+def test_the_models_own_keywords_are_taken_too() -> None:
+    event = declare(name="shop.thing.done", extra="allow").model_validate({"order": "b", "colour": "red"})
+    assert event.model_dump() == {"order": "b", "colour": "red"}
+
+
+def test_checkers_are_told_the_keywords_that_there_are() -> None:
+    source = Path(inspect.getfile(Event)).read_text()
+    body = source.partition("class EventKeywords(")[2].partition("\n\n\n")[0]
+    assert tuple(re.findall(r"^        (\w+): ", body, re.MULTILINE)) == OPTION_NAMES
+
+
+def test_one_function_may_be_declared_for_several_events() -> None:
+    module, other = Module("shop"), declare(name="shop.thing.done")
+
+    async def handle(event: Any) -> None: ...
+
+    assert module.on(other, id="shop.second")(module.on(Placed)(handle)) is handle
+    declared = {(one.id, one.event_class, one.function) for one in module.handlers}
+    assert declared == {("shop.handle", Placed, handle), ("shop.second", other, handle)}
+    Events([module])
+    module.on("billing.*")(handle)
+    with pytest.raises(DuplicateHandler, match=r"'shop.handle'.*id="):
+        Events([module])
 
 
 def test_what_is_declared_twice_is_refused_when_modules_are_assembled() -> None:

@@ -16,10 +16,10 @@ def marked(path: Path) -> set[int]:
     return {number for number, line in enumerate(path.read_text().splitlines(), 1) if line.endswith("# wrong")}
 
 
-def found_by_mypy(path: Path, cache: Path) -> dict[int, str]:
+def found_by_mypy(path: Path, cache: Path, *options: str) -> dict[int, str]:
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", f"--cache-dir={cache}", "--no-error-summary", "--hide-error-context",
-         str(path)],
+         *options, str(path)],
         capture_output=True, text=True, timeout=280, cwd=ROOT,
     )  # fmt: skip
     assert done.stderr == ""
@@ -43,11 +43,16 @@ def found_by_pyright(path: Path) -> dict[int, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["fine", "wrong"])
-@pytest.mark.parametrize("checker", ["mypy", "pyright"])
+@pytest.mark.parametrize("name", ["fine", "wrong", "keywords"])
+@pytest.mark.parametrize("checker", ["mypy", "mypy without plugins", "pyright"])
 def test_checkers_agree_with_the_marks(checker: str, name: str, tmp_path: Path) -> None:
     path = tmp_path / f"{name}.py"
     path.write_text((SNIPPETS / f"{name}.py").read_text())
-    found = found_by_mypy(path, ROOT / ".mypy_cache") if checker == "mypy" else found_by_pyright(path)
-    wanted = marked(path)
+    if checker == "pyright":
+        found = found_by_pyright(path)
+    elif checker == "mypy":
+        found = found_by_mypy(path, ROOT / ".mypy_cache")
+    else:
+        found = found_by_mypy(path, tmp_path / "cache", "--config-file=", "--python-version=3.11")
+    wanted = marked(path) if name != "keywords" or checker == "pyright" else set[int]()
     assert set(found) == wanted, {line: found.get(line, "accepted") for line in set(found) ^ wanted}

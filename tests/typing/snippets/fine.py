@@ -1,11 +1,12 @@
 """What users write and type checkers must accept."""
 
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, assert_type
 from uuid import UUID
 
 from fastapi import Depends, FastAPI
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
 
 from fastapi_events import (
     Delivery,
@@ -15,8 +16,11 @@ from fastapi_events import (
     HandlerSession,
     Module,
     Publisher,
+    RawEvent,
     Retry,
     SessionDep,
+    SyncPublisher,
+    SyncSessionDep,
     exponential,
     publisher_on,
 )
@@ -25,6 +29,18 @@ from fastapi_events import (
 class OrderPlaced(Event, name="orders.order.placed", aggregate="order", aggregate_id="order_id", retry=Retry(5)):
     order_id: UUID
     sku: str
+
+
+class OrderPaid(Event, name="orders.order.paid", aggregate_id="order_id"):
+    order_id: UUID
+
+
+class OrderSent(Event, name="orders.order.sent", aggregate_id="order_id"):
+    order_id: UUID
+
+
+def tariff() -> int:
+    return 3
 
 
 async def get_session() -> AsyncIterator[AsyncSession]:
@@ -51,7 +67,40 @@ async def reserve(event: OrderPlaced, session: HandlerSession, delivery: Deliver
 def watch(event: object) -> None: ...
 
 
-events = Events(modules=[inventory])
+@inventory.on(OrderPlaced, id="inventory.note_placed")
+@inventory.on(OrderPaid, id="inventory.note_paid", idempotency_key=lambda e: f"p-{e.order_id}")
+async def note(
+    event: OrderPlaced | OrderPaid, session: HandlerSession, cents: Annotated[int, Depends(tariff)], more: int = 1
+) -> str:
+    return f"{event.order_id} {cents} {more} {session}"
+
+
+@inventory.on(OrderPlaced, id="inventory.count_placed")
+@inventory.on(OrderPaid, id="inventory.count_paid")
+@inventory.on(OrderSent, id="inventory.count_sent")
+@inventory.on("billing.*", id="inventory.count_billing")
+def count(event: OrderPlaced | OrderPaid | OrderSent | RawEvent) -> None: ...
+
+
+@inventory.on("orders.*", id="inventory.keep")
+def keep(event: Event | RawEvent, amount: int = Depends(tariff)) -> int:
+    return amount
+
+
+@inventory.on(OrderSent)
+def archive(event: Event) -> None: ...
+
+
+async def by_hand(session: HandlerSession) -> None:
+    """A declared function is still the function it was."""
+    placed = OrderPlaced(order_id=UUID(int=0), sku="a")
+    assert_type(await note(placed, session, 3), str)
+    assert_type(await note(OrderPaid(order_id=UUID(int=0)), session, cents=3, more=2), str)
+    assert_type(keep(event=placed, amount=3), int)
+    count(OrderSent(order_id=UUID(int=0)))
+
+
+events = Events(modules=[inventory], sync_sessions=Session)
 app = FastAPI()
 app.include_router(events.router)
 
@@ -67,6 +116,14 @@ async def place(order_id: UUID, session: OwnSession, publish: OwnPublisher) -> U
 async def own(order_id: UUID, session: SessionDep, publish: Publisher) -> bool:
     published = await publish(OrderPlaced(order_id=order_id, sku="a"), key="k", tenant_id="t")
     await session.commit()
+    return published.duplicate
+
+
+@app.post("/def")
+def in_a_thread(order_id: UUID, session: SyncSessionDep, publish: SyncPublisher) -> bool:
+    session.info["order"] = order_id
+    published = publish(OrderPlaced(order_id=order_id, sku="a"))
+    session.commit()
     return published.duplicate
 
 

@@ -4,9 +4,6 @@ from uuid import UUID
 
 from fastapi_events import Event, EventPublisher, Events, Module, Retry
 
-# Not here: misspelt keywords of an event's class. Both checkers leave the keywords of classes with a metaclass of their
-# own alone, and a pydantic model is one; they are refused at import, see tests/model.
-
 
 class Placed(Event, name="orders.order.placed"):
     order_id: UUID
@@ -35,6 +32,16 @@ async def missing(event: Placed) -> None: ...
 async def stopping(event: Placed) -> None: ...
 
 
+@module.on(Placed)  # wrong
+@module.on(Shipped)
+async def too_narrow(event: Shipped) -> None: ...
+
+
+@module.on(Placed)  # wrong
+async def without_event() -> None: ...
+
+
+Placed(order=UUID(int=0))  # wrong
 Retry(attempts=3)  # wrong
 Events(module=[module])  # wrong
 Events(modules=[Placed])  # wrong

@@ -1,0 +1,5 @@
+"""Some of these tests run on the stage of delivery."""
+
+from tests.delivery.conftest import stage
+
+__all__ = ["stage"]
