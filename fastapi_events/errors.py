@@ -122,7 +122,12 @@ class OperationRefused(EventsError):
 
 
 class InvalidFilter(EventsError):
-    """A filter, cursor or limit of a reading is not understood; the message names the part and the mend."""
+    """A filter, cursor or limit of a reading is not understood; the message names the part and the mend.
+
+    ``where`` is the parameter that is wrong.
+    """
+
+    where = "filter"
 
 
 class ReadingUnavailable(EventsError):

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
 
 
 def main() -> int:
@@ -42,11 +43,22 @@ def _folder() -> Generator[Path]:
         yield Path(folder)
 
 
+def whereabouts(url: str) -> str:
+    """Host and name of a database, and nothing else of its URL: there may be a password in it."""
+    parts = urlsplit(url)
+    hosts = parts.netloc.rpartition("@")[2] or ",".join(parse_qs(parts.query).get("host", ["localhost"]))
+    return f"{hosts}/{unquote(parts.path).strip('/') or '(that of the user)'}"
+
+
 @contextmanager
 def _database(folder: Path) -> Generator[str]:
     """The database that ``EVENTS_DATABASE_URL`` names, else one on an embedded server, gone at the end."""
     given = os.environ.get("EVENTS_DATABASE_URL")
     if given and given != "embedded":
+        print(f"Using the database {whereabouts(given)} of EVENTS_DATABASE_URL, as long as it is set.")
+        print(
+            "  The shop makes a schema 'shop' there, and the library its own; both stay when the demo ends.", flush=True
+        )
         yield given
         return
     from fastapi_events.embedded import EmbeddedServer

@@ -88,11 +88,11 @@ async def _customers(stage: Stage, traffic: Traffic, per_second: float) -> Async
 
 async def _watch(stage: Stage, screen: Screen, traffic: Traffic, history: History, ending: asyncio.Event) -> None:
     while not ending.is_set():
-        stage.check()
-        screen.status(traffic, await history.read())
         with suppress(TimeoutError):
             async with asyncio.timeout(1):
                 await ending.wait()
+        stage.check()
+        screen.status(traffic, await history.read())
 
 
 async def _settled(stage: Stage, traffic: Traffic, history: History) -> tuple[Books, list[str]]:

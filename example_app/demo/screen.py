@@ -49,7 +49,7 @@ class Screen:
 
     def summary(self, traffic: Traffic, figures: Figures, ends: Mapping[str, int], problems: Sequence[str]) -> None:
         """Print what happened, and whether the shop kept its promises."""
-        table = Table("", "", show_header=False, box=None)
+        table = Table("", "", show_header=False, box=None, pad_edge=False)
         table.columns[1].justify = "right"
         for name, value in {
             "orders accepted": len(traffic.accepted),

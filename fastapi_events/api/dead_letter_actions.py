@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from fastapi_events.api.observe import COUNT_LIMIT
@@ -35,6 +35,10 @@ def matching(text: str, cut_off: datetime, expected: int) -> Matching:
         raise InvalidFilter("Acting on all dead letters needs a filter, such as handler:payments.capture_payment.")
     if cut_off.tzinfo is None:
         raise InvalidFilter("cut_off has no time zone. Send it back as it was given.")
+    try:
+        cut_off = cut_off.astimezone(UTC)
+    except OverflowError as error:
+        raise InvalidFilter("cut_off is no moment in the years 1 to 9999. Send it back as it was given.") from error
     if expected < 1:
         raise InvalidFilter("expected is how many dead letters were counted, at least 1.")
     return Matching(where, cut_off, expected)
@@ -57,7 +61,7 @@ async def discard(port: OperatorPort, selection: Selection, *, actor: str, reaso
     """Give up for good, with a reason; raises ``OperationRefused`` if more match than were confirmed."""
     reason = _checked_reason(reason)
     if not reason:
-        raise InvalidFilter("Discarding needs a reason, which is kept with each delivery.")
+        raise _about("reason", "Discarding needs a reason, which is kept with each delivery.")
     if not isinstance(selection, Matching):
         return await port.operations.discard(_checked_ids(selection), actor=actor, reason=reason)
     await _check_count(port, selection)
@@ -82,11 +86,21 @@ async def _check_count(port: OperatorPort, selection: Matching) -> None:
 
 def _checked_ids(ids: Sequence[UUID]) -> Sequence[UUID]:
     if not 1 <= len(ids) <= MAX_IDS:
-        raise InvalidFilter(f"{len(ids)} dead letters are chosen; choose 1 to {MAX_IDS:,}.")
+        raise _about("ids", f"{len(ids)} dead letters are chosen; choose 1 to {MAX_IDS:,}.")
     return list(dict.fromkeys(ids))
 
 
 def _checked_reason(reason: str) -> str:
     if len(reason) > MAX_REASON:
-        raise InvalidFilter(f"The reason has {len(reason)} characters; {MAX_REASON} are allowed.")
-    return check_text(reason.strip(), "The reason")
+        raise _about("reason", f"The reason has {len(reason)} characters; {MAX_REASON} are allowed.")
+    try:
+        return check_text(reason.strip(), "The reason")
+    except InvalidFilter as error:
+        error.where = "reason"
+        raise
+
+
+def _about(parameter: str, problem: str) -> InvalidFilter:
+    error = InvalidFilter(problem)
+    error.where = parameter
+    return error

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from fastapi_events.api.observe.filters import as_uuid
 from fastapi_events.errors import OperationRefused
 from fastapi_events.store.dead_letters import DeadLetterStore
 
@@ -45,23 +46,26 @@ class Operations:
     def __init__(self, store: DeadLetterStore, group_id: Callable[[], int], changed: Callable[[], None]) -> None:
         self._store, self._group_id, self._changed = store, group_id, changed
 
-    async def redrive(self, delivery_ids: Sequence[UUID], *, actor: str, reason: str = "") -> Changed:
+    async def redrive(self, delivery_ids: Sequence[UUID | str], *, actor: str, reason: str = "") -> Changed:
         """Run dead deliveries again, each by the handler that failed and no other.
 
-        Ids that are not dead any more are left alone and counted as not changed. Raises ``OperationRefused`` for
-        more than 10,000 ids.
+        Ids (UUIDs, or their text) that are not dead any more are left alone and counted as not changed. Raises
+        ``OperationRefused`` for more than 10,000 ids, and for what is no id.
         """
-        _check(delivery_ids, actor)
-        done = await self._store.redrive(delivery_ids, actor=actor, details={"reason": reason})
-        return self._after(delivery_ids, done)
+        ids = _checked(delivery_ids, actor)
+        done = await self._store.redrive(ids, actor=actor, details={"reason": reason})
+        return self._after(ids, done)
 
-    async def discard(self, delivery_ids: Sequence[UUID], *, actor: str, reason: str) -> Changed:
-        """Give dead deliveries up for good; ``reason`` is kept with each. Raises ``OperationRefused`` without one."""
-        _check(delivery_ids, actor)
+    async def discard(self, delivery_ids: Sequence[UUID | str], *, actor: str, reason: str) -> Changed:
+        """Give dead deliveries up for good; ``reason`` is kept with each.
+
+        Raises ``OperationRefused`` without one, and as ``redrive`` does.
+        """
+        ids = _checked(delivery_ids, actor)
         if not reason.strip():
             raise OperationRefused("A discard needs a reason: it is kept with the delivery for whoever asks later.")
-        done = await self._store.discard(delivery_ids, reason=reason, actor=actor, details={"reason": reason})
-        return self._after(delivery_ids, done)
+        done = await self._store.discard(ids, reason=reason, actor=actor, details={"reason": reason})
+        return self._after(ids, done)
 
     async def redrive_matching(
         self, *, handler: str | None = None, event_name: str | None = None, fingerprint: str | None = None,
@@ -107,8 +111,21 @@ class Operations:
         return Changed(len(asked), len(done))
 
 
-def _check(ids: Sequence[UUID], actor: str) -> None:
+def _checked(ids: Sequence[UUID | str], actor: str) -> list[UUID]:
     if not actor.strip():
         raise OperationRefused("actor is empty: every action is recorded with who did it. Pass actor='…'.")
+    if isinstance(ids, (str, UUID)):
+        raise OperationRefused(f"{str(ids)[:60]!r} is not a list of delivery ids. Put it in brackets: [delivery_id].")
     if len(ids) > MOST_AT_ONCE:
         raise OperationRefused(f"{len(ids):,} deliveries at once; one action changes {MOST_AT_ONCE:,} at most.")
+    return [_delivery_id(one) for one in ids]
+
+
+def _delivery_id(given: UUID | str) -> UUID:
+    found = as_uuid(given)
+    if found is None:
+        raise OperationRefused(
+            f"{str(given)[:60]!r} is no delivery id, which is a UUID such as 0197c0de-0000-7000-8000-000000000000: the "
+            "id that observe.dead_letters() shows."
+        )
+    return found

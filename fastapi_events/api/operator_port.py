@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 from uuid import UUID
 
 from fastapi_events.api.observe import Observe
+from fastapi_events.engine.listener import WakeUp
 from fastapi_events.model.registry import Registry
 from fastapi_events.settings import EventsSettings
 
@@ -26,7 +27,7 @@ class Health:
 
     schema: str
     drain: Literal["running", "standalone", "disabled", "stopped"]
-    wake_up: Literal["listening", "polling", "off"]
+    wake_up: WakeUp
     oldest_pending_age: float | None = None
     problems: tuple[str, ...] = ()
 

@@ -9,16 +9,20 @@ from difflib import get_close_matches
 from typing import Any, NamedTuple, TypedDict, Unpack
 from uuid import UUID
 
+from pydantic import GetCoreSchemaHandler
+from pydantic.errors import PydanticSchemaGenerationError
+
 from fastapi_events.api.publishing.caller import caller
 from fastapi_events.api.publishing.outlets import Outlet, SyncOutlet
 from fastapi_events.api.publishing.port import Published, PublishingPort
-from fastapi_events.errors import PublishError, UnknownOption
+from fastapi_events.errors import DeclarationError, PublishError, UnknownOption
 from fastapi_events.model.context import current_flow
 from fastapi_events.model.envelope import NO_OPTIONS, Envelope, PublishOptions, seal, seal_raw
 from fastapi_events.model.event import Direction, Event, RawEvent
 
 __all__ = ["EventPublisher", "Published", "SharedKeywords", "SingleKeywords", "SyncEventPublisher"]
 
+_DEPENDENCIES = (("SyncPublisher", "sync_publisher_on"), ("Publisher", "publisher_on"))
 _OPTIONS = tuple(field.name for field in fields(PublishOptions))
 
 
@@ -50,8 +54,22 @@ class _About(NamedTuple):
 class _Publisher:
     """Sealing, which is the same whatever happens to the envelopes afterwards."""
 
-    def __init__(self, port: PublishingPort, *, derive_id: Callable[[], UUID] | None = None) -> None:
-        self._port, self._derive_id = port, derive_id
+    def __init__(
+        self, port: PublishingPort, *, derive_id: Callable[[], UUID] | None = None, endpoint: Any = None
+    ) -> None:
+        self._port, self._derive_id, self._endpoint = port, derive_id, endpoint
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> Any:
+        """FastAPI takes a bare publisher for a part of the body: say what to write instead."""
+        try:
+            return handler(source)
+        except PydanticSchemaGenerationError as error:
+            alias, made_by = _DEPENDENCIES[cls is EventPublisher]
+            raise DeclarationError(
+                f"FastAPI cannot give an endpoint a bare {cls.__name__}. Annotate the parameter with {alias}, or, on "
+                f"your own session, with Annotated[{cls.__name__}, Depends({made_by}(SessionDep))]."
+            ) from error
 
     def _seal(self, event: Event, keywords: Mapping[str, Any]) -> Envelope:
         given, derived = self._given(keywords)
@@ -103,20 +121,27 @@ class EventPublisher(_Publisher):
     ``SessionClosed``, and ``WrongDatabase`` (at the latest from ``commit()``).
     """
 
-    def __init__(self, port: PublishingPort, outlet: Outlet, *, derive_id: Callable[[], UUID] | None = None) -> None:
-        super().__init__(port, derive_id=derive_id)
+    def __init__(
+        self,
+        port: PublishingPort,
+        outlet: Outlet,
+        *,
+        derive_id: Callable[[], UUID] | None = None,
+        endpoint: Any = None,
+    ) -> None:
+        super().__init__(port, derive_id=derive_id, endpoint=endpoint)
         self._outlet = outlet
 
     async def __call__(self, event: Event, **options: Unpack[SingleKeywords]) -> Published:
         """Publish one event."""
         envelope = self._seal(event, options)
-        [duplicate] = await self._outlet.put([envelope], caller())
+        [duplicate] = await self._outlet.put([envelope], caller(self._endpoint))
         return Published(envelope.id, duplicate)
 
     async def many(self, events: Iterable[Event], **options: Unpack[SharedKeywords]) -> list[Published]:
         """Publish several events with the same options, or none of them if one is refused."""
         envelopes = [self._seal(event, options) for event in events]
-        return _answers(envelopes, await self._outlet.put(envelopes, caller()))
+        return _answers(envelopes, await self._outlet.put(envelopes, caller(self._endpoint)))
 
     async def raw(
         self,
@@ -136,7 +161,7 @@ class EventPublisher(_Publisher):
         """
         about = _About(direction, aggregate, aggregate_id)
         envelope = self._seal_raw(RawEvent(name, version, payload), about, options)
-        [duplicate] = await self._outlet.put([envelope], caller())
+        [duplicate] = await self._outlet.put([envelope], caller(self._endpoint))
         return Published(envelope.id, duplicate)
 
 
@@ -144,21 +169,26 @@ class SyncEventPublisher(_Publisher):
     """``EventPublisher`` behind plain calls, for ``def`` endpoints and scripts: ``publish(OrderPlaced(...))``."""
 
     def __init__(
-        self, port: PublishingPort, outlet: SyncOutlet, *, derive_id: Callable[[], UUID] | None = None
+        self,
+        port: PublishingPort,
+        outlet: SyncOutlet,
+        *,
+        derive_id: Callable[[], UUID] | None = None,
+        endpoint: Any = None,
     ) -> None:
-        super().__init__(port, derive_id=derive_id)
+        super().__init__(port, derive_id=derive_id, endpoint=endpoint)
         self._outlet = outlet
 
     def __call__(self, event: Event, **options: Unpack[SingleKeywords]) -> Published:
         """Publish one event."""
         envelope = self._seal(event, options)
-        [duplicate] = self._outlet.put([envelope], caller())
+        [duplicate] = self._outlet.put([envelope], caller(self._endpoint))
         return Published(envelope.id, duplicate)
 
     def many(self, events: Iterable[Event], **options: Unpack[SharedKeywords]) -> list[Published]:
         """Publish several events with the same options, or none of them if one is refused."""
         envelopes = [self._seal(event, options) for event in events]
-        return _answers(envelopes, self._outlet.put(envelopes, caller()))
+        return _answers(envelopes, self._outlet.put(envelopes, caller(self._endpoint)))
 
     def raw(
         self,
@@ -174,7 +204,7 @@ class SyncEventPublisher(_Publisher):
         """Publish an event that has no class here; see ``EventPublisher.raw``."""
         about = _About(direction, aggregate, aggregate_id)
         envelope = self._seal_raw(RawEvent(name, version, payload), about, options)
-        [duplicate] = self._outlet.put([envelope], caller())
+        [duplicate] = self._outlet.put([envelope], caller(self._endpoint))
         return Published(envelope.id, duplicate)
 
 

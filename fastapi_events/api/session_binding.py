@@ -45,13 +45,14 @@ if TYPE_CHECKING:
 
 
 def bind_async(
-    port: PublishingPort, session: Bindable, *, derive_id: Callable[[], UUID] | None = None
+    port: PublishingPort, session: Bindable, *, derive_id: Callable[[], UUID] | None = None, endpoint: Any = None
 ) -> EventPublisher:
     """A publisher for the event loop, bound to any ``Bindable``.
 
-    ``derive_id`` makes the ids of events that are published without one. Raises ``PublishError`` for anything else.
+    ``derive_id`` makes the ids of events that are published without one. ``endpoint`` is the function that the
+    publisher is made for, to be named where a task calls it. Raises ``PublishError`` for anything else.
     """
-    return EventPublisher(port, _outlet(port, session), derive_id=derive_id)
+    return EventPublisher(port, _outlet(port, session), derive_id=derive_id, endpoint=endpoint)
 
 
 def bind_sync(
@@ -59,6 +60,7 @@ def bind_sync(
     session: Session | scoped_session[Any] | Connection,
     *,
     derive_id: Callable[[], UUID] | None = None,
+    endpoint: Any = None,
 ) -> SyncEventPublisher:
     """A publisher of plain calls, bound to a ``Session`` or ``Connection``, also to the one under an async session.
 
@@ -70,7 +72,7 @@ def bind_sync(
             f"A sync publisher needs a plain Session or Connection of SQLAlchemy's, not {_shown(session)}. Bind "
             "EventPublisher to an async one, or pass its sync_session in a hook."
         )
-    return SyncEventPublisher(port, outlet, derive_id=derive_id)
+    return SyncEventPublisher(port, outlet, derive_id=derive_id, endpoint=endpoint)
 
 
 async def publish_detached(

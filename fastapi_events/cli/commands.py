@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Generator
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from fastapi_events.cli.database_problems import DatabaseProblem
 from fastapi_events.errors import EventsError
 
 app = typer.Typer(
@@ -23,7 +26,9 @@ app.add_typer(db, name="db")
 AppOption = Annotated[
     str | None,
     typer.Option(
-        "--app", help="module:attribute of the Events object (else EVENTS_APP, else [tool.fastapi_events] app)."
+        # Rich takes a bare bracket for markup, and prints nothing.
+        "--app",
+        help="module:attribute of the Events object (else EVENTS_APP, else \\[tool.fastapi_events] app).",
     ),
 ]
 UrlOption = Annotated[
@@ -32,16 +37,21 @@ UrlOption = Annotated[
 ]
 
 
-def told(work: Coroutine[Any, Any, int]) -> None:
-    """Run a command; an error of the library is told in one line and ends with status 1."""
+@contextlib.contextmanager
+def errors_told() -> Generator[None]:
+    """Errors of the library, of the database and of the system are told in a line or two and end with status 1."""
     try:
+        yield
+    except (EventsError, DatabaseProblem, OSError) as error:
+        told = str(error) if isinstance(error, DatabaseProblem) else f"{type(error).__name__}: {error}"
+        typer.secho(told, fg="red", err=True)
+        raise typer.Exit(1) from error
+
+
+def told(work: Coroutine[Any, Any, int]) -> None:
+    """Run a command and end with its status."""
+    with errors_told():
         status = asyncio.run(work)
-    except EventsError as error:
-        typer.secho(f"{type(error).__name__}: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error
-    except (TimeoutError, OSError) as error:
-        typer.secho(f"The database cannot be reached: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error
     raise typer.Exit(status)
 
 
@@ -49,14 +59,14 @@ def told(work: Coroutine[Any, Any, int]) -> None:
 def worker(app: AppOption = None) -> None:
     """Handle events until SIGTERM or SIGINT; a second signal stops at once."""
     from fastapi_events.cli.loading import load_events
-    from fastapi_events.cli.worker import run_worker
+    from fastapi_events.cli.worker import INTERRUPTED, end_at_once, run_worker
 
-    try:
+    with errors_told():
         events = load_events(app)
-    except EventsError as error:
-        typer.secho(f"{type(error).__name__}: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error
-    raise typer.Exit(run_worker(events))
+    status = run_worker(events)
+    if status == INTERRUPTED:
+        end_at_once(status)
+    raise typer.Exit(status)
 
 
 @app.command()
@@ -70,9 +80,13 @@ def dev(
 
     import uvicorn
 
+    from fastapi_events.cli.loading import check_application
+
     os.environ["EVENTS_DEV"] = "1"
+    with errors_told():
+        check_application(target)
     typer.echo(f"Dashboard: http://{host}:{port}/events/dashboard")
-    uvicorn.run(target, host=host, port=port, reload=True)
+    uvicorn.run(target, host=host, port=port, reload=True, app_dir=str(Path.cwd()))
 
 
 @db.command()
@@ -92,7 +106,10 @@ def downgrade(
 ) -> None:
     """Take the schema back to an older version. Version 0 deletes every event."""
     from fastapi_events.cli import schema_commands
+    from fastapi_events.store.schema import checked_version
 
+    with errors_told():
+        checked_version(target)
     if not yes and not typer.confirm(f"Go back to schema version {target}? Data of newer versions is deleted."):
         raise typer.Exit(1)
     told(schema_commands.downgrade(app, database_url, target))
@@ -108,16 +125,23 @@ def check(app: AppOption = None, database_url: UrlOption = None) -> None:
 
 @db.command()
 def sql(
-    schema: Annotated[str, typer.Option(help="The PostgreSQL schema.")] = "events",
-    partitions: Annotated[int, typer.Option(help="Partitions of each lane; fixed from then on.")] = 32,
+    schema: Annotated[
+        str | None, typer.Option(help="The PostgreSQL schema; else EVENTS_SCHEMA, else 'events'.")
+    ] = None,
+    partitions: Annotated[
+        int | None, typer.Option(help="Partitions of each lane, fixed from then on; else EVENTS_PARTITIONS, else 32.")
+    ] = None,
     role: Annotated[str | None, typer.Option(help="Also grant what an application's role needs to this role.")] = None,
 ) -> None:
     """Print the DDL, for those who run it by other means."""
-    from fastapi_events.store.schema import ddl, grants
+    from fastapi_events.settings import EventsSettings
+    from fastapi_events.store.schema import ddl
 
-    sys.stdout.write(ddl(schema, partitions=partitions))
-    if role:
-        sys.stdout.write(grants(schema, role))
+    given = {"schema": schema, "partitions": partitions}
+    with errors_told():
+        settings = EventsSettings(**{name: value for name, value in given.items() if value is not None})
+        script = ddl(settings.db_schema, partitions=settings.partitions, role=role)
+    sys.stdout.write(script)
 
 
 @db.command()

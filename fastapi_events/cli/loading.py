@@ -26,16 +26,7 @@ def load_events(given: str | None, *, required: bool = True) -> Any:
             "Which Events object? Pass --app module:attribute (e.g. --app shop.events:events), set EVENTS_APP, or put "
             'app = "module:attribute" under [tool.fastapi_events] in pyproject.toml.'
         )
-    module_name, _, attribute = target.partition(":")
-    if not attribute:
-        raise SettingsError(f"--app {target}: it is module:attribute, e.g. shop.events:events.")
-    sys.path.insert(0, str(Path.cwd()))
-    module = _import(module_name, target)
-    found: Any = module
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            raise SettingsError(f"--app {target}: the module {module_name} has no attribute {attribute!r}.")
-        found = getattr(found, part)
+    found = _found_at(target, f"--app {target}", example="shop.events:events")
     if not hasattr(found, "drain_once"):
         raise SettingsError(
             f"--app {target}: that is {type(found).__name__}, not the Events object of the application."
@@ -43,12 +34,44 @@ def load_events(given: str | None, *, required: bool = True) -> Any:
     return found
 
 
-def _import(module_name: str, target: str) -> Any:
+def check_application(target: str) -> None:
+    """Raise ``SettingsError`` unless ``target`` can be what ``dev`` serves.
+
+    An application that cannot be imported for another reason is let through: the server shows the error, and serves
+    once it is mended.
+    """
+    try:
+        found = _found_at(target, f"dev {target}", example="shop.main:app")
+    except SettingsError:
+        raise
+    except Exception:  # noqa: BLE001 - the server imports it again and tells
+        return
+    if hasattr(found, "drain_once") or not callable(found):
+        raise SettingsError(
+            f"dev {target}: that is {type(found).__name__}, not a FastAPI application. Name the application, "
+            "e.g. fastapi-events dev shop.main:app."
+        )
+
+
+def _found_at(target: str, option: str, *, example: str) -> Any:
+    module_name, _, attribute = target.partition(":")
+    if not module_name or not attribute:
+        raise SettingsError(f"{option}: it is module:attribute, e.g. {example}.")
+    sys.path.insert(0, str(Path.cwd()))
+    found: Any = _import(module_name, option)
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            raise SettingsError(f"{option}: the module {module_name} has no attribute {attribute!r}.")
+        found = getattr(found, part)
+    return found
+
+
+def _import(module_name: str, option: str) -> Any:
     try:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
-            raise SettingsError(f"--app {target}: there is no module {error.name!r} in {Path.cwd()}.") from error
+            raise SettingsError(f"{option}: there is no module {error.name!r} in {Path.cwd()}.") from error
         raise
 
 

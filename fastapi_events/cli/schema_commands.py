@@ -9,7 +9,9 @@ from typing import Any
 import asyncpg
 import typer
 
+from fastapi_events.cli.database_problems import address_of, database_problems
 from fastapi_events.cli.loading import load_events
+from fastapi_events.errors import SettingsError
 from fastapi_events.plugin.locating import locate
 from fastapi_events.settings import EventsSettings
 from fastapi_events.store import schema
@@ -21,6 +23,8 @@ from fastapi_events.store.upkeep import UpkeepStore
 
 async def upgrade(app: str | None, url: str | None, target: int | None) -> int:
     """Upgrade and say what was done."""
+    if target is not None:
+        schema.checked_version(target)
     async with _connected(app, url) as (connection, settings, _):
         before = await schema.current_version(connection, schema=settings.db_schema)
         now = await schema.upgrade(connection, schema=settings.db_schema, target=target, partitions=settings.partitions)
@@ -38,7 +42,7 @@ async def downgrade(app: str | None, url: str | None, target: int) -> int:
 
 async def check(app: str | None, url: str | None) -> int:
     """Say the version; raises ``SchemaOutOfDate``."""
-    async with _connected(app, url) as (connection, settings, _):
+    async with _connected(app, url, owner=False) as (connection, settings, _):
         await schema.check(connection, schema=settings.db_schema)
         now = await schema.current_version(connection, schema=settings.db_schema)
     typer.echo(_is_at(settings, now))
@@ -82,20 +86,35 @@ def _is_at(settings: EventsSettings, version: int) -> str:
 
 @contextlib.asynccontextmanager
 async def _connected(
-    app: str | None, url: str | None
+    app: str | None, url: str | None, *, owner: bool = True
 ) -> AsyncGenerator[tuple[asyncpg.Connection[Any], EventsSettings, str]]:
-    settings, events = EventsSettings(), None
-    if url is None and (app is not None or settings.database_url is None):
-        events = load_events(app, required=app is not None or not settings.development)
-    if events is not None:
-        settings = events.settings
+    settings, events = _settings(app, url)
     sessions, sync_sessions = (events.sessions, events.sync_sessions) if events is not None else (None, None)
-    location = None if url else await locate(settings, sessions, sync_sessions)
-    found = url or (location.url if location else "")
-    connection = await Database(found, pgbouncer=settings.pgbouncer).connect()
+    location = await locate(settings, sessions, sync_sessions)
     try:
-        yield connection, settings, found
+        with database_problems(address_of(settings, events, given=url is not None), owner=owner):
+            connection = await Database(location.url, pgbouncer=settings.pgbouncer).connect()
+            try:
+                yield connection, settings, location.url
+            finally:
+                await connection.close()
     finally:
-        await connection.close()
-        if location is not None:
-            await location.leave()
+        await location.leave()
+
+
+def _settings(app: str | None, url: str | None) -> tuple[EventsSettings, Any]:
+    """The settings, and the ``Events`` object if they are its own; what the command line gives wins over both."""
+    settings = EventsSettings() if url is None else EventsSettings(database_url=url)
+    if app is None and settings.database_url is not None:
+        return settings, None
+    events = load_events(app, required=False)
+    if events is not None:
+        own: EventsSettings = events.settings
+        return own if url is None else own.model_copy(update={"database_url": settings.database_url}), events
+    if settings.database_url is None and not settings.development:
+        raise SettingsError(
+            "Which database? Pass --database-url postgresql://…, set EVENTS_DATABASE_URL, or name the Events object "
+            "whose database it is: --app module:attribute, EVENTS_APP, or app under [tool.fastapi_events] in "
+            "pyproject.toml."
+        )
+    return settings, None

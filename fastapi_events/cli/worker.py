@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
+from fastapi_events.cli.database_problems import DatabaseProblem, address_of, database_problems
 from fastapi_events.engine.collector import calm_collector
 from fastapi_events.errors import EventsError
 
@@ -26,6 +28,17 @@ def run_worker(events: Any) -> int:
     except EventsError as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return 1
+    except DatabaseProblem as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+
+
+def end_at_once(status: int) -> NoReturn:
+    """End the process without waiting for handlers in threads, which nothing can interrupt."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 async def _serve(events: Any) -> int:
@@ -42,7 +55,9 @@ async def _serve(events: Any) -> int:
         starting.cancel()
         await asyncio.wait({starting})
         return 0
-    starting.result()
+    if starting.exception() is not None:
+        with database_problems(address_of(events.settings, events)):
+            starting.result()
     calm_collector()
     logger.info("worker of group %r started: %d handler(s)", events.group, len(events.registry.handlers))
     await stop.wait()

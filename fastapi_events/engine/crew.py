@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Protocol
 
-from fastapi_events.engine.executor import Executor, Run, interrupted, timed_out
+from fastapi_events.engine.executor import Executor
+from fastapi_events.engine.outcomes import interrupted, timed_out
+from fastapi_events.engine.run import Run
 from fastapi_events.model.context import Footprint
 from fastapi_events.model.outcome import Outcome
 
@@ -58,6 +61,7 @@ class Crew:
         self._chains: deque[Chain] = deque()
         self._hands: set[_Hand] = set()
         self._unfinished = 0
+        self._error: BaseException | None = None
         self._finished = asyncio.Event()
         self._next_check = float("inf")
         self._timer: asyncio.TimerHandle | None = None
@@ -77,8 +81,11 @@ class Crew:
         if not self._unfinished:
             return
         self._finished.clear()
+        self._error = None
         self._grow()
         await self._finished.wait()
+        if self._error is not None:
+            raise RuntimeError("a batch could not be worked through; it is read again") from self._error
 
     def stop_starting(self) -> None:
         """Begin no further attempt; those that run go on."""
@@ -100,6 +107,15 @@ class Crew:
             self._loop.call_soon(self._grow)
 
     async def _serve(self, hand: _Hand) -> None:
+        try:
+            await self._work_through(hand)
+        except BaseException as error:  # noqa: BLE001 - told to whoever waits for the batch
+            if hand in self._hands:
+                self._fail(error)
+        finally:
+            self._hands.discard(hand)
+
+    async def _work_through(self, hand: _Hand) -> None:
         began = self._loop.time()
         footprint = Footprint()
         while self._chains:
@@ -110,10 +126,12 @@ class Crew:
                     return
                 hand.run = None
                 if outcome.failure is not None:
-                    outcome = replace(outcome, duration=self._loop.time() - hand.deadline + run.handler.timeout)
+                    now = self._loop.time()
+                    outcome = replace(outcome, duration=now - (now if run.began is None else run.began))
                 chain.settle(run, outcome)
-                if footprint.changed():
-                    # Context variables that a handler has set are its own: the next one begins with a clean context.
+                if footprint.changed() or (hand.task is not None and hand.task.cancelling()):
+                    # Context variables that a handler has set, and a cancellation of the task it ran in, are its own:
+                    # a fresh hand goes on.
                     self._chains.appendleft(chain)
                     self._hands.discard(hand)
                     self._grow()
@@ -123,7 +141,16 @@ class Crew:
                     began = self._loop.time()
             hand.chain = None
             self._finish_chain()
-        self._hands.discard(hand)
+
+    def _fail(self, error: BaseException) -> None:
+        """A defect of ours: nothing of the batch may count as handled, and nobody may wait for it."""
+        self._error = error
+        self._chains.clear()
+        for hand in list(self._hands):
+            self._leave(hand)
+        self._unfinished = 0
+        self._cancel_timer()
+        self._finished.set()
 
     def _begin(self, hand: _Hand, chain: Chain) -> Run | None:
         if self._stopping:
@@ -132,10 +159,19 @@ class Crew:
         run = chain.next()
         if run is not None:
             hand.run = run
-            hand.deadline = deadline = self._loop.time() + run.handler.timeout
-            if deadline < self._next_check:
-                self._check_at(deadline)
+            if run.handler.queues:
+                # Waiting for a connection or a thread is not the handler's time: its clock starts when it has one.
+                hand.deadline = float("inf")
+                run.on_start = functools.partial(self._start_clock, hand, run)
+            else:
+                self._start_clock(hand, run)
         return run
+
+    def _start_clock(self, hand: _Hand, run: Run) -> None:
+        run.began = self._loop.time()
+        hand.deadline = deadline = run.began + run.handler.timeout
+        if deadline < self._next_check:
+            self._check_at(deadline)
 
     def _finish_chain(self) -> None:
         self._unfinished -= 1
@@ -160,19 +196,25 @@ class Crew:
         for hand in [h for h in self._hands if h.run is not None and h.deadline <= now]:
             if hand.run is not None:
                 self._give_up(hand, timed_out(hand.run))
-        pending = [hand.deadline for hand in self._hands if hand.run is not None]
-        if pending and self._timer is None:
-            self._check_at(min(pending))
+        pending = min((hand.deadline for hand in self._hands if hand.run is not None), default=float("inf"))
+        if pending < float("inf") and self._timer is None:
+            self._check_at(pending)
 
     def _give_up(self, hand: _Hand, outcome: Outcome) -> None:
-        run, chain, task = hand.run, hand.chain, hand.task
-        if run is None or chain is None or task is None:
+        run, chain = hand.run, hand.chain
+        if run is None or chain is None:
             return
-        self._hands.discard(hand)
-        self.left_behind.add(task)
-        task.add_done_callback(self.left_behind.discard)
-        run.abandon()
-        task.cancel()
+        self._leave(hand)
         chain.settle(run, outcome)
         self._chains.appendleft(chain)
         self._grow()
+
+    def _leave(self, hand: _Hand) -> None:
+        """Leave a hand behind: whatever its handler does from now on comes to nothing."""
+        self._hands.discard(hand)
+        if hand.run is not None:
+            hand.run.abandon()
+        if hand.task is not None and hand.task is not asyncio.current_task():
+            self.left_behind.add(hand.task)
+            hand.task.add_done_callback(self.left_behind.discard)
+            hand.task.cancel()

@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from typing import Literal
 from uuid import UUID
 
-from fastapi_events.engine.executor import Run
 from fastapi_events.engine.failure import fingerprint_of
 from fastapi_events.engine.handlers import HandlerPlan, Taker
 from fastapi_events.engine.item import Item
 from fastapi_events.engine.report import report
+from fastapi_events.engine.run import Run
 from fastapi_events.model.identity import new_id
 from fastapi_events.model.outcome import Outcome
 from fastapi_events.store.cursors import Batch, PartitionBatch, Settlement
@@ -99,11 +99,18 @@ class Dispatch:
         """Write a processing mark with the settlement."""
         self.settlement.marks.append((item.partition, taker.number, key, item.position, outcome))
 
-    def park(self, item: Item, taker: Taker, outcome: Outcome | None, reason: str) -> None:
-        """Leave a delivery behind: waiting, dead or discarded; an ordered handler's key waits with it."""
+    def park(
+        self, item: Item, taker: Taker, outcome: Outcome | None, reason: str, tombstone: UUID | None = None
+    ) -> None:
+        """Leave a delivery behind: waiting, dead or discarded; an ordered handler's key waits with it.
+
+        ``tombstone`` is the key of the mark that keeps an attempt that was given up from committing a dead event.
+        """
         slot = item.slot(ordered=taker.ordered)
-        row = delivery_row(item, taker, slot, outcome, reason)
+        row = delivery_row(item, taker, slot, outcome, reason) | {"tombstone": tombstone}
         self.settlement.deliveries.append(row)
+        if tombstone is not None:
+            self.mark(item, taker, tombstone, "x")
         if outcome is not None:
             self.settlement.attempts.append(attempt_row(row["id"], 1, outcome) | {"partition": item.partition})
         if row["holds"] and taker.ordered and item.key is not None:
@@ -136,9 +143,7 @@ class LaneChain:
             self._done.append(taker.number)
             return
         report(run, outcome)
-        self._dispatch.park(run.item, taker, outcome, reason_of(outcome))
-        if kind == "dead" and run.handler.transactional:
-            self._bury(run, taker)
+        self._dispatch.park(run.item, taker, outcome, reason_of(outcome), tombstone_of(run, outcome))
 
     def release(self) -> None:
         for run in self._steps:
@@ -150,10 +155,6 @@ class LaneChain:
         if outcome.children:
             partition = run.item.partition
             self._dispatch.settlement.children.extend((partition, child) for child in outcome.children)
-
-    def _bury(self, run: Run, taker: Taker) -> None:
-        """A mark for a dead event, so that no attempt that was given up can still commit its effects."""
-        self._dispatch.mark(run.item, taker, run.mark or run.item.id, "x")
 
     def _make_steps(self) -> Iterator[Run]:
         dispatch = self._dispatch
@@ -198,6 +199,11 @@ def delivery_row(item: Item, taker: Taker, slot: str, outcome: Outcome | None, r
         "delay": outcome.delay if outcome else 0.0,
         "holds": state == "waiting" or (state == "dead" and taker.ordered and item.key is not None and parks),
     }
+
+
+def tombstone_of(run: Run, outcome: Outcome) -> UUID | None:
+    """The key of the mark that a death leaves, so that no attempt that was given up can still commit its effects."""
+    return (run.mark or run.item.id) if outcome.kind == "dead" and run.handler.transactional else None
 
 
 def attempt_row(delivery_id: object, number: int, outcome: Outcome) -> dict[str, object]:

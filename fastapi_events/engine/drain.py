@@ -18,14 +18,19 @@ from fastapi_events.engine.crew import Crew
 from fastapi_events.engine.dispatch import REMEMBERED_BATCHES, Dispatch, ParkedKeys, RecordSuccess
 from fastapi_events.engine.executor import Executor
 from fastapi_events.engine.handlers import HandlerPlan
-from fastapi_events.engine.infrastructure import is_infrastructure
+from fastapi_events.engine.infrastructure import is_infrastructure, is_refusal, sqlstate_of
+from fastapi_events.engine.refused_batch import RefusedBatch
 from fastapi_events.engine.service import Loop
-from fastapi_events.engine.wake import Wake, wait_for_flag
+from fastapi_events.engine.wake import Pace, Wake, wait_for_flag
 from fastapi_events.model.lane import LANE_NAMES
 from fastapi_events.store.cursors import Batch, CursorStore, HeldPartition, PartitionBatch, Place, Settlement
+from fastapi_events.store.database import STATEMENT_TIMEOUT
 
 logger = logging.getLogger("fastapi_events")
 
+QUERY_CANCELED = "57014"
+SHRINK = 8
+"""By what a batch that took too long to read is divided: each try costs seconds, growing again costs nothing."""
 SETTLE_PAUSES = (0.05, 0.5, 2.0)
 """Seconds between tries to settle a handled batch: worth more than one, since unsettled means redelivered."""
 
@@ -59,14 +64,21 @@ class LaneDrain(Loop):
         self._held: dict[int, HeldPartition] = {}
         self._parked: ParkedKeys = {}
         self._number = 0
+        self._size = rules.batch_size
+        self._pace = Pace()
         self._one_at_a_time = asyncio.Lock()
         self._settling: asyncio.Task[None] | None = None
         self.last_drain: datetime | None = None
 
     async def turn(self) -> None:
+        if self._pace.pause:
+            await self._pause(self._pace.pause)
+        now = asyncio.get_running_loop().time
+        began = now()
         await wait_for_flag(self._flag, self._poll_interval() * random.uniform(0.8, 1.0))  # noqa: S311 - jitter
+        waited = now() - began
         if not self.stopping.is_set():
-            await self.drain()
+            self._pace.note(waited=waited, found=await self.drain())
 
     async def drain(self) -> int:
         """Claim and handle until nothing is left to claim; returns the number of events handled."""
@@ -129,7 +141,7 @@ class LaneDrain(Loop):
         if self._settling is not None:
             await self._settling
         keep: frozenset[int] = frozenset(following.partitions) if following is not None else frozenset()
-        self._settling = asyncio.create_task(self._settle(batch, keep, dispatch.settlement))
+        self._settling = asyncio.create_task(self._settle(batch, keep, dispatch))
         self._forget_old_parks()
         if problem is not None:
             await self._settling
@@ -146,10 +158,25 @@ class LaneDrain(Loop):
         if isinstance(current, Batch):
             share = math.ceil(self._rules.partitions / max(current.workers, 1))
             held = [part.held for part in current.partitions.values() if self._holds(part)][:share]
-        batch = await self._cursors.claim(held, self._rules.batch_size)
+        batch = await self._read(held)
         kept = {partition.number for partition in held}
         # One that was lost while it was read ahead must stay lost: only what is claimed anew is entered.
         self._held.update({number: part.held for number, part in batch.partitions.items() if number not in kept})
+        return batch
+
+    async def _read(self, held: list[HeldPartition]) -> Batch:
+        """Claim a batch: much smaller after one that took too long, and twice as large again while they come fast."""
+        now = asyncio.get_running_loop().time
+        began, size = now(), self._size
+        try:
+            batch = await self._cursors.claim(held, size)
+        except Exception as error:
+            if isinstance(error, TimeoutError) or sqlstate_of(error) == QUERY_CANCELED:
+                self._size = max(min(self._size, size // SHRINK), 1)
+                logger.warning("%s: reading %d events took too long; from now on %d", self.name, size, self._size)
+            raise
+        if size < self._rules.batch_size and now() - began < STATEMENT_TIMEOUT / 4:
+            self._size = min(size * 2, self._rules.batch_size)
         return batch
 
     async def _refresh(self) -> None:
@@ -187,14 +214,23 @@ class LaneDrain(Loop):
                 return
             self._take_over(shares, accepted)
 
-    async def _settle(self, batch: Batch, keep: frozenset[int], what: Settlement) -> None:
+    async def _settle(self, batch: Batch, keep: frozenset[int], dispatch: Dispatch) -> None:
         self._forget_outlived(batch)
-        shares = [(part.held, part.place_after) for part in batch.partitions.values() if self._holds(part)]
+        parts = [part for part in batch.partitions.values() if self._holds(part)]
+        try:
+            await self._record([(part.held, part.place_after) for part in parts], keep, dispatch.settlement)
+        except Exception as error:
+            if not is_refusal(error):
+                raise
+            pieces = RefusedBatch(dispatch, keep, record=self._record, holds=self._holds, parked=self._note_parked)
+            await pieces.settle(parts, error)
+        for part in parts:
+            if part.held.number not in keep and self._holds(part):
+                del self._held[part.held.number]
+
+    async def _record(self, shares: list[tuple[HeldPartition, Place]], keep: frozenset[int], what: Settlement) -> None:
         accepted = await self._settle_patiently(shares, keep, what)
         self._take_over(shares, accepted)
-        for held, _ in shares:
-            if held.number not in keep and self._held.get(held.number) is held:
-                del self._held[held.number]
         if any(delivery["reason"] == "no_handler" for delivery in what.deliveries):
             self._keys_due()
         elif what.deliveries:
@@ -202,21 +238,25 @@ class LaneDrain(Loop):
         if what.children:
             self._committed({int(child.lane) for partition, child in what.children if partition in accepted})
 
+    def _note_parked(self, handler: int, key: str) -> None:
+        self._parked[(handler, key)] = self._number
+
     def _holds(self, part: PartitionBatch) -> bool:
         return self._held.get(part.held.number) is part.held
 
     def _forget_outlived(self, batch: Batch) -> None:
-        """Forget partitions that were read ahead before a connection was lost, and written to after it.
+        """Forget partitions that were read ahead in one life of the server, and written to in another.
 
         A crash of the server takes back transactions that such a reading saw as ended, and gives their numbers out
         again: whoever gets them would count as seen. As long as the row that a reading stands on is younger than the
-        reading and from before the crash, its survival proves that they have survived too.
+        reading and from before the crash, its survival proves that they have survived too. A connection that is lost
+        while the server lives proves nothing against a reading.
         """
-        outlived = [part for part in batch.partitions.values() if part.read_at != part.held.written_at]
+        outlived = [part for part in batch.partitions.values() if part.read_in != part.held.written_in]
         for part in filter(self._holds, outlived):
             del self._held[part.held.number]
             self._lost(1)
-            logger.warning("%s: a connection was lost; partition %d is read again", self.name, part.held.number)
+            logger.warning("%s: the server was restarted; partition %d is read again", self.name, part.held.number)
 
     async def _settle_patiently(
         self, shares: list[tuple[HeldPartition, Place]], keep: frozenset[int], what: Settlement
@@ -235,7 +275,6 @@ class LaneDrain(Loop):
             token = accepted.get(held.number)
             if token is not None:
                 held.seq, held.settled = token, place
-                held.written_at = self._cursors.connections_lost
             elif self._held.get(held.number) is held:
                 del self._held[held.number]
         lost = len(shares) - len(accepted)

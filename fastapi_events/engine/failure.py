@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 import traceback
-from itertools import islice
+from itertools import dropwhile, islice
+from types import FrameType, TracebackType
 
 from fastapi_events.model.outcome import Failure
 
@@ -13,6 +14,9 @@ MAX_MESSAGE = 8_000
 MAX_TRACEBACK = 32_000
 _MAX_FRAMES = 60
 _MAX_CHAIN = 5
+_OWN = __name__.partition(".")[0]
+# Called by the library for its own work, such as a commit, and by its users from code of theirs.
+_SERVANTS = {"asyncio", "asyncpg", "concurrent", "pydantic", "sqlalchemy"}
 # Control characters but tab and newline: NUL is refused by PostgreSQL, escape sequences would reach terminals.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _VARIABLE = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|0x[0-9a-fA-F]+|\d+|'[^']*'|\"[^\"]*\"")
@@ -85,9 +89,20 @@ def _sections(error: BaseException) -> list[str]:
     link: BaseException | None = error
     while link is not None and id(link) not in seen and len(sections) < _MAX_CHAIN:
         seen.add(id(link))
-        frames = list(islice(traceback.walk_tb(link.__traceback__), 1000))[-_MAX_FRAMES:]
+        frames = _frames(link.__traceback__)[-_MAX_FRAMES:]
         stack = "".join(traceback.StackSummary.extract(iter(frames)).format())
         sections.append(f"{stack}{_type_name(link)}: {_message(link)[:MAX_MESSAGE]}")
         link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
     sections.reverse()
     return sections
+
+
+def _frames(trace: TracebackType | None) -> list[tuple[FrameType, int]]:
+    """The frames from the user's first one on; all of them if it was the library's own work that failed."""
+    frames = list(islice(traceback.walk_tb(trace), 1000))
+    theirs = list(dropwhile(lambda frame: _package(frame[0]) == _OWN, frames))
+    return theirs if theirs and _package(theirs[0][0]) not in _SERVANTS else frames
+
+
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
+from fastapi_events.engine.transaction_guard import refuse
 from fastapi_events.errors import HandlerSessionMisuse
-from fastapi_events.store.savepoints import savepoint
+from fastapi_events.store.savepoints import is_border, savepoint
 
 if TYPE_CHECKING:
     # asyncpg's classes are generic for type checkers alone.
     Driver = asyncpg.Connection[Any]
     Row = asyncpg.Record
+
+ENDED = "ended the transaction of its HandlerConnection by a statement of its own (COMMIT or ROLLBACK)"
 
 
 class HandlerConnection:
@@ -27,7 +30,8 @@ class HandlerConnection:
     both on one connection; flush the session before a statement here has to see its rows.
 
     Needs sessions on an engine of ``postgresql+asyncpg`` (those of the library are). Raises asyncpg's own errors, and
-    ``HandlerSessionMisuse`` when it is used after its delivery, or after a statement has ended the transaction.
+    ``HandlerSessionMisuse`` for a statement that begins or ends a transaction (before it is sent, where it comes first
+    in its text), after one that has ended it, and when it is used after its delivery.
     """
 
     __slots__ = ("_driver", "_savepoints")
@@ -38,26 +42,26 @@ class HandlerConnection:
 
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
         """Run a statement (or, without arguments, several) and return the last one's status, e.g. ``INSERT 0 1``."""
-        status: str = await self._open().execute(query, *args, timeout=timeout)
+        status: str = await self._open_for(query).execute(query, *args, timeout=timeout)
         return status
 
     async def executemany(self, query: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None) -> None:
         """Run a statement once for each sequence of arguments, in one round trip."""
-        await self._open().executemany(query, args, timeout=timeout)
+        await self._open_for(query).executemany(query, args, timeout=timeout)
 
     async def fetch(self, query: str, *args: Any, timeout: float | None = None) -> list[Row]:
         """Run a statement and return its rows."""
-        rows: list[Row] = await self._open().fetch(query, *args, timeout=timeout)
+        rows: list[Row] = await self._open_for(query).fetch(query, *args, timeout=timeout)
         return rows
 
     async def fetchrow(self, query: str, *args: Any, timeout: float | None = None) -> Row | None:
         """Run a statement and return its first row, or None."""
-        row: Row | None = await self._open().fetchrow(query, *args, timeout=timeout)
+        row: Row | None = await self._open_for(query).fetchrow(query, *args, timeout=timeout)
         return row
 
     async def fetchval(self, query: str, *args: Any, column: int = 0, timeout: float | None = None) -> Any:
         """Run a statement and return one value of its first row, or None."""
-        return await self._open().fetchval(query, *args, column=column, timeout=timeout)
+        return await self._open_for(query).fetchval(query, *args, column=column, timeout=timeout)
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncGenerator[None]:
@@ -75,8 +79,13 @@ class HandlerConnection:
                 "connection serves another delivery. Await what the handler starts before it returns."
             )
         if not driver.is_in_transaction() and not driver.is_closed():
-            _refuse()
+            refuse(ENDED)
         return driver
+
+    def _open_for(self, query: str) -> Driver:
+        if is_border(query):
+            refuse("sent BEGIN, COMMIT or ROLLBACK through its HandlerConnection")
+        return self._open()
 
     def end(self) -> None:
         """The handler has returned: nothing that it left behind may reach the connection any more."""
@@ -85,11 +94,3 @@ class HandlerConnection:
     def check(self) -> None:
         """Raise ``HandlerSessionMisuse`` if the handler has ended the transaction."""
         self._open()
-
-
-def _refuse() -> NoReturn:
-    raise HandlerSessionMisuse(
-        "A handler ended the transaction of its HandlerConnection by a statement of its own (COMMIT or ROLLBACK). The "
-        "library commits it together with the handler's mark, or rolls both back. Return to commit, raise to roll "
-        "back, and use savepoint() for parts."
-    )

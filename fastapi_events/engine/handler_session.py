@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, SessionTransaction
 
 from fastapi_events.errors import HandlerSessionMisuse
-
-if TYPE_CHECKING:
-    from sqlmodel import Session as _SyncBase
-    from sqlmodel.ext.asyncio.session import AsyncSession as _AsyncBase
-else:
-    _AsyncBase, _SyncBase = AsyncSession, Session
 
 
 def _refuse(what: str) -> NoReturn:
@@ -23,29 +18,13 @@ def _refuse(what: str) -> NoReturn:
     )
 
 
-class HandlerSession(_AsyncBase):
-    """The session of one delivery; annotate a handler's parameter with it.
+class OwnedSession(Session):
+    """A plain session that only the library ends, and that nobody uses after its delivery.
 
-    It is of the class of the application's own ``sessions``. Effects, the processing mark and events published
-    through an injected ``EventPublisher`` commit in one transaction, after the handler has returned. ``commit()``,
-    ``rollback()`` of the whole transaction and ``close()`` raise ``HandlerSessionMisuse``; savepoints are free.
+    It is the inner session of a ``HandlerSession`` too, in front of the application's own class.
     """
 
-    async def commit(self) -> None:
-        """Refused: the library commits."""
-        _refuse("commit()")
-
-    async def rollback(self) -> None:
-        """Refused: raise an exception to roll back."""
-        _refuse("rollback()")
-
-    async def close(self) -> None:
-        """Refused: the library closes."""
-        _refuse("close()")
-
-
-class SyncHandlerSession(_SyncBase):
-    """As ``HandlerSession``, for ``def`` handlers, which run in a thread; needs ``Events(sync_sessions=...)``."""
+    is_over = False
 
     def commit(self) -> None:
         """Refused: the library commits."""
@@ -59,7 +38,87 @@ class SyncHandlerSession(_SyncBase):
         """Refused: the library closes."""
         _refuse("close()")
 
+    def reset(self) -> None:
+        """Refused: the library closes."""
+        _refuse("reset()")
+
+    def invalidate(self) -> None:
+        """Refused: raise an exception to roll back."""
+        _refuse("invalidate()")
+
+    def commit_delivery(self) -> None:
+        """Commit and close, as the library."""
+        super().commit()
+        self.end_delivery()
+
+    def end_delivery(self) -> None:
+        """Roll back what was not committed, and close for good."""
+        self.is_over = True
+        super().close()
+
+
+@event.listens_for(OwnedSession, "after_transaction_create")
+def _refuse_late_use(session: OwnedSession, transaction: SessionTransaction) -> None:
+    """Whatever a session does begins with a transaction: after its delivery there is none to be had."""
+    if session.is_over:
+        transaction.close()
+        raise HandlerSessionMisuse(
+            "A HandlerSession was used after its handler had returned, when its transaction is over and the connection "
+            "serves another delivery. Await what the handler starts before it returns."
+        )
+
+
+if TYPE_CHECKING:
+    from sqlmodel import Session as _SyncBase
+    from sqlmodel.ext.asyncio.session import AsyncSession as _AsyncBase
+else:
+    _AsyncBase, _SyncBase = AsyncSession, OwnedSession
+
+
+class HandlerSession(_AsyncBase):
+    """The session of one delivery; annotate a handler's parameter with it.
+
+    It is of the class of the application's own ``sessions``. Effects, the processing mark and events published
+    through an injected ``EventPublisher`` commit in one transaction, after the handler has returned. ``commit()``,
+    ``rollback()`` of the whole transaction, ``close()``, ``reset()`` and ``invalidate()`` raise
+    ``HandlerSessionMisuse``, and so does every use after the delivery; savepoints are free. A handler that ends the
+    transaction by another way (its connection, or SQL) fails with ``HandlerSessionMisuse`` at the latest when it
+    returns.
+    """
+
+    if not TYPE_CHECKING:
+        sync_session_class = OwnedSession
+
+    async def commit(self) -> None:
+        """Refused: the library commits."""
+        _refuse("commit()")
+
+    async def rollback(self) -> None:
+        """Refused: raise an exception to roll back."""
+        _refuse("rollback()")
+
+    async def close(self) -> None:
+        """Refused: the library closes."""
+        _refuse("close()")
+
+    async def reset(self) -> None:
+        """Refused: the library closes."""
+        _refuse("reset()")
+
+    async def invalidate(self) -> None:
+        """Refused: raise an exception to roll back."""
+        _refuse("invalidate()")
+
+
+class SyncHandlerSession(_SyncBase):
+    """As ``HandlerSession``, for ``def`` handlers, which run in a thread; needs ``Events(sync_sessions=...)``."""
+
 
 def handler_session_class(base: type[Any], kind: type[Any]) -> type[Any]:
     """The application's own session class with ``kind``'s refusals in front."""
-    return kind if issubclass(kind, base) else type(kind.__name__, (kind, base), {"__doc__": kind.__doc__})
+    if issubclass(kind, base):
+        return kind
+    members: dict[str, Any] = {"__doc__": kind.__doc__}
+    if issubclass(base, AsyncSession):
+        members["sync_session_class"] = handler_session_class(base.sync_session_class, OwnedSession)
+    return type(kind.__name__, (kind, base), members)

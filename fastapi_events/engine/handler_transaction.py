@@ -7,17 +7,23 @@ session.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 from collections.abc import Callable
 from typing import Any, Protocol
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import QueuePool, StaticPool
 
+from fastapi_events.engine.handler_session import OwnedSession, handler_session_class
 from fastapi_events.engine.kept_transaction import KeptTransactions
+from fastapi_events.engine.transaction_guard import TransactionGuard
 from fastapi_events.store.marks import MarkStore
+
+logger = logging.getLogger("fastapi_events")
 
 
 class Transaction(Protocol):
@@ -63,22 +69,31 @@ class PlainTransaction:
     def __init__(self, session: Any, marks: MarkStore) -> None:
         self.session, self._marks = session, marks
         self._connection: AsyncConnection | None = None
+        self._guard: TransactionGuard | None = None
 
     async def begin(self, handler: int, mark: UUID, position: int, timeout: float) -> bool:
         connection = self._connection = await self.session.connection()
         await self._marks.limit(connection, timeout)
-        return await self._marks.take(connection, handler, mark, position)
+        taken = await self._marks.take(connection, handler, mark, position)
+        self._guard = _guard(connection.sync_connection)
+        return taken
 
     async def commit(self) -> None:
-        await self.session.flush()
-        if self._connection is not None:
+        if self._guard is not None and self._connection is not None:
+            self._guard.check(self.session)
+            await self.session.flush()
             # A driver may answer COMMIT of a failed transaction with a silent ROLLBACK; this fails aloud.
             await self._marks.probe(self._connection)
-        await AsyncSession.commit(self.session)
+            self._guard.release()
+        await self.session.run_sync(OwnedSession.commit_delivery)
 
     async def end(self, _error: BaseException | None, /) -> None:
         self._connection = None
-        await AsyncSession.close(self.session)
+        if self._guard is not None:
+            self._guard.release()
+        await self.session.run_sync(OwnedSession.end_delivery)
+        if self._guard is not None:
+            self._guard.stop()
 
     def cut(self) -> None:
         connection, self._connection = self._connection, None
@@ -89,10 +104,26 @@ class PlainTransaction:
 
 
 class SyncLine:
-    """The line to the server of a ``def`` handler's transaction, which another thread may cut."""
+    """The transaction of a ``def`` handler, whose mark has been taken; another thread may cut its line to the server.
 
-    def __init__(self, session: Session) -> None:
-        self._driver: Any = session.connection().connection.driver_connection
+    Made in the handler's thread and context. With ``marks`` it is guarded and ended by ``commit``.
+    """
+
+    def __init__(self, session: Session, marks: MarkStore | None = None) -> None:
+        connection = session.connection()
+        self._driver: Any = connection.connection.driver_connection
+        self._session, self._marks = session, marks
+        self._guard = _guard(connection) if marks is not None else None
+
+    def commit(self) -> None:
+        """Flush and commit effects, events and mark; raises if any of it cannot be."""
+        session: Any = self._session
+        if self._guard is not None and self._marks is not None:
+            self._guard.check(session)
+            session.flush()
+            self._marks.probe_sync(session)
+            self._guard.release()
+        session.commit_delivery()
 
     def cut(self) -> None:
         """Shut the socket down: the server rolls back, though the thread itself cannot be stopped."""
@@ -117,15 +148,65 @@ class PlainTransactions:
 
 def transactions_for(sessions: Any, kind: type[Any], marks: MarkStore) -> Transactions:
     """The fastest way that the application's session maker allows; ``kind`` is the class of the sessions to make."""
+    options = {name: value for name, value in sessions.kw.items() if name != "close_resets_only"}
+    if (inner := options.get("sync_session_class")) is not None:
+        options["sync_session_class"] = handler_session_class(inner, OwnedSession)
     engine = asyncpg_engine(sessions)
     if engine is None:
-        return PlainTransactions(lambda: kind(**sessions.kw), marks)
-    options = {name: value for name, value in sessions.kw.items() if name != "bind"}
-    return KeptTransactions(engine, lambda connection: kind(bind=connection, **options), marks)
+        return PlainTransactions(lambda: kind(**options), marks)
+    del options["bind"]
+    return KeptTransactions(
+        engine, lambda connection: kind(bind=connection, **options), marks, options.get("execution_options")
+    )
 
 
 def asyncpg_engine(sessions: Any) -> AsyncEngine | None:
-    """The one engine that a session maker's sessions work on, if its driver is asyncpg."""
-    bind = sessions.kw.get("bind")
-    one = isinstance(bind, AsyncEngine) and bind.dialect.driver == "asyncpg" and "binds" not in sessions.kw
-    return bind if one else None
+    """The one engine that a session maker's sessions work on, if its driver is asyncpg.
+
+    Sessions that choose among databases, or ask for a transaction of another kind than their engine's, have none.
+    """
+    options = sessions.kw
+    bind = options.get("bind")
+    inner = options.get("sync_session_class") or sessions.class_.sync_session_class
+    plain = (
+        "binds" in options
+        or options.get("twophase")
+        or "isolation_level" in (options.get("execution_options") or {})
+        or inner.get_bind is not Session.get_bind
+    )
+    return bind if isinstance(bind, AsyncEngine) and bind.dialect.driver == "asyncpg" and not plain else None
+
+
+def within_pools(wanted: int, *makers: Any) -> int:
+    """How many transactions of handlers can run at once on the pools of session makers; warns if fewer than wanted.
+
+    More would wait inside the pool until it gives up, and count as failures of the infrastructure. Pools without a
+    bound, and makers that are None, set no limit.
+    """
+    limits = [limit for maker in makers if (limit := _pool_limit(maker)) is not None]
+    limit = min([wanted, *limits])
+    if limit < wanted:
+        logger.warning(
+            "EVENTS_HANDLER_CONNECTIONS is %d, but the pool of the application's engine has room for %d connections "
+            "(pool_size + max_overflow), which requests need too. At most %d handlers with a session run at once; make "
+            "the pool larger, or set EVENTS_HANDLER_CONNECTIONS below its size.", wanted, limit, limit,
+        )  # fmt: skip
+    return limit
+
+
+def _pool_limit(maker: Any) -> int | None:
+    bind = getattr(maker, "kw", {}).get("bind")
+    pool = getattr(bind, "pool", None)
+    if isinstance(pool, StaticPool):
+        return 1
+    if not isinstance(pool, QueuePool):
+        return None
+    # SQLAlchemy tells the size, but the overflow in no documented way.
+    size, overflow = pool.size(), getattr(pool, "_max_overflow", -1)
+    return None if size == 0 or overflow < 0 else size + overflow
+
+
+def _guard(connection: Any) -> TransactionGuard:
+    guard = TransactionGuard(connection, connection.connection.driver_connection)
+    guard.start(begun=True)
+    return guard

@@ -13,10 +13,12 @@ from fastapi_events.engine.handler_session import HandlerSession, SyncHandlerSes
 from fastapi_events.engine.injection import Given, Signature, read_signature
 from fastapi_events.errors import InvalidHandler
 from fastapi_events.model.delivery import Delivery
+from fastapi_events.model.event_parameter import check_event_parameter
 from fastapi_events.model.module import HandlerDeclaration
 from fastapi_events.model.registry import Registry
 from fastapi_events.model.retry import Retry
 from fastapi_events.store.group import HandlerRow, KnownHandler, Snapshot
+from fastapi_events.store.renames import rows_of
 
 OWN_TYPES: frozenset[type[Any]] = frozenset({HandlerConnection, HandlerSession, SyncHandlerSession, Delivery})
 _TRANSACTIONAL: frozenset[type[Any]] = frozenset({HandlerConnection, HandlerSession, SyncHandlerSession})
@@ -40,6 +42,8 @@ class Handler:
     direct: tuple[tuple[str, type[Any]], ...] = field(init=False)
     """The parameters by name and type, if there is no dependency among them and the handler runs on the event loop."""
     transactional: bool = field(init=False)
+    queues: bool = field(init=False)
+    """Whether an attempt waits for a connection or a thread before its handler's time begins."""
     ordered: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -47,6 +51,7 @@ class Handler:
         self.id, self.function = self.declaration.id, self.declaration.function
         self.ordered = self.declaration.ordered
         self.transactional = not _TRANSACTIONAL.isdisjoint(wants)
+        self.queues = self.transactional or not self.is_async
         self.simple = self.is_async and not self.signature.parameters
         given = tuple((name, source.type) for name, source in self.signature.parameters if isinstance(source, Given))
         self.direct = given if self.is_async and len(given) == len(self.signature.parameters) else ()
@@ -98,18 +103,17 @@ class HandlerPlan:
         """Take over what the database says of the group's handlers."""
         self._known, self.revision, self._takers = known, revision, {}
         self.by_number = {}
-        for name, handler in self.handlers.items():
-            row = known.get(name)
-            if row is not None:
-                handler.number, handler.started_after = row.id, row.started_after
-                self.by_number[row.id] = handler
+        for name, row in rows_of(self.handlers, list(known.values())).items():
+            handler = self.handlers[name]
+            handler.number, handler.started_after = row.id, row.started_after
+            self.by_number[row.id] = handler
 
     def takers_of(self, name: str) -> Takers:
         """Every handler of the group that selects events of this name."""
         takers = self._takers.get(name)
         if takers is None:
             takers = self._takers[name] = Takers(
-                Taker(row.id, row.ordered, self.handlers.get(row.name), row.started_after)
+                Taker(row.id, row.ordered, self.by_number.get(row.id), row.started_after)
                 for row in self._known.values()
                 if row.takes(name)
             )
@@ -146,9 +150,13 @@ def compile_handlers(
 
 
 def _compile(declaration: HandlerDeclaration, given: frozenset[type[Any]], retry: Retry, timeout: float) -> Handler:
+    owner = _owner(declaration)
+    signature = read_signature(declaration.function, given, owner=owner)
+    if declaration.event_class is not None:  # again: an annotation may not have been readable at the declaration
+        check_event_parameter(declaration.function, declaration.event_class, owner=owner)
     return Handler(
         declaration=declaration,
-        signature=read_signature(declaration.function, given, owner=_owner(declaration)),
+        signature=signature,
         is_async=_is_async(declaration.function),
         retry=declaration.retry or _hint_of(declaration) or retry,
         timeout=declaration.timeout or timeout,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from types import FrameType
 
 import asyncpg
 
@@ -16,6 +17,10 @@ import asyncpg
 # one that took too long, ended by the server (25P03, 25P04).
 _CLASSES = ("08", "53", "57")
 _STATES = frozenset({"40001", "40P01", "55P03", "25006", "25P03", "25P04"})
+_CANCELED = "57014"
+# What PostgreSQL refuses for what is in it: cardinality, data, integrity and triggered actions, a program's limits, and
+# exceptions raised by code in the database.
+_REFUSED_CLASSES = ("21", "22", "23", "27", "38", "39", "44", "54", "P0")
 _LOST = (
     ConnectionError,
     asyncpg.InterfaceError,
@@ -23,12 +28,36 @@ _LOST = (
 )
 
 
+FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
+
+
+def interrupted_delay(postponed: int) -> float:
+    """Seconds until a delivery that the infrastructure interrupted is tried again, the ``postponed``-th time before:
+    one second, doubling up to a minute."""
+    return float(min(FIRST_DELAY * 2 ** min(postponed, 10), LONGEST_DELAY))
+
+
 def is_infrastructure(error: BaseException) -> bool:
-    """Whether ``error``, or what it was raised from, is the infrastructure's fault rather than the handler's."""
+    """Whether ``error``, or what it was raised from, is the infrastructure's fault rather than the handler's.
+
+    A statement of the handler's own that the server cancelled (57014), for its ``statement_timeout`` as a rule, is the
+    handler's: it would be cancelled each time.
+    """
     try:
         return any(_is_ours(link) for link in _chain(error))
     except Exception:  # noqa: BLE001 - an error whose attributes cannot be read is none of a database driver's
         return False
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether the database, or the driver before it, refuses what was to be written for what is in it.
+
+    Lacking rights or tables, and a broken server, are no refusals: they would meet anything.
+    """
+    if is_infrastructure(error):
+        return False
+    state = sqlstate_of(error)
+    return state[:2] in _REFUSED_CLASSES if state else isinstance(error, (ValueError, TypeError, ArithmeticError))
 
 
 def describe(error: BaseException) -> str:
@@ -53,6 +82,8 @@ def _is_ours(error: BaseException) -> bool:
     if isinstance(error, asyncpg.exceptions.InvalidCachedStatementError):
         return True  # its SQLSTATE is that of any unsupported feature
     state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    if state == _CANCELED:
+        return _in_our_wait(error)
     if isinstance(state, str):
         return state[:2] in _CLASSES or state in _STATES
     if getattr(error, "connection_invalidated", False):
@@ -68,12 +99,27 @@ def _from_database(error: BaseException) -> bool:
     """A ``ConnectionError`` of the user's own HTTP client is an ordinary failure; asyncpg's passes through asyncpg."""
     if type(error).__module__.startswith("asyncpg"):
         return True
+    return any(_module_of(frame).startswith(("asyncpg.", "psycopg.", "sqlalchemy.")) for frame in _frames(error))
+
+
+def _in_our_wait(error: BaseException) -> bool:
+    """Whether a statement was the library's own: bookkeeping, or the taking of a mark, which waits for who has it."""
+    return any(
+        _module_of(frame).startswith("fastapi_events.store.")
+        or (_module_of(frame) == "fastapi_events.engine.kept_transaction" and frame.f_code.co_name == "begin")
+        for frame in _frames(error)
+    )
+
+
+def _frames(error: BaseException) -> Iterator[FrameType]:
     traceback = error.__traceback__
     while traceback is not None:
-        if traceback.tb_frame.f_globals.get("__name__", "").startswith(("asyncpg.", "psycopg.", "sqlalchemy.")):
-            return True
+        yield traceback.tb_frame
         traceback = traceback.tb_next
-    return False
+
+
+def _module_of(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", ""))
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -64,6 +64,16 @@ def read_signature(function: Callable[..., Any], known: frozenset[type[Any]], *,
     ):
         raise InvalidHandler(f"{owner}: a handler's first parameter is the event, e.g. async def handle(event: X).")
     sources = _sources(function, parameters[1:], known, wants, owner=owner, path=())
+    first = _hints(function, owner).get(parameters[0].name, parameters[0].annotation)
+    if isinstance(first, type) and first in known:
+        raise InvalidHandler(
+            f"{owner}: its first parameter, {parameters[0].name!r}, is annotated {first.__name__}, but is given the "
+            "event. Put the event first, e.g. async def handle(event: X, ...)."
+        )
+    if _yields(function):
+        raise InvalidHandler(
+            f"{owner}: has a yield, and so would never run. A handler returns; a dependency may yield."
+        )
     return Signature(sources, frozenset(wants))
 
 
@@ -162,6 +172,11 @@ def _dependency(
     parameters = list(_parameters_of(function, inner))
     sources = _sources(function, parameters, known, wants, owner=inner, path=(*path, function))
     return Dependency(function, sources, bool(getattr(mark, "use_cache", True)))
+
+
+def _yields(function: Callable[..., Any]) -> bool:
+    target: Any = function if inspect.isroutine(function) else type(function).__call__
+    return inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target)
 
 
 def _mark_of(parameter: inspect.Parameter, annotation: Any) -> Any:

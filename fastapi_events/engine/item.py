@@ -46,6 +46,11 @@ class Item:
         self.lane, self.version, self.xid = lane, version, xid
         self._decoded: dict[Any, Any] = {}
 
+    @property
+    def postponed(self) -> int:
+        """How often its delivery was postponed or interrupted before; none of that is known of an event just read."""
+        return self.row.get("postponed") or 0
+
     def slot(self, *, ordered: bool) -> str:
         """What followers of this event share with it: its ordering key, or nothing but itself."""
         return self.key if ordered and self.key is not None else f"#{self.position}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import Any
+from typing import Any, Literal
 
 import asyncpg
 
@@ -20,6 +20,9 @@ from fastapi_events.store.channel import Channel
 from fastapi_events.store.database import Database
 
 logger = logging.getLogger("fastapi_events")
+
+WakeUp = Literal["listening", "polling", "off"]
+"""How a process learns of events: by notifications, by looking now and then, or not at all, as it handles none."""
 
 CHECK_INTERVAL = 10.0
 CHECK_TIMEOUT = 5.0

@@ -13,12 +13,16 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
-from fastapi_events.engine.dispatch import attempt_row, reason_of
-from fastapi_events.engine.executor import Executor, Run, interrupted, timed_out
-from fastapi_events.engine.failure import fingerprint_of
+from fastapi_events.engine.dispatch import attempt_row, reason_of, tombstone_of
+from fastapi_events.engine.drain import SETTLE_PAUSES
+from fastapi_events.engine.executor import Executor
+from fastapi_events.engine.failure import failure_of, fingerprint_of
 from fastapi_events.engine.handlers import Handler, HandlerPlan
+from fastapi_events.engine.infrastructure import is_infrastructure
 from fastapi_events.engine.item import Item
+from fastapi_events.engine.outcomes import interrupted, timed_out
 from fastapi_events.engine.report import report
+from fastapi_events.engine.run import Run
 from fastapi_events.engine.service import Loop
 from fastapi_events.engine.wake import Wake, wait_for_flag
 from fastapi_events.model.outcome import Outcome
@@ -27,6 +31,8 @@ from fastapi_events.store.parked import KeyClaim, KeyQueue, KeyResult, ParkedKey
 QUEUE_DEPTH = 20
 """Deliveries of one key that are read, and run, under one claim."""
 CLAIM_LIMIT = 50
+SHORTEST_WAIT = 0.05
+"""Seconds until the next search after one that found nothing although a key is due: somebody has its row locked."""
 LOOK_BACK = 2.0
 """Seconds that a quick search for due keys looks back behind the last one that left none. Keys due before that have
 been claimed, and only leave dead index entries behind; a full search each poll interval finds the stragglers."""
@@ -50,6 +56,7 @@ class Redelivery(Loop):
         self._next_full_search = 0.0
         self._caught_up = 0.0
         self._next_due: float | None = 0.0
+        self._unsettled: set[tuple[int, str]] = set()
 
     @property
     def claims(self) -> list[KeyClaim]:
@@ -103,7 +110,8 @@ class Redelivery(Loop):
         if len(claims) < room:
             self._caught_up = now
         if not claims:
-            self._next_due = await self._store.next_due(numbers, look_back)
+            due = await self._store.next_due(numbers, look_back)
+            self._next_due = SHORTEST_WAIT if due is not None and due <= 0 else due
             return 0
         self._next_due = 0.0
         for queue in await self._store.read(claims, QUEUE_DEPTH):
@@ -121,8 +129,9 @@ class Redelivery(Loop):
     async def _drain_key(self, queue: KeyQueue) -> None:
         handler = self._plan.by_number[queue.claim.handler_id]
         result = KeyResult(queue.claim, queue.version, drained=len(queue.rows) < QUEUE_DEPTH)
+        run: Run | None = None
         for row in queue.rows:
-            if self.stopping.is_set():
+            if self.stopping.is_set() or (run is not None and _key(queue) in self._unsettled):
                 result.drained = False
                 break
             item = Item(row, lane=row["lane"], version=row["version_of_event"] or 0, xid=None)
@@ -131,17 +140,65 @@ class Redelivery(Loop):
             outcome = await self._attempt(run)
             if not self._note(result, handler, row, run, outcome):
                 break
-        if not await self._store.settle(result):
+        else:
+            if queue.held and result.drained:
+                result.drained, result.delay = False, None
+        if not await self._settle(queue, result, run):
             self._lost(1)
         elif result.children:
             self._committed({int(child.lane) for child in result.children})
 
+    async def _settle(self, queue: KeyQueue, result: KeyResult, last: Run | None) -> bool:
+        """Record what became of a key, with patience for the infrastructure.
+
+        What the database refuses otherwise, it would refuse for ever. The key's deliveries are then tried again one by
+        one, and the one whose result is refused again is dead.
+        """
+        try:
+            settled = await self._settle_patiently(result)
+        except Exception as error:
+            if is_infrastructure(error) or last is None:
+                raise
+            self._note_failure(error)
+            if len(result.results) > 1:
+                self._unsettled.add(_key(queue))
+                await self._store.release([queue.claim])
+                return True
+            result = KeyResult(queue.claim, queue.version, drained=False)
+            dead = Outcome("dead", reason="gave_up", failure=failure_of(error))
+            self._note(result, last.handler, queue.rows[0], last, dead)
+            settled = await self._settle_patiently(result)
+        if result.drained:
+            self._unsettled.discard(_key(queue))
+        return settled
+
+    async def _settle_patiently(self, result: KeyResult) -> bool:
+        for pause in SETTLE_PAUSES:
+            try:
+                return await self._store.settle(result)
+            except Exception as error:
+                if not is_infrastructure(error):
+                    raise
+                await asyncio.sleep(pause)
+        return await self._store.settle(result)
+
     async def _attempt(self, run: Run) -> Outcome:
         loop = asyncio.get_running_loop()
-        began = loop.time()
+        started = asyncio.Event()
+        run.on_start = started.set
         task = asyncio.create_task(self._executor.run(run))
-        cut_off = asyncio.create_task(self._cut_off.wait())
-        done, _ = await asyncio.wait({task, cut_off}, timeout=run.handler.timeout, return_when=asyncio.FIRST_COMPLETED)
+        cut_off, has_started = asyncio.create_task(self._cut_off.wait()), asyncio.create_task(started.wait())
+        done: set[asyncio.Task[Any]] = set()
+        if run.handler.queues:
+            # Waiting for a connection or a thread is not the handler's time.
+            done, _ = await asyncio.wait({task, cut_off, has_started}, return_when=asyncio.FIRST_COMPLETED)
+            done.discard(has_started)
+        has_started.cancel()
+        began = loop.time()
+        if not done:
+            done, _ = await asyncio.wait(
+                {task, cut_off}, timeout=run.handler.timeout, return_when=asyncio.FIRST_COMPLETED
+            )
         cut_off.cancel()
         if task in done:
             return replace(task.result(), duration=loop.time() - began)
@@ -161,18 +218,25 @@ class Redelivery(Loop):
                 result.marks.append((run.mark, run.item.position))
             result.children.extend(outcome.children)
             return True
-        keyed = handler.ordered and run.item.key is not None
-        if kind == "dead" and not (keyed and handler.declaration.on_dead == "park"):
+        if kind == "dead" and not _parks(handler, run.item):
             return True
         result.drained = False
         result.delay = None if kind == "dead" else outcome.delay
         return False
 
 
+def _key(queue: KeyQueue) -> tuple[int, str]:
+    return queue.claim.handler_id, queue.claim.slot
+
+
+def _parks(handler: Handler, item: Item) -> bool:
+    """Whether a dead delivery of this event keeps what follows it waiting."""
+    return handler.ordered and item.key is not None and handler.declaration.on_dead == "park"
+
+
 def _result_row(row: Any, run: Run, outcome: Outcome, attempts: int) -> dict[str, object]:
     what = outcome.failure
     states = {"done": "done", "duplicate": "done", "dead": "dead", "discarded": "discarded"}
-    tombstone = (run.mark or run.item.id) if outcome.kind == "dead" and run.handler.transactional else None
     return {
         "position": row["position"],
         "state": states.get(outcome.kind, "waiting"),
@@ -183,5 +247,6 @@ def _result_row(row: Any, run: Run, outcome: Outcome, attempts: int) -> dict[str
         "error_type": what.error_type if what else None,
         "error_message": what.message if what else None,
         "fingerprint": fingerprint_of(what) if what else None,
-        "tombstone": tombstone,
+        "holds": outcome.kind == "dead" and _parks(run.handler, run.item),
+        "tombstone": tombstone_of(run, outcome),
     }

@@ -15,7 +15,7 @@ from fastapi_events.engine.drain import DrainRules, LaneDrain
 from fastapi_events.engine.executor import Executor
 from fastapi_events.engine.handlers import HandlerPlan
 from fastapi_events.engine.heartbeat import Heartbeat
-from fastapi_events.engine.listener import Listener
+from fastapi_events.engine.listener import Listener, WakeUp
 from fastapi_events.engine.maintenance import Maintenance
 from fastapi_events.engine.notifier import KEYS, Notifier
 from fastapi_events.engine.redelivery import Redelivery
@@ -82,6 +82,8 @@ class Runtime:
         self._make_services()
         for service in self._services:
             await service.start()
+        if self.listening:
+            await self._register_worker()  # else its row said for the first few seconds that it polls
         self.wake.everything()
 
     async def stop(self) -> None:
@@ -135,6 +137,13 @@ class Runtime:
         return self.listener is not None and self.listener.listening.is_set()
 
     @property
+    def wake_up(self) -> WakeUp:
+        """How this process learns of events, as its row, readiness and the pages say it."""
+        if not (self.drains and self.settings.enabled):
+            return "off"
+        return "listening" if self.listening else "polling"
+
+    @property
     def connections(self) -> int:
         """Upper bound of the connections that this process opens beside the application's own pool."""
         own = BOOKKEEPING_CONNECTIONS + (1 if self.settings.notify == "after_commit" else 0)
@@ -147,7 +156,7 @@ class Runtime:
         self._services.append(
             Heartbeat(
                 self.store, self.worker, lease=self.settings.lease, interval=self.settings.heartbeat,
-                wake_up=lambda: "listen" if self.listening else "polling",
+                wake_up=lambda: self.wake_up,
                 claims=lambda: self.redelivery.claims if self.redelivery else [],
                 stale=self._new_stale, register=self._register_worker,
             )
@@ -205,7 +214,7 @@ class Runtime:
         await self.store.register_worker(
             self.worker, self.group_id, host=socket.gethostname(), pid=os.getpid(),
             drains=self.drains and self.settings.enabled, release=_release(), handlers=self.plan.numbers,
-            connections=self.connections, lease=self.settings.lease, wake_up="polling",
+            connections=self.connections, lease=self.settings.lease, wake_up=self.wake_up,
         )  # fmt: skip
 
     async def _leave(self) -> None:

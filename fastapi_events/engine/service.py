@@ -48,6 +48,13 @@ class Loop(ABC):
             task.cancel()
             await asyncio.wait({task}, timeout=2.0)
 
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with it, or None: its last turn failed, or somebody has cancelled its task."""
+        if self._task is not None and self._task.done() and not self.stopping.is_set():
+            return "its task was cancelled from outside; restart the process"
+        return self.failing
+
     @abstractmethod
     async def turn(self) -> None:
         """One round, its waiting included; returns soon after ``interrupt``."""

@@ -41,6 +41,8 @@ class BoundSource(Protocol):
 _NOTHING = Flow()
 _flow: ContextVar[Flow | FlowSource] = ContextVar("fastapi_events_flow", default=_NOTHING)
 _bound: ContextVar[str | BoundSource | None] = ContextVar("fastapi_events_bound", default=None)
+_delivery: ContextVar[object | None] = ContextVar("fastapi_events_delivery", default=None)
+_OWN: frozenset[ContextVar[Any]] = frozenset({_flow, _bound, _delivery})
 
 
 def current_flow() -> Flow:
@@ -76,6 +78,16 @@ def set_bound(by: str | BoundSource | None) -> None:
     _bound.set(by)
 
 
+def current_delivery() -> object | None:
+    """Whatever stands for the delivery whose transaction was begun in this context; tasks it starts inherit it."""
+    return _delivery.get()
+
+
+def set_delivery(owner: object) -> None:
+    """Say whose transaction the rest of this context is about."""
+    _delivery.set(owner)
+
+
 class Footprint:
     """What a task's context holds when work begins in it, to see what somebody's code has left there."""
 
@@ -85,8 +97,9 @@ class Footprint:
         # Our own are set for every piece of work: here they only need to be there.
         _flow.set(_NOTHING)
         _bound.set(None)
+        _delivery.set(None)
         self._before = copy_context()
-        self._others = tuple((var, value) for var, value in self._before.items() if var not in (_flow, _bound))
+        self._others = tuple((var, value) for var, value in self._before.items() if var not in _OWN)
 
     def changed(self) -> bool:
         """Whether a variable that is none of ours has been set, and not been reset."""

@@ -19,6 +19,7 @@ DeadReason = Literal[
     "crashed_worker",
     "cascade_limit",
     "rejected_by_handler",
+    "unsettleable",
 ]
 
 

@@ -72,6 +72,14 @@ class PublishRules:
 
 NO_OPTIONS = PublishOptions()
 
+MAX_KEY_BYTES = 2500
+"""Bytes that an ordering key may have with its tenant and aggregate, and an aggregate with its id.
+
+An index entry of PostgreSQL holds 2,704. Five hundred characters of each fit unless most of them take three bytes or
+more, and such a key is refused where it is published, rather than when one of its deliveries has to be parked.
+"""
+MAX_HEADERS_SIZE = 65_536
+
 
 def seal(event: Event, rules: PublishRules, flow: Flow, given: PublishOptions = NO_OPTIONS) -> Envelope:
     """Make the envelope of ``event``: validate and serialise it, derive its key, and inherit from ``flow``.
@@ -106,6 +114,8 @@ def seal_raw(
     owner = f"raw event {ascii(raw.name)[:80]}"
     options = declare(owner, {"name": raw.name, "version": raw.version, "direction": direction, "aggregate": aggregate})
     payload = encode_raw(raw.payload, owner=owner, max_size=rules.max_payload_size)
+    if options.aggregate is not None:
+        _checked_text(options.aggregate, "aggregate", owner)
     if aggregate_id is not None:
         aggregate_id = _checked_text(str(aggregate_id), "aggregate_id", owner)
     kind = _Kind(owner, options, lane_of(options), f"/{options.aggregate or ''}/")
@@ -127,6 +137,8 @@ def _kind_of(event_class: type[Event]) -> _Kind:
     owner = event_class.__qualname__
     if options is None:
         raise UnknownEvent(f"{owner} has no name=, so it is abstract and cannot be published. Give the class a name.")
+    if options.aggregate is not None:
+        _checked_text(options.aggregate, "aggregate", owner)
     return _Kind(owner, options, lane_of(options), f"/{options.aggregate or ''}/")
 
 
@@ -154,6 +166,7 @@ def _enclose(
     if flow.actor is not None:
         _checked_text(flow.actor, "actor", owner)
     key = None if own_key is None else f"{tenant or ''}{kind.key_prefix}{own_key}"
+    _check_index(key, aggregate_id, options.aggregate, owner)
     headers = given.headers is not None or flow.traceparent is not None
     # By place: naming eighteen fields takes as long again as setting them.
     return Envelope(
@@ -172,7 +185,7 @@ def _enclose(
         given.causation_id or flow.causation_id,
         flow.actor,
         flow.depth,
-        given.occurred_at or datetime.now(UTC),
+        datetime.now(UTC) if given.occurred_at is None else given.occurred_at.astimezone(UTC),
         _headers(given.headers, flow.traceparent, owner) if headers else None,
         payload,
     )
@@ -199,6 +212,24 @@ def _checked_text(text: object, what: str, owner: str) -> str:
     return text
 
 
+def _check_index(key: str | None, aggregate_id: str | None, aggregate: str | None, owner: str) -> None:
+    """Refuse what would not fit into an index entry; ASCII does, as there is room for three texts of 500 characters."""
+    if key is not None and not key.isascii():
+        _check_bytes(key, "the ordering key with its tenant and aggregate", "key", owner)
+    if aggregate_id is not None and not aggregate_id.isascii():
+        _check_bytes(f"{aggregate or ''}{aggregate_id}", "aggregate_id with its aggregate", "aggregate_id", owner)
+
+
+def _check_bytes(text: str, what: str, field: str, owner: str) -> None:
+    size = len(text.encode())
+    if size > MAX_KEY_BYTES:
+        raise InvalidPayload(
+            f"{owner}: {what} has {size:,} bytes in UTF-8; {MAX_KEY_BYTES:,} are the most, since PostgreSQL "
+            "keeps it in an index. Use a shorter identifier, or a hash of it.",
+            path=f"$.{field}",
+        )
+
+
 def _check_given(given: PublishOptions, own_key: str | None, owner: str) -> str | None:
     """Check the options' types; returns the key that holds."""
     for what in ("event_id", "correlation_id", "causation_id"):
@@ -208,10 +239,24 @@ def _check_given(given: PublishOptions, own_key: str | None, owner: str) -> str 
                 f"{owner}: {what}={ascii(value)[:80]} is not a UUID. Use deterministic_id(source, external_id) for "
                 "an upstream system's id, or UUID(...) for a text."
             )
-    moment = given.occurred_at
-    if getattr(moment, "tzinfo", None) is None and moment is not None:
-        raise InvalidPayload(f"{owner}: occurred_at={ascii(moment)[:80]} has no time zone. Pass an aware datetime.")
+    if given.occurred_at is not None:
+        _check_moment(given.occurred_at, owner)
     return own_key if given.key is None else _checked_text(given.key, "key", owner)
+
+
+def _check_moment(moment: object, owner: str) -> None:
+    shown = ascii(str(moment))[:80]
+    if not isinstance(moment, datetime) or moment.utcoffset() is None:
+        raise InvalidPayload(
+            f"{owner}: occurred_at={shown} has no time zone. Pass an aware datetime.", path="$.occurred_at"
+        )
+    try:
+        moment.astimezone(UTC)
+    except OverflowError:
+        raise InvalidPayload(
+            f"{owner}: occurred_at={shown} is outside the years 1 to 9999 in UTC. Pass a moment inside them.",
+            path="$.occurred_at",
+        ) from None
 
 
 def _headers(given: Mapping[str, str] | None, traceparent: str | None, owner: str) -> str | None:
@@ -224,4 +269,11 @@ def _headers(given: Mapping[str, str] | None, traceparent: str | None, owner: st
     if traceparent is not None:
         headers.setdefault("traceparent", traceparent)
     check_json_value(headers, owner=f"{owner}: headers")
-    return json.dumps(headers, ensure_ascii=False) if headers else None
+    text = json.dumps(headers, ensure_ascii=False) if headers else None
+    if text is not None and (size := len(text.encode())) > MAX_HEADERS_SIZE:
+        raise InvalidPayload(
+            f"{owner}: headers have {size:,} bytes in all; {MAX_HEADERS_SIZE:,} are the most. Put content into the "
+            "payload.",
+            path="$.headers",
+        )
+    return text

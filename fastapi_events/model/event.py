@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Unpack, get_args
+from weakref import WeakSet
 
 from pydantic import BaseModel, ConfigDict
 
@@ -91,6 +93,9 @@ else:
     _Model = BaseModel
 
 
+_declared: WeakSet[type[Event]] = WeakSet()
+
+
 class Event(_Model):
     """Base of all events: facts that have happened, named in the past tense, immutable.
 
@@ -111,6 +116,8 @@ class Event(_Model):
     def __init_subclass__(cls, **options: Unpack[EventKeywords]) -> None:
         super().__init_subclass__()
         cls.__event_options__ = _read_options(cls, dict(options))
+        if cls.__event_options__ is not None:
+            _declared.add(cls)
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_options: Any) -> None:
@@ -131,6 +138,18 @@ class RawEvent:
 def options_of(event_class: type[Event]) -> EventOptions | None:
     """The options of a named event class; None for an abstract one."""
     return event_class.__event_options__
+
+
+def importable_names() -> set[str]:
+    """The names of the events whose class is found where it says it lives: not inside a function, nor replaced."""
+    return {cls.__event_options__.name for cls in list(_declared) if cls.__event_options__ and _is_importable(cls)}
+
+
+def _is_importable(cls: type[Event]) -> bool:
+    found: Any = sys.modules.get(cls.__module__)
+    for part in cls.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return found is cls
 
 
 def _read_options(cls: type[Event], given: dict[str, Any]) -> EventOptions | None:
@@ -180,6 +199,9 @@ def _check_options(owner: str, options: EventOptions) -> None:
         refuse(f"lane={options.lane!r} belongs to another direction than {options.direction!r}.")
     if options.serialize and options.key is None and options.aggregate_id is None:
         refuse("serialize=True needs a key to serialise on: add aggregate_id= or key=.")
+    retry: Any = options.retry  # callers may be untyped
+    if retry is not None and not isinstance(retry, Retry):
+        refuse(f"retry={ascii(retry)[:80]} is not a policy. Write e.g. retry=Retry(max_attempts=3).")
 
 
 def _check_fields(cls: type[Event], options: EventOptions) -> None:

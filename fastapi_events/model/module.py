@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
 
-from fastapi_events.errors import ContradictoryOptions, DeclarationError, InvalidHandler
+from fastapi_events.errors import DeclarationError, InvalidHandler
 from fastapi_events.model.event import Event, RawEvent, options_of
+from fastapi_events.model.event_parameter import check_event_parameter
+from fastapi_events.model.handler_options import OnDead, checked_id, checked_options
 from fastapi_events.model.names import canonical_name, check_pattern, is_pattern, matches
 from fastapi_events.model.retry import Retry
 
@@ -20,7 +23,6 @@ Others = TypeVar("Others", bound=Event | RawEvent)
 R = TypeVar("R")
 P = ParamSpec("P")
 _MODULE_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
-_HANDLER_ID = re.compile(r"[A-Za-z0-9_.:-]{1,200}\Z")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,7 +38,7 @@ class HandlerDeclaration:
     timeout: float | None = None
     idempotency_key: Callable[[Any], str] | None = None
     ordered: bool = True
-    on_dead: Literal["park", "continue"] = "park"
+    on_dead: OnDead = "park"
     was: tuple[str, ...] = ()
 
     def takes(self, name: str) -> bool:
@@ -46,8 +48,7 @@ class HandlerDeclaration:
     @property
     def where(self) -> str:
         """File and line of the function, for people."""
-        code = getattr(self.function, "__code__", None)
-        return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(self.function)
+        return _place(self.function)
 
 
 class HandlerDecorator(Protocol[E]):
@@ -80,6 +81,16 @@ class Module:
             )
         self.name = name
         self.handlers: list[HandlerDeclaration] = []
+        self._read = 0
+
+    @contextmanager
+    def read_by_a_running_instance(self) -> Generator[None]:
+        """For the length of a block no handler can be added: whoever runs them has read them."""
+        self._read += 1
+        try:
+            yield
+        finally:
+            self._read -= 1
 
     @overload
     def on(
@@ -133,59 +144,71 @@ class Module:
 
         The function is returned as it is and may be declared for further events, each time with an ``id`` of its own.
 
+        A handler cannot be declared while an ``Events`` object that has the module is started.
+
         Raises ``DeclarationError`` and its kinds, naming the handler.
         """
+        _check_event(event, self.name)
+
+        given = {
+            "retry": retry,
+            "timeout": timeout,
+            "idempotency_key": idempotency_key,
+            "ordered": ordered,
+            "on_dead": on_dead,
+            "was": was,
+        }
 
         def declare(function: Callable[..., Any]) -> Callable[..., Any]:
-            handler_id = id or f"{self.name}.{getattr(function, '__name__', 'handler')}"
-            selects, event_class = _selected(event, handler_id)
-            self.handlers.append(
-                HandlerDeclaration(
-                    id=_checked_id(handler_id),
-                    module=self.name,
-                    function=function,
-                    selects=selects,
-                    event_class=event_class,
-                    retry=retry,
-                    timeout=_checked_timeout(timeout, handler_id),
-                    idempotency_key=idempotency_key,
-                    ordered=ordered,
-                    on_dead=on_dead,
-                    was=tuple(_checked_id(old) for old in was),
-                )
-            )
+            self._add(event, function, id, given)
             return function
 
         return declare
 
+    def _add(
+        self, event: type[Event] | str, function: Callable[..., Any], given_id: str | None, given: dict[str, Any]
+    ) -> None:
+        default = f"{self.name}.{getattr(function, '__name__', 'handler')}"
+        handler_id = checked_id(default if given_id is None else given_id)
+        owner = f"handler {handler_id!r}"
+        selects, event_class = _selected(event, function, owner)
+        options = checked_options(owner, **given)
+        if self._read:
+            raise DeclarationError(
+                f"{owner} ({_place(function)}) is declared after the Events object of its module has started, "
+                "which would never run it. Declare it before: import its Python module where Events(...) is made."
+            )
+        self.handlers.append(HandlerDeclaration(handler_id, self.name, function, selects, event_class, **options))
 
-def _selected(event: type[Any] | str, handler_id: str) -> tuple[str, type[Event] | None]:
-    owner = f"handler {handler_id!r}"
+
+def _check_event(event: object, module: str) -> None:
+    """Refuse at once what no decorator could be made of."""
+    if isinstance(event, str) or (inspect.isclass(event) and issubclass(event, Event)):
+        return
+    if callable(event) and not inspect.isclass(event):
+        raise InvalidHandler(
+            f"module {module!r}: on() was given a function, {_place(event)}, in place of an event. Write the decorator "
+            "with brackets and the event that the function handles: @module.on(OrderPlaced)."
+        )
+    raise InvalidHandler(
+        f"module {module!r}: on() takes an Event class, an event's name or a wildcard, not {ascii(event)[:80]}. Write "
+        "@module.on(OrderPlaced) with class OrderPlaced(Event, name='orders.order.placed')."
+    )
+
+
+def _selected(event: type[Event] | str, function: Callable[..., Any], owner: str) -> tuple[str, type[Event] | None]:
+    if not callable(function):
+        raise InvalidHandler(f"{owner}: {ascii(function)[:80]} is not a function that can handle an event.")
     if isinstance(event, str):
         name = check_pattern(event, owner=owner) if is_pattern(event) else canonical_name(event, owner=owner)
         return name, None
-    if not inspect.isclass(event) or not issubclass(event, Event):
-        raise InvalidHandler(f"{owner}: on() takes an Event class, an event's name or a wildcard, not {event!r}.")
     options = options_of(event)
     if options is None:
         raise InvalidHandler(f"{owner}: {event.__qualname__} is abstract. Give the class a name=, or use a wildcard.")
+    check_event_parameter(function, event, owner=f"{owner} ({_place(function)})")
     return options.name, event
 
 
-def _checked_id(handler_id: str) -> str:
-    if not _HANDLER_ID.match(handler_id):
-        raise DeclarationError(
-            f"handler id {ascii(handler_id)[:80]}: an id is 1 to 200 letters, digits and the signs '_.:-'."
-        )
-    return handler_id
-
-
-def _checked_timeout(timeout: float | timedelta | None, handler_id: str) -> float | None:
-    if timeout is None:
-        return None
-    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else float(timeout)
-    if seconds <= 0:
-        raise ContradictoryOptions(
-            f"handler {handler_id!r}: timeout={seconds:g} leaves no time to run. Use more than 0."
-        )
-    return seconds
+def _place(function: Any) -> str:
+    code = getattr(function, "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(function)

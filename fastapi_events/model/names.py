@@ -59,6 +59,20 @@ def matches(pattern: str, name: str) -> bool:
     return all(want in ("*", part) for want, part in zip(wanted, given, strict=False))
 
 
+def one_slip_apart(first: str, second: str) -> bool:
+    """Whether two names differ by a slip of the pen: one letter missing, added or wrong, or two neighbours swapped.
+
+    Numbers are no slips: ``line_1`` and ``line_2`` are two things.
+    """
+    shorter = min(len(first), len(second))
+    start = next((at for at, (one, two) in enumerate(zip(first, second, strict=False)) if one != two), shorter)
+    rest, other = first[start:], second[start:]
+    if rest == other or any(sign.isdigit() for sign in rest[:1] + other[:1]):
+        return False
+    swapped = rest[:2] == other[1::-1] and rest[2:] == other[2:]
+    return swapped or rest[1:] == other[1:] or rest[1:] == other or rest == other[1:]
+
+
 def _shown(name: object) -> str:
     text = ascii(name)
     return text if len(text) <= 80 else f"{text[:77]}..."

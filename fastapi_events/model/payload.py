@@ -47,8 +47,11 @@ def encode_payload(event: BaseModel, *, owner: str, max_size: int, validate: boo
 
 
 def encode_raw(payload: Any, *, owner: str, max_size: int) -> str:
-    """Serialise a payload without a class (plain JSON values), under the same rules as ``encode_payload``."""
-    _find_problem(payload, owner)
+    """Serialise a payload without a class (plain JSON values), under the same rules as ``encode_payload``.
+
+    Names in objects are strings: another key would be turned into one, and might meet one that is there already.
+    """
+    _find_problem(payload, owner, names_only=True)
     try:
         text = json.dumps(payload, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError) as error:
@@ -97,7 +100,7 @@ def _as_python(event: BaseModel) -> Any:
         return dict(event)
 
 
-def _find_problem(value: Any, owner: str) -> None:
+def _find_problem(value: Any, owner: str, *, names_only: bool = False) -> None:
     """Walk the payload without recursion and raise for the first place that cannot be stored."""
     stack: list[tuple[Any, str, int]] = [(value, "$", 0)]
     while stack:
@@ -105,23 +108,32 @@ def _find_problem(value: Any, owner: str) -> None:
         problem = _problem_of(item, depth)
         if problem:
             raise InvalidPayload(f"{owner}: {path} {problem}", path=path)
-        stack.extend(_inside(item, path, depth + 1, owner))
+        stack.extend(_inside(item, path, depth + 1, owner, names_only=names_only))
 
 
-def _inside(item: Any, path: str, depth: int, owner: str) -> Iterator[tuple[Any, str, int]]:
+def _inside(item: Any, path: str, depth: int, owner: str, *, names_only: bool) -> Iterator[tuple[Any, str, int]]:
     """What a value holds, each part with its path; raises for keys that cannot be stored."""
     if isinstance(item, BaseModel):
         item = dict(item)
     untyped: Any = item
     if isinstance(item, dict):
         for key, inner in untyped.items():
-            if isinstance(key, str) and (problem := _problem_of(key, depth)):
-                shown = ascii(key)
+            problem = _key_problem(key, depth, names_only=names_only)
+            if problem:
+                shown = ascii(key)[:80]
                 raise InvalidPayload(f"{owner}: {path}, key {shown} {problem}", path=f"{path}[{shown}]")
             yield inner, f"{path}.{key}", depth
     elif isinstance(item, (list, tuple, set, frozenset)):
         for index, inner in enumerate(untyped):
             yield inner, f"{path}[{index}]", depth
+
+
+def _key_problem(key: object, depth: int, *, names_only: bool) -> str | None:
+    if isinstance(key, str):
+        return _problem_of(key, depth)
+    return (
+        f"is a {type(key).__name__}; names in a JSON object are strings. Pass str(...) of it." if names_only else None
+    )
 
 
 def _problem_of(item: Any, depth: int) -> str | None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 from fastapi_events.errors import DuplicateEvent, DuplicateHandler, UnknownEvent
-from fastapi_events.model.event import Event, options_of
+from fastapi_events.model.event import Event, importable_names, options_of
 from fastapi_events.model.module import HandlerDeclaration, Module
-from fastapi_events.model.names import is_pattern
+from fastapi_events.model.names import is_pattern, one_slip_apart
 
 
 class Registry:
@@ -64,12 +63,15 @@ class Registry:
         return dict(self._classes)
 
     def _check_names(self) -> None:
-        names = {name for name, _ in self._classes}
-        for handler in self.handlers.values():
-            if handler.event_class is None and not is_pattern(handler.selects) and handler.selects not in names:
-                near = get_close_matches(handler.selects, names, n=1)
-                if near:
-                    raise UnknownEvent(
-                        f"handler {handler.id!r} ({handler.where}) selects {handler.selects!r}, which no class of "
-                        f"these modules declares. Did you mean {near[0]!r}?"
-                    )
+        """Refuse a handler by name whose name is a slip of the pen for one that is declared, and nobody's else."""
+        by_name = [h for h in self.handlers.values() if h.event_class is None and not is_pattern(h.selects)]
+        names = importable_names().union(name for name, _ in self._classes) if by_name else set[str]()
+        for handler in by_name:
+            if handler.selects in names:
+                continue
+            near = next((name for name in sorted(names) if one_slip_apart(handler.selects, name)), None)
+            if near is not None:
+                raise UnknownEvent(
+                    f"handler {handler.id!r} ({handler.where}) selects {handler.selects!r}, which no class declares. "
+                    f"Did you mean {near!r}? If there is such an event, declare its class or select it by a wildcard."
+                )

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any, cast
 
 from fastapi_events.errors import LONGEST_DELAY, ContradictoryOptions
 
@@ -56,7 +57,7 @@ def fixed(delay: Seconds, *, jitter: bool = False) -> Backoff:
 
 
 def _backoff(kind: str, first: Seconds, cap: Seconds, *, jitter: bool) -> Backoff:
-    first_seconds, cap_seconds = _in_seconds(first), _in_seconds(cap)
+    first_seconds, cap_seconds = _in_seconds(first, f"{kind}: first"), _in_seconds(cap, f"{kind}: cap")
     if not 0 <= first_seconds <= cap_seconds <= LONGEST_DELAY:
         raise ContradictoryOptions(
             f"{kind}(first={first_seconds:g}, cap={cap_seconds:g}): delays are 0 seconds to ten years, and the cap "
@@ -65,8 +66,12 @@ def _backoff(kind: str, first: Seconds, cap: Seconds, *, jitter: bool) -> Backof
     return Backoff(kind, first_seconds, cap_seconds, jitter)
 
 
-def _in_seconds(value: Seconds) -> float:
-    return value.total_seconds() if isinstance(value, timedelta) else float(value)
+def _in_seconds(value: object, what: str) -> float:
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ContradictoryOptions(f"{what}={_shown(value)} is not a number of seconds, nor a timedelta.")
+    return float(value)
 
 
 Errors = type[BaseException] | tuple[type[BaseException], ...]
@@ -86,10 +91,22 @@ class Retry:
     give_up_on: Errors = ()
 
     def __post_init__(self) -> None:
-        if self.max_attempts < 1:
+        if type(self.max_attempts) is not int or self.max_attempts < 1:
             raise ContradictoryOptions(
-                f"Retry(max_attempts={self.max_attempts}): the first run counts, so it is 1 or more."
+                f"Retry(max_attempts={_shown(self.max_attempts)}): the first run counts, so it is 1 or more."
             )
+        backoff: Any = self.backoff  # callers may be untyped
+        if not isinstance(backoff, Backoff):
+            raise ContradictoryOptions(
+                f"Retry(backoff={_shown(backoff)}): that is no back-off. Write backoff=fixed(5), or linear(…) or "
+                "exponential(…)."
+            )
+        for name, errors in (("retry_on", self.retry_on), ("give_up_on", self.give_up_on)):
+            if not _are_errors(errors):
+                raise ContradictoryOptions(
+                    f"Retry({name}={_shown(errors)}): that is neither an exception's class nor a tuple of them. Write "
+                    f"{name}=(ConnectionError, TimeoutError)."
+                )
 
     def permits(self, error: BaseException) -> bool:
         """Whether ``error`` is of a kind that may be retried at all."""
@@ -99,3 +116,13 @@ class Retry:
     def longest_schedule(self) -> float:
         """Seconds from the first failure to the last attempt if every delay is the longest possible."""
         return sum(self.backoff.longest(attempt) for attempt in range(1, self.max_attempts))
+
+
+def _are_errors(errors: object) -> bool:
+    if isinstance(errors, tuple):
+        return all(map(_are_errors, cast("tuple[object, ...]", errors)))
+    return isinstance(errors, type) and issubclass(errors, BaseException)
+
+
+def _shown(value: object) -> str:
+    return ascii(value)[:80]

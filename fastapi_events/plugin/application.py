@@ -23,7 +23,7 @@ from fastapi_events.model.module import Module
 from fastapi_events.model.registry import Registry
 from fastapi_events.model.retry import Retry
 from fastapi_events.plugin.assembly import assemble, gives_connections, make_engine, make_sessions, prepare_schema
-from fastapi_events.plugin.checks import check_makers, checked_prefix
+from fastapi_events.plugin.checks import check_attribute, check_makers, check_settings, checked_modules, checked_prefix
 from fastapi_events.plugin.locating import locate
 from fastapi_events.plugin.publishing import PUBLISHERS, Publishing
 from fastapi_events.settings import EventsSettings
@@ -48,7 +48,8 @@ class Events(Module):
         app = FastAPI()
         app.include_router(events.router)
 
-    Raises ``DeclarationError`` and its kinds for anything in the modules that can never work.
+    Raises ``DeclarationError`` and its kinds for anything in the modules that can never work, and ``SettingsError``
+    for arguments of another kind.
     """
 
     def __init__(
@@ -66,9 +67,10 @@ class Events(Module):
     ) -> None:
         super().__init__("app")
         check_makers(sessions, sync_sessions)
+        check_settings(settings)
         self.prefix, self.authorize = checked_prefix(prefix), authorize
         self.include_in_schema, self.tags = include_in_schema, tags
-        self._modules, self._settings, self._group = tuple(modules), settings, group
+        self._modules, self._settings, self._group = checked_modules(modules), settings, group
         self._sessions, self._sync_sessions = sessions, sync_sessions
         self._starts = 0
         self._lock: asyncio.Lock | None = None
@@ -82,6 +84,12 @@ class Events(Module):
         self.publishing = Publishing(self)
         self.registry = Registry([*self._modules, self])
         self._handlers()
+
+    if not TYPE_CHECKING:  # to checkers, an attribute that is not there is none
+
+        def __getattr__(self, name: str) -> Any:
+            check_attribute(name)
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
 
     @property
     def settings(self) -> EventsSettings:
@@ -242,6 +250,8 @@ class Events(Module):
         settings = self.settings
         self._exit = contextlib.AsyncExitStack()
         self.registry = Registry([*self._modules, self])
+        for module in self.registry.modules:
+            self._exit.enter_context(module.read_by_a_running_instance())
         location = await locate(settings, self._sessions, self._sync_sessions)
         self._exit.push_async_callback(location.leave)
         database = Database(location.url, pgbouncer=settings.pgbouncer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from fastapi_events.engine.executor import Executor
 from fastapi_events.engine.handler_session import HandlerSession, SyncHandlerSession, handler_session_class
-from fastapi_events.engine.handler_transaction import Transactions, asyncpg_engine, transactions_for
+from fastapi_events.engine.handler_transaction import Transactions, asyncpg_engine, transactions_for, within_pools
 from fastapi_events.engine.handlers import HandlerPlan, compile_handlers
 from fastapi_events.engine.runtime import Runtime
 from fastapi_events.model.registry import Registry
@@ -25,6 +26,8 @@ from fastapi_events.store.log import DatabaseIdentity, EventLog
 from fastapi_events.store.marks import MarkStore
 from fastapi_events.store.rebase import check_cluster
 from fastapi_events.store.statements import Statements
+
+logger = logging.getLogger("fastapi_events")
 
 SYNC_THREADS = 32
 
@@ -65,6 +68,7 @@ async def assemble(
     statements = Statements(settings.db_schema)
     partitions, installed, identifier, name = await GroupStore(database, statements).installation()
     check_cluster(installed, identifier)
+    _note_partitions(settings, partitions)
     plan = make_plan(registry, settings, sessions=sessions, sync_sessions=sync_sessions)
     marks = MarkStore(database, statements)
     executor = Executor(
@@ -74,7 +78,7 @@ async def assemble(
         sync_sessions=_sync_handler_sessions(sync_sessions),
         publishers=PUBLISHERS,
         make_publisher=publishing.for_run,
-        connections=settings.handler_connections,
+        connections=within_pools(settings.handler_connections, sessions, sync_sessions),
         threads=min(SYNC_THREADS, settings.handler_concurrency),
         cascade_depth=settings.cascade_depth,
     )
@@ -84,6 +88,15 @@ async def assemble(
     )  # fmt: skip
     publishing.connect(runtime, DatabaseIdentity(identifier, name))
     return runtime
+
+
+def _note_partitions(settings: EventsSettings, installed: int) -> None:
+    """Say that a number of partitions was asked for in vain: it is decided when the schema is made."""
+    if "partitions" in settings.model_fields_set and settings.partitions != installed:
+        logger.warning(
+            "EVENTS_PARTITIONS=%d is ignored: the schema %s was made with %d partitions, which cannot be changed. "
+            "Set it to %d, or leave it out.", settings.partitions, settings.db_schema, installed, installed,
+        )  # fmt: skip
 
 
 def make_plan(registry: Registry, settings: EventsSettings, *, sessions: Any, sync_sessions: Any) -> HandlerPlan:

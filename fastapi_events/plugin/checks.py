@@ -2,11 +2,65 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
+from types import ModuleType
+from typing import Any
 
 from fastapi_events.engine.handlers import Handler
-from fastapi_events.errors import SettingsError
+from fastapi_events.errors import DeclarationError, SettingsError
+from fastapi_events.model.module import Module
 from fastapi_events.settings import EventsSettings
+
+
+class NotTheRouter(DeclarationError, AttributeError):
+    """An ``Events`` object was given to FastAPI in place of its router. An ``AttributeError`` for ``hasattr`` too."""
+
+
+def checked_modules(modules: Any) -> tuple[Module, ...]:
+    """The modules of an instance; raises ``DeclarationError`` for anything else, naming it and what to write."""
+    if isinstance(modules, Module):
+        raise DeclarationError(
+            f"Events(modules=...) takes a list of modules, not {_shown(modules)}. Put it in brackets."
+        )
+    if isinstance(modules, str) or not hasattr(modules, "__iter__"):
+        raise DeclarationError(f"Events(modules=...) takes a list of modules, not {_shown(modules)}.")
+    found = tuple(modules)
+    for module in found:
+        if not isinstance(module, Module):
+            raise DeclarationError(f"Events(modules=[...]): {_shown(module)} is not a Module. {_module_hint(module)}")
+    return found
+
+
+def _module_hint(given: Any) -> str:
+    if isinstance(given, ModuleType):
+        names = [name for name, value in vars(given).items() if isinstance(value, Module)]
+        return f"Import the Module in it: from {given.__name__} import {', '.join(names) or '…'}."
+    return "Make one with Module('orders') and declare handlers with its .on(...)."
+
+
+def _shown(given: object) -> str:
+    if isinstance(given, Module):
+        return f"the Module {given.name!r}"
+    return f"the Python module {given.__name__}" if isinstance(given, ModuleType) else ascii(given)[:80]
+
+
+def check_settings(settings: object) -> None:
+    """Raise ``SettingsError`` for settings of another kind; their values stay unsaid, one may be a password."""
+    if settings is not None and not isinstance(settings, EventsSettings):
+        kind = type(settings).__name__
+        hint = "EventsSettings(**{...})" if kind == "dict" else "EventsSettings(database_url=...)"
+        raise SettingsError(f"Events(settings=...) takes an EventsSettings, not a {kind}. Write settings={hint}.")
+
+
+def check_attribute(name: str) -> None:
+    """Raise ``NotTheRouter`` for an attribute that an ``Events`` object lacks and that FastAPI asks of a router."""
+    fastapi = sys.modules.get("fastapi")
+    if name == "routes" or (fastapi is not None and hasattr(fastapi.APIRouter, name)):
+        raise NotTheRouter(
+            f"An Events object is not a router and has no {name!r}. Include its router: "
+            "app.include_router(events.router)."
+        )
 
 
 def check_makers(sessions: object, sync_sessions: object) -> None:
@@ -22,9 +76,9 @@ def check_makers(sessions: object, sync_sessions: object) -> None:
             )
 
 
-def checked_prefix(prefix: str) -> str:
+def checked_prefix(prefix: Any) -> str:
     """The prefix as FastAPI takes it; raises ``SettingsError`` for one that cannot work."""
-    if not prefix.startswith("/") or prefix.endswith("/"):
+    if not isinstance(prefix, str) or not prefix.startswith("/") or prefix.endswith("/"):
         raise SettingsError(
             f"Events(prefix={prefix!r}): a prefix begins with '/' and does not end with one, e.g. '/events'."
         )
@@ -40,3 +94,11 @@ def check_retention(handlers: Iterable[Handler], settings: EventsSettings) -> No
                 f"handled events are kept {settings.processing_retention:g} s. Raise EVENTS_PROCESSING_RETENTION, or "
                 "lower the handler's max_attempts or backoff."
             )
+
+
+def missing_extra(error: ModuleNotFoundError, *, what: str, extra: str, otherwise: str) -> SettingsError:
+    """What is said when a part is used whose packages are not installed."""
+    return SettingsError(
+        f"{what} needs the extra {extra!r} ({error.name} is missing): pip install 'fastapi-events-pg[{extra}]', "
+        f"or {otherwise}."
+    )

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from fastapi_events.plugin.application import Events
 
 Drain = Literal["running", "standalone", "disabled", "stopped"]
-WakeUp = Literal["listening", "polling", "off"]
 
 
 async def health_of(events: Events) -> Health:
@@ -24,8 +23,8 @@ async def health_of(events: Events) -> Health:
             age = await events.observe.oldest_pending_age()
     except Exception as error:  # noqa: BLE001 - a probe reports, it does not raise
         problems.append(f"the database does not answer ({type(error).__name__})")
-    failing = [f"{loop.name}: {loop.failing}" for loop in runtime.drain_loops if loop.failing]
+    loops = [*runtime.drain_loops, *([runtime.redelivery] if runtime.redelivery else [])]
+    failing = [f"{loop.name}: {loop.trouble}" for loop in loops if loop.trouble]
     problems += failing
     drain: Drain = "disabled" if not events.settings.enabled else "running" if runtime.drains else "standalone"
-    wake_up: WakeUp = "off" if not runtime.drains else "listening" if runtime.listening else "polling"
-    return Health(schema="ok", drain=drain, wake_up=wake_up, oldest_pending_age=age, problems=tuple(problems))
+    return Health(schema="ok", drain=drain, wake_up=runtime.wake_up, oldest_pending_age=age, problems=tuple(problems))

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi_events.embedded import EmbeddedServer
 from fastapi_events.errors import SettingsError
+from fastapi_events.plugin.checks import missing_extra
 from fastapi_events.settings import EventsSettings
 
 
@@ -41,7 +42,15 @@ async def locate(settings: EventsSettings, sessions: Any, sync_sessions: Any) ->
                 "async_sessionmaker that is bound to an engine, or set EVENTS_DEV=1 to use an embedded PostgreSQL."
             )
     server = EmbeddedServer()
-    return Location(await asyncio.to_thread(server.start, settings.embedded_data), server)
+    try:
+        return Location(await asyncio.to_thread(server.start, settings.embedded_data), server)
+    except ModuleNotFoundError as error:
+        raise missing_extra(
+            error,
+            what="The embedded PostgreSQL",
+            extra="embedded",
+            otherwise="the address of a server: EVENTS_DATABASE_URL=postgresql://user@host/database",
+        ) from error
 
 
 def bind_url(sessions: Any) -> str | None:

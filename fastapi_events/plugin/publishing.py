@@ -10,7 +10,7 @@ from uuid import UUID
 from fastapi_events.api.publisher import EventPublisher, Published, SyncEventPublisher
 from fastapi_events.api.publishing.caller import Site
 from fastapi_events.api.session_binding import bind_async, bind_sync, publish_detached
-from fastapi_events.engine.executor import Run
+from fastapi_events.engine.run import Run
 from fastapi_events.engine.runtime import Runtime
 from fastapi_events.model.envelope import Envelope, PublishRules
 from fastapi_events.model.event import Event

@@ -10,6 +10,7 @@ from fastapi import APIRouter
 
 from fastapi_events.api.dependencies import check_routes
 from fastapi_events.api.routes import api_router, health_router
+from fastapi_events.plugin.checks import missing_extra
 
 if TYPE_CHECKING:
     from fastapi_events.plugin.application import Events
@@ -28,7 +29,18 @@ def make_router(events: Events) -> APIRouter:
     router.include_router(health_router(events))
     router.include_router(api_router(events, include_in_schema=events.include_in_schema))
     if events.settings.dashboard:
-        from fastapi_events.dashboard import dashboard_router
-
-        router.include_router(dashboard_router(events))
+        router.include_router(_dashboard(events))
     return router
+
+
+def _dashboard(events: Events) -> APIRouter:
+    from fastapi_events.dashboard import dashboard_router
+
+    try:
+        return dashboard_router(events)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("fastapi_events"):
+            raise
+        raise missing_extra(
+            error, what="The dashboard", extra="dashboard", otherwise="EVENTS_DASHBOARD=false to go without it"
+        ) from error

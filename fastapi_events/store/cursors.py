@@ -49,20 +49,28 @@ class HeldPartition:
     read: Place
     doubtful: int = 0
     """Number of batches that a worker whose lease ran out may have handled already."""
-    written_at: int = 0
-    """How many connections had been lost when the newest row was written."""
+    written_in: str = ""
+    """The life of the server in which the newest row was written."""
 
 
 @dataclass(slots=True)
 class PartitionBatch:
-    """One partition's share of a batch, and the place once it is settled."""
+    """One partition's share of a batch, and the place before it is settled and after."""
 
     held: HeldPartition
+    place_before: Place
     place_after: Place
     oldest_seen: int
-    read_at: int
-    """How many connections had been lost when this was read."""
+    read_in: str
+    """The life of the server in which this was read."""
     rows: list[Any] = field(default_factory=list[Any])
+
+    def place_behind(self, count: int) -> Place:
+        """The place once the first ``count`` rows have been dealt with; the whole batch's at its end."""
+        if count >= len(self.rows):
+            return self.place_after
+        before = self.place_before
+        return replace(before, position=self.rows[count - 1]["position"], remaining=before.remaining - count)
 
 
 @dataclass(slots=True)
@@ -113,16 +121,10 @@ class CursorStore:
         self._group, self._lane, self._partitions = group, lane, partitions
         self._worker, self._lease = worker, lease
 
-    @property
-    def connections_lost(self) -> int:
-        """How many bookkeeping connections have ended so far."""
-        return self._database.lost
-
     async def claim(self, held: Sequence[HeldPartition], size: int) -> Batch:
         """Read up to about ``size`` events from the held partitions and from free ones, which are claimed with it."""
-        read_at = self._database.lost
         places = [partition.read for partition in held]
-        rows = await self._database.fetch(
+        rows, life = await self._database.fetch_with_life(
             self._claim, self._group, self._lane, self._partitions, self._worker, self._lease, size,
             [partition.number for partition in held],
             [partition.seq for partition in held],
@@ -132,7 +134,7 @@ class CursorStore:
             [place.floor for place in places],
             [place.remaining for place in places],
         )  # fmt: skip
-        return _batch(rows, {partition.number: partition for partition in held}, read_at)
+        return _batch(rows, {partition.number: partition for partition in held}, life)
 
     async def settle(
         self, shares: Sequence[tuple[HeldPartition, Place]], keep: frozenset[int], what: Settlement
@@ -148,18 +150,27 @@ class CursorStore:
             json.dumps(what.deliveries, default=str), json.dumps(what.attempts, default=str),
         )  # fmt: skip
         if not what.children:
-            rows = await self._database.fetch(self._settle, *arguments)
-            return {row["partition"]: row["seq"] for row in rows}
+            rows, life = await self._database.fetch_with_life(self._settle, *arguments)
+            return _accepted(shares, rows, life)
         async with self._database.acquire() as connection, self._database.steered(connection):
+            life = await self._database.life_of(connection)
             rows = await connection.fetch(self._settle, *arguments)
-            accepted = {row["partition"]: row["seq"] for row in rows}
-            children = [envelope for partition, envelope in what.children if partition in accepted]
+            still_held = {row["partition"] for row in rows}
+            children = [envelope for partition, envelope in what.children if partition in still_held]
             if children:
                 await self._log.append(connection, children)
-        return accepted
+        return _accepted(shares, rows, life)
 
 
-def _batch(rows: Sequence[Any], held: dict[int, HeldPartition], read_at: int) -> Batch:
+def _accepted(shares: Sequence[tuple[HeldPartition, Place]], rows: Sequence[Any], life: str) -> dict[int, int]:
+    accepted = {row["partition"]: row["seq"] for row in rows}
+    for held, _ in shares:
+        if held.number in accepted:
+            held.written_in = life
+    return accepted
+
+
+def _batch(rows: Sequence[Any], held: dict[int, HeldPartition], life: str) -> Batch:
     partitions: dict[int, PartitionBatch] = {}
     quotas: dict[int, int] = {}
     revision = workers = 0
@@ -173,12 +184,12 @@ def _batch(rows: Sequence[Any], held: dict[int, HeldPartition], read_at: int) ->
         place = Place(header["seen"], header["target"], header["position"], header["floor"], header["remaining"])
         partition = held.get(number)
         if partition is None:
-            partition = HeldPartition(number, header["seq"], settled=place, read=place, written_at=read_at)
+            partition = HeldPartition(number, header["seq"], settled=place, read=place, written_in=life)
             partition.doubtful = 2 if header["rescued"] else 0
         partition.read = place
         quotas[number] = header["quota"]
         oldest = int(header["seen"].split(":", 1)[0])
-        partitions[number] = PartitionBatch(partition, place, oldest, read_at)
+        partitions[number] = PartitionBatch(partition, place, place, oldest, life)
     for number, share in partitions.items():
         last = share.rows[-1]["position"] if share.rows else 0
         share.place_after = share.held.read = share.held.read.after(quotas[number], len(share.rows), last)

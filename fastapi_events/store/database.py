@@ -29,6 +29,18 @@ _PLANNER = {
 # Lost bookkeeping is a redelivery, never a lost event: a crash of the server keeps a prefix of what was written, so
 # cursors, marks and deliveries still agree.
 _SESSION = {**_PLANNER, "synchronous_commit": "off", "client_connection_check_interval": "0"}
+# Tells one life of a server from the next, and from another server's. A crash can leave the postmaster, and the time it
+# was started at, as they are; but the statistics are discarded by every recovery from one.
+_LIFE = """
+    SELECT concat_ws(' ', extract(epoch FROM pg_postmaster_start_time()),
+                     extract(epoch FROM pg_stat_get_bgwriter_stat_reset_time()))
+"""
+
+
+class _Bookkeeping(asyncpg.Connection):
+    """A connection that knows which life of the server it belongs to: it does not outlive it."""
+
+    life: str = ""
 
 
 def driver_url(url: str) -> str:
@@ -59,19 +71,20 @@ class Database:
         self._name = application_name
         self._pool: asyncpg.Pool[Any] | None = None
         self.lost = 0
-        """How many bookkeeping connections have ended: after a crash of the server it is higher than before."""
+        """How many bookkeeping connections have ended."""
 
     async def open(self) -> None:
         """Open the bookkeeping pool; idempotent."""
         if self._pool is None:
             self._pool = await asyncpg.create_pool(
-                min_size=1,
+                min_size=0,  # with a floor the driver logs a traceback every few seconds while the server is away
                 max_size=BOOKKEEPING_CONNECTIONS,
                 max_inactive_connection_lifetime=0,
-                max_queries=2**62,  # none is ended for its age: a loss means something, see `lost`
+                max_queries=2**62,  # none is ended for its age
                 reset=_keep,
                 command_timeout=STATEMENT_TIMEOUT,
                 connect=self._connect_bookkeeping,
+                connection_class=_Bookkeeping,
             )
 
     async def close(self) -> None:
@@ -111,6 +124,28 @@ class Database:
             async with self.steered(connection):
                 return await connection.fetch(query, *args)
 
+    async def fetch_with_life(self, query: str, *args: Any) -> tuple[list[Any], str]:
+        """As ``fetch``, with the life of the server in which the statement ran."""
+        async with self.acquire() as connection:
+            if not self.pgbouncer:
+                life = await self.life_of(connection)
+                try:
+                    return await connection.fetch(query, *args), life
+                except TimeoutError:
+                    connection.terminate()  # else what is still on its way to us would be waited for
+                    raise
+            async with self.steered(connection):
+                life = await self.life_of(connection)
+                return await connection.fetch(query, *args), life
+
+    async def life_of(self, connection: Any) -> str:
+        """The life of the server that a bookkeeping connection is in; behind a pooler, that its transaction is in.
+
+        Equal for two statements if there was no crash and no other restart between them, and no failover.
+        """
+        life: str = await connection.fetchval(_LIFE) if self.pgbouncer else connection.life
+        return life
+
     @contextlib.asynccontextmanager
     async def steered(self, connection: asyncpg.Connection[Any]) -> AsyncGenerator[None]:
         """A transaction for bookkeeping; behind a pooler it carries the settings that a session has otherwise."""
@@ -120,7 +155,7 @@ class Database:
             yield
 
     async def _connect_bookkeeping(self, *_: Any, **kwargs: Any) -> asyncpg.Connection[Any]:
-        connection: asyncpg.Connection[Any] = await asyncpg.connect(
+        opened: Any = await asyncpg.connect(
             self.url,
             timeout=5,
             command_timeout=STATEMENT_TIMEOUT,
@@ -128,7 +163,14 @@ class Database:
             server_settings=None if self.pgbouncer else {"application_name": self._name, **_SESSION},
             **{name: value for name, value in kwargs.items() if name in ("loop", "connection_class", "record_class")},
         )
+        connection: _Bookkeeping = opened
         connection.add_termination_listener(self._note_lost)
+        if not self.pgbouncer:
+            try:
+                connection.life = await connection.fetchval(_LIFE)
+            except BaseException:
+                connection.terminate()
+                raise
         return connection
 
     def _note_lost(self, _: Any) -> None:

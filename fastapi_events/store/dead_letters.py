@@ -21,7 +21,7 @@ class DeadLetterStore:
 
     async def redrive(self, ids: Sequence[UUID], *, actor: str, details: Mapping[str, Any]) -> list[UUID]:
         """Put those of the deliveries that are dead back to waiting; returns the ones changed."""
-        return await self._change("redrive", "redrive_deliveries", ids, (), actor, details)
+        return await self._change("redrive", "redrive_deliveries", ids, (), actor, details, then="remove_tombstones")
 
     async def discard(self, ids: Sequence[UUID], *, reason: str, actor: str, details: Mapping[str, Any]) -> list[UUID]:
         """Give those of the deliveries that are dead up for good; returns the ones changed."""
@@ -43,13 +43,15 @@ class DeadLetterStore:
 
     async def _change(
         self, action: str, statement: str, ids: Sequence[UUID], more: tuple[Any, ...], actor: str,
-        details: Mapping[str, Any],
+        details: Mapping[str, Any], *, then: str | None = None,
     ) -> list[UUID]:  # fmt: skip
         async with self._database.acquire() as connection, self._database.steered(connection):
             # An operator who was told that it is done must find it done after a crash of the server.
             await connection.execute("SET LOCAL synchronous_commit = on")
             rows = await connection.fetch(self._statements[statement], list(ids), *more)
             changed = [row["id"] for row in rows]
+            if then is not None:
+                await connection.execute(self._statements[then], changed)
             target = str(ids[0]) if len(ids) == 1 else f"{len(ids)} deliveries"
             facts = {**details, "asked": len(ids), "changed": [str(one) for one in changed[:1000]]}
             await connection.execute(

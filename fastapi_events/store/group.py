@@ -11,6 +11,7 @@ from uuid import UUID
 from fastapi_events.model.names import matches
 from fastapi_events.store.database import Database
 from fastapi_events.store.parked import KeyClaim
+from fastapi_events.store.renames import former_names, rows_to_take
 from fastapi_events.store.statements import Statements
 
 
@@ -39,6 +40,7 @@ class KnownHandler:
 
     id: int
     name: str
+    former_names: tuple[str, ...]
     selects: str
     ordered: bool
     on_dead: str
@@ -60,6 +62,13 @@ class HandlerRow:
     was: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Names:
+    id: int
+    name: str
+    former_names: tuple[str, ...]
+
+
 class GroupStore:
     """Registers a group, its handlers and its processes, and keeps them alive."""
 
@@ -77,13 +86,21 @@ class GroupStore:
         rows = await self._database.fetch(self._statements["register_group"], group)
         group_id = int(rows[0]["id"])
         await self._database.fetch(self._statements["register_cursors"], group_id, list(lanes), partitions)
-        given = [
-            {"name": h.name, "selects": h.selects, "ordered": h.ordered, "on_dead": h.on_dead, "was": list(h.was)}
-            for h in handlers
-        ]
-        await self._database.fetch(self._statements["register_handlers"], group_id, json.dumps(given))
+        await self._register_handlers(group_id, {handler.name: handler for handler in handlers})
         await self._database.fetch(self._statements["start_handlers"], group_id)
         return group_id
+
+    async def _register_handlers(self, group_id: int, handlers: dict[str, HandlerRow]) -> None:
+        async with self._database.acquire() as connection, self._database.steered(connection):
+            await connection.execute("SET LOCAL lock_timeout = '10s'")  # many processes may start at the same moment
+            await connection.execute(self._statements["lock_group"], group_id)
+            held = [
+                _Names(row["id"], row["name"], tuple(row["former_names"]))
+                for row in await connection.fetch(self._statements["read_handler_names"], group_id)
+            ]
+            rows = rows_to_take({handler.name: handler.was for handler in handlers.values()}, held)
+            given = [_given(handler, rows.get(handler.name)) for handler in handlers.values()]
+            await connection.execute(self._statements["register_handlers"], group_id, json.dumps(given))
 
     async def handlers(self, group_id: int) -> tuple[dict[str, KnownHandler], int]:
         """The handlers of the group that have not been retired, by name, and the newest revision of all."""
@@ -114,11 +131,20 @@ class GroupStore:
         await self._database.fetch(self._statements["remove_worker"], worker)
 
 
+def _given(handler: HandlerRow, row: _Names | None) -> dict[str, Any]:
+    name, former = former_names(handler.name, handler.was, row) if row else (handler.name, list(handler.was))
+    return {
+        "id": row.id if row else None, "name": name, "former_names": former, "selects": handler.selects,
+        "ordered": handler.ordered, "on_dead": handler.on_dead,
+    }  # fmt: skip
+
+
 def _known(row: Any) -> KnownHandler:
     started = row["started_after"]
     return KnownHandler(
         id=row["id"],
         name=row["name"],
+        former_names=tuple(row["former_names"]),
         selects=row["selects"],
         ordered=row["ordered"],
         on_dead=row["on_dead"],

@@ -25,10 +25,14 @@ class KeyClaim:
 
 @dataclass(slots=True)
 class KeyQueue:
-    """The head of a claimed key's queue, and the key's version when it was read."""
+    """The head of a claimed key's queue, and the key's version when it was read.
+
+    ``held`` says that behind these rows a dead delivery keeps the others waiting.
+    """
 
     claim: KeyClaim
     version: int
+    held: bool
     rows: list[Any]
 
 
@@ -80,7 +84,7 @@ class ParkedKeyStore:
         queues: dict[tuple[int, str], KeyQueue] = {}
         for row in rows:
             key = (row["handler_id"], row["slot"])
-            queue = queues.setdefault(key, KeyQueue(by_key[key], row["version"], []))
+            queue = queues.setdefault(key, KeyQueue(by_key[key], row["version"], row["held"], []))
             if row["position"] is not None:
                 queue.rows.append(row)
         return list(queues.values())

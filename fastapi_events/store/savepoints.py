@@ -1,10 +1,23 @@
-"""Savepoints on an asyncpg connection whose transaction was not begun by asyncpg, which refuses to nest in one."""
+"""Parts of a transaction that asyncpg did not begin: savepoints (asyncpg refuses to nest in one), and its borders."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
+
+_BORDER = re.compile(
+    r"(?:[\s;]|--[^\n]*\n|/\*(?:(?!\*/).)*\*/)*"
+    r"(?:commit|end|abort|begin|start\s+transaction|prepare\s+transaction"
+    r"|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b))\b",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def is_border(statement: str) -> bool:
+    """Whether a statement begins or ends a transaction (savepoints do neither); it looks at its first words alone."""
+    return _BORDER.match(statement) is not None
 
 
 class Connection(Protocol):

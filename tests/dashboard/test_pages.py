@@ -54,6 +54,23 @@ async def test_calm_is_said_in_one_line(bare: Ground) -> None:
     assert "Nothing needs attention." in page.text
 
 
+async def test_a_handler_that_nobody_has_is_told_with_what_helps(bare: Ground) -> None:
+    await bare.seeding.handler("a.gone", "shop.order.placed")
+    event = await bare.seeding.event("shop.order.placed", {}, published_at=bare.seeding.seeded.now)
+    await bare.seeding.delivery(event, "a.gone", "waiting", "no_handler")
+    page = (await bare.client.get("/events/dashboard")).text
+    assert "No live process has a.gone" in page
+    assert "1 delivery waiting for it. Start a process that has it." in page
+    assert "retire" not in page
+
+
+async def test_how_processes_are_woken(shop: Ground) -> None:
+    page = (await shop.client.get("/events/dashboard")).text
+    assert "2 woken by notifications" in page
+    page = (await shop.client.get("/events/dashboard/workers")).text
+    assert re.findall(r">(notifications|polling|listening)<", page) == ["notifications", "notifications", "polling"]
+
+
 async def test_details(shop: Ground) -> None:
     letter = await shop.port.observe.delivery(shop.seeded.dead[0])
     assert letter is not None

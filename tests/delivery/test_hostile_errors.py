@@ -1,12 +1,15 @@
 """Whatever a handler raises is recorded, bounded and safe to show, and ends neither the batch nor the process."""
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
 
-from fastapi_events import Module, Retry, fixed
-from tests.delivery.stage import Placed, Stage, publish, within
+from fastapi_events import DeadLetter, Discard, Module, Retry, fixed
+from fastapi_events.engine.dispatch import LaneChain
+from fastapi_events.model.retry import Backoff
+from tests.delivery.stage import Placed, Stage, publish, until, within
 
 
 class Unprintable(Exception):
@@ -120,3 +123,92 @@ async def test_a_handler_that_cancels_its_own_task_is_a_failed_attempt(stage: St
     assert sorted(seen) == ["a", "b", "bad", "bad"]
     [row] = await stage.deliveries()
     assert (row["state"], row["error_type"].endswith("CancelledError")) == ("dead", True)
+
+
+class Unspeakable:
+    """A reason that nobody can read."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize("steering", [Discard, DeadLetter])
+async def test_a_reason_that_cannot_be_shown_ends_nothing_but_its_delivery(stage: Stage, steering: Any) -> None:
+    module, seen = Module("shop"), []
+
+    @module.on(Placed)
+    async def handle(event: Placed) -> None:
+        if event.number == 0:
+            raise steering(Unspeakable())
+        seen.append(event.number)
+
+    events = await stage.running(module)
+    await publish(events, [Placed(order=str(number), number=number) for number in range(5)])
+    await until(lambda: sorted(seen) == [1, 2, 3, 4])
+    [row] = await until(stage.deliveries)
+    assert row["state"] == ("discarded" if steering is Discard else "dead")
+    assert "cannot be shown as text" in (row["note"] or row["error_message"])
+
+
+async def test_a_handler_that_cancels_its_own_task_ends_nothing(stage: Stage) -> None:
+    module, seen = Module("shop"), []
+
+    @module.on(Placed)
+    async def handle(event: Placed) -> None:
+        seen.append(event.number)
+        time.sleep(0.02)  # noqa: ASYNC251 - longer than a hand works without a pause
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+
+    events = await stage.running(module, handler_concurrency=1)
+    await publish(events, [Placed(order=str(number), number=number) for number in range(5)])
+    await until(lambda: len(seen) >= 5)
+    await publish(events, [Placed(order="a", number=5)])
+    await until(lambda: 5 in seen)
+    assert sorted(seen) == [0, 1, 2, 3, 4, 5]
+    assert await stage.deliveries() == []
+
+
+async def test_a_retry_policy_that_raises_is_a_dead_letter_and_ends_nothing(stage: Stage) -> None:
+    class Broken(Backoff):
+        def delay(self, attempt: int, **_: Any) -> float:
+            raise RuntimeError("no delay")
+
+    module, seen = Module("shop"), []
+
+    @module.on(Placed, retry=Retry(3, Broken("fixed", 0.0, 0.0, jitter=False)))
+    async def handle(event: Placed) -> None:
+        if event.number == 0:
+            raise ValueError("broken")
+        seen.append(event.number)
+
+    events = await stage.running(module)
+    await publish(events, [Placed(order=str(number), number=number) for number in range(3)])
+    await until(lambda: sorted(seen) == [1, 2])
+    [dead] = await until(lambda: stage.deliveries("dead"))
+    assert (dead["reason"], dead["error_message"]) == ("gave_up", "no delay")
+
+
+async def test_a_defect_of_ours_is_told_and_the_batch_is_read_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    module, seen, broken = Module("shop"), [], [True]
+
+    @module.on(Placed)
+    async def handle(event: Placed) -> None:
+        seen.append(event.number)
+
+    settle = LaneChain.settle
+
+    def failing(chain: LaneChain, run: Any, outcome: Any) -> None:
+        if broken.pop() if broken else False:
+            raise RuntimeError("a defect")
+        settle(chain, run, outcome)
+
+    monkeypatch.setattr(LaneChain, "settle", failing)
+    events = await stage.running(module, lease=0.5, heartbeat=0.1)
+    await publish(events, [Placed(order=str(number), number=number) for number in range(3)])
+    await until(lambda: {0, 1, 2} <= set(seen) and len(seen) > 3)
+    assert "a defect" in caplog.text
+    await until(lambda: stage.value("SELECT sum(remaining) = 0 FROM events.cursor_log WHERE lease_until IS NULL"))

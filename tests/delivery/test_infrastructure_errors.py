@@ -10,7 +10,7 @@ import sqlalchemy.exc
 from sqlalchemy import text
 
 from fastapi_events import Delivery, HandlerSession, Module, Retry
-from fastapi_events.engine.infrastructure import is_infrastructure
+from fastapi_events.engine.infrastructure import interrupted_delay, is_infrastructure
 from tests.conftest import NewDatabase
 from tests.delivery.conftest import EFFECTS
 from tests.delivery.stage import Placed, Stage, effect, publish, until, within
@@ -65,7 +65,7 @@ async def test_a_backend_terminated_before_the_commit_costs_no_attempt(stage: St
 
 async def test_deadlocks_serialization_failures_and_lock_time_outs_cost_no_attempt(stage: Stage) -> None:
     module, calls = Module("shop"), []
-    failing = ["40P01", "40001", "55P03", "57014", "53300"]
+    failing = ["40P01", "40001", "55P03", "53400", "53300"]
 
     @module.on(Placed, retry=Retry(1))
     async def handle(event: Placed, session: HandlerSession) -> None:
@@ -188,7 +188,7 @@ TABLE = {
     "pool time-out": (sqlalchemy.exc.TimeoutError("QueuePool limit"), True),
     "read-only node": (wrapped("25006"), True),
     "disk full": (wrapped("53100"), True),
-    "statement time-out": (wrapped("57014"), True),
+    "statement time-out": (wrapped("57014"), False),
     "lock time-out": (wrapped("55P03"), True),
     "deadlock": (wrapped("40P01"), True),
     "serialization": (wrapped("40001"), True),
@@ -229,3 +229,77 @@ def test_an_error_chained_only_by_context_is_the_handlers_own() -> None:
     error = ValueError("a defect in the except block")
     error.__context__ = asyncpg.ConnectionDoesNotExistError("gone")
     assert not is_infrastructure(error)
+
+
+async def test_losing_every_connection_of_the_library_repeats_no_handler(stage: Stage) -> None:
+    """Batches were thrown away for it, though the server had lost nothing."""
+    module, seen, gate = Module("shop"), [], asyncio.Event()
+
+    @module.on(Placed, retry=Retry(1))
+    async def handle(event: Placed) -> None:
+        seen.append(event.number)
+        if event.number == 0:
+            for _ in range(3):
+                await stage.rows(
+                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() "
+                    "AND pid <> pg_backend_pid() AND application_name LIKE 'fastapi_events%'"
+                )
+                renewals = await stage.value("SELECT max(seq) FROM events.cursor_log")
+                await until(lambda: renewed_since(stage, renewals), "the leases to be extended")  # noqa: B023
+            gate.set()
+        await gate.wait()
+
+    events = await stage.idle(module, heartbeat=0.1, batch_size=1, lease=30.0)
+    await publish(events, [Placed(order="a", number=number) for number in range(5)])
+    await within(events.drain_once())
+    assert seen == list(range(5))
+    assert events.runtime.counters.stale_settles == 0
+    assert await stage.deliveries() == []
+
+
+async def renewed_since(stage: Stage, seq: int) -> bool:
+    return bool(await stage.value("SELECT max(seq) > $1 FROM events.cursor_log", seq))
+
+
+async def test_a_statement_of_the_handlers_own_that_is_cancelled_each_time_is_its_failure(stage: Stage) -> None:
+    module, calls = Module("shop"), []
+
+    @module.on(Placed, retry=Retry(2))
+    async def handle(event: Placed, session: HandlerSession) -> None:
+        calls.append(1)
+        connection = await session.connection()
+        await connection.exec_driver_sql("SET LOCAL statement_timeout = '20ms'")
+        await connection.exec_driver_sql("SELECT pg_sleep(5)")
+
+    events = await stage.idle(module)
+    await events.publish(Placed(order="a"))
+    for _ in range(3):
+        await events.drain_once()
+        await stage.make_due()
+    [row] = await stage.deliveries()
+    assert (row["state"], row["reason"], row["attempts"], len(calls)) == ("dead", "max_attempts", 2, 2)
+
+
+def test_interrupted_deliveries_wait_longer_each_time() -> None:
+    assert [interrupted_delay(postponed) for postponed in (0, 1, 2, 5, 6, 500)] == [1, 2, 4, 32, 60, 60]
+
+
+async def test_interruptions_are_retried_at_growing_intervals(stage: Stage) -> None:
+    module = Module("shop")
+
+    @module.on(Placed, retry=Retry(1))
+    async def handle(event: Placed) -> None:
+        raise asyncpg.DiskFullError("no space left")
+
+    events = await stage.idle(module)
+    await events.publish(Placed(order="a"))
+    delays = []
+    for _ in range(4):
+        await events.drain_once()
+        delays.append(
+            await stage.value("SELECT round(extract(epoch FROM due_at - clock_timestamp())) FROM events.parked_key")
+        )
+        await stage.make_due()
+    assert [int(delay) for delay in delays] == [1, 2, 4, 8]
+    [waiting] = await stage.deliveries()
+    assert (waiting["state"], waiting["attempts"], waiting["postponed"]) == ("waiting", 0, 4)

@@ -5,7 +5,7 @@ import contextlib
 import threading
 
 from fastapi_events import Delivery, HandlerSession, Module, Retry, fixed
-from tests.delivery.stage import Placed, Stage, effect, publish, until, within
+from tests.delivery.stage import Placed, Shipped, Stage, effect, publish, until, within
 
 
 async def test_a_handler_that_swallows_cancellation_is_left_behind(stage: Stage) -> None:
@@ -113,3 +113,94 @@ async def test_the_transaction_of_a_timed_out_handler_ends_so_that_nobody_waits_
     assert attempts == [1, 2]
     assert (await stage.deliveries())[0]["state"] == "done"
     assert await stage.value("SELECT array_agg(number) FROM effect") == [2]
+
+
+async def test_waiting_for_a_connection_is_not_the_handlers_time(stage: Stage) -> None:
+    module, attempts = Module("shop"), []
+
+    @module.on(Placed, retry=Retry(1), timeout=0.6)
+    async def slow(event: Placed, session: HandlerSession, delivery: Delivery) -> None:
+        attempts.append(delivery.attempt)
+        await effect(session, "slow", event.number)
+        await asyncio.sleep(0.25)
+
+    events = await stage.idle(module, handler_connections=1)
+    await publish(events, [Placed(order=str(number), number=number) for number in range(6)])
+    await within(events.drain_once())
+    assert attempts == [1] * 6
+    assert await stage.deliveries() == []
+    assert await stage.value("SELECT count(*) FROM effect") == 6
+
+
+async def test_waiting_for_a_connection_is_not_the_handlers_time_in_a_retry_either(stage: Stage) -> None:
+    module, attempts = Module("shop"), []
+
+    @module.on(Placed, retry=Retry(2, fixed(0)), timeout=0.6)
+    async def slow(event: Placed, session: HandlerSession, delivery: Delivery) -> None:
+        attempts.append(delivery.attempt)
+        if delivery.attempt == 1:
+            raise ValueError("not yet")
+        await asyncio.sleep(0.25)
+
+    events = await stage.idle(module, handler_connections=1)
+    await publish(events, [Placed(order=str(number), number=number) for number in range(6)])
+    await within(events.drain_once())
+    assert sorted(attempts) == [1] * 6 + [2] * 6
+    assert {row["state"] for row in await stage.deliveries()} == {"done"}
+
+
+async def test_stubborn_handlers_do_not_keep_their_connections_from_others(stage: Stage) -> None:
+    module, seen, release = Module("shop"), [], asyncio.Event()
+
+    @module.on(Placed, retry=Retry(1), timeout=0.2)
+    async def stubborn(event: Placed, session: HandlerSession) -> None:
+        while not release.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await release.wait()
+
+    @module.on(Shipped)
+    async def good(event: Shipped, session: HandlerSession) -> None:
+        seen.append(event.number)
+
+    events = await stage.idle(module, handler_connections=2)
+    try:
+        await publish(events, [Placed(order=str(number)) for number in range(6)])
+        await within(events.drain_once())
+        assert [row["reason"] for row in await stage.deliveries("dead")] == ["timed_out"] * 6
+        await publish(events, [Shipped(order="a", number=number) for number in range(3)])
+        await within(events.drain_once())
+        assert seen == [0, 1, 2]
+    finally:
+        release.set()
+
+
+async def test_threads_that_never_come_back_cost_nobody_an_attempt(stage: Stage) -> None:
+    module, attempts, release = Module("shop"), [], threading.Event()
+
+    @module.on(Placed, retry=Retry(1), timeout=0.1)
+    def stuck(event: Placed) -> None:
+        release.wait()
+
+    @module.on(Shipped, retry=Retry(1))
+    def good(event: Shipped, delivery: Delivery) -> None:
+        attempts.append(delivery.attempt)
+
+    events = await stage.idle(module, handler_concurrency=1)  # one thread, and room for three that are stuck
+    try:
+        await publish(events, [Placed(order=str(number)) for number in range(4)])
+        await within(events.drain_once())
+        await publish(events, [Shipped(order="a")])
+        await within(events.drain_once())
+        assert attempts == []
+        [waiting] = await stage.deliveries("waiting")
+        assert (waiting["attempts"], waiting["postponed"]) == (0, 1)
+        assert "held by def handlers that have outlived their time-outs" in waiting["error_message"]
+    finally:
+        release.set()
+
+    async def handled() -> bool:
+        await stage.make_due()
+        await events.drain_once()
+        return attempts == [1]
+
+    await until(handled)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -67,19 +68,22 @@ def test_it_needs_nothing_and_ends_by_itself_with_a_summary(demo: Demo, tmp_path
 
     assert process.returncode == 0, output
     assert re.search(r"http://127.0.0.1:\d+/events/dashboard", output)
-    summary = {name: int(value) for name, value in re.findall(r"^ +(\w[\w ]+?) {2,}(\d+)\s*$", output, re.MULTILINE)}
+    summary = {name: int(value) for name, value in re.findall(r"^ *(\w[\w ]+?) {2,}(\d+)\s*$", output, re.MULTILINE)}
     assert summary["orders accepted"] > 10
     assert summary["events published"] > summary["orders accepted"]
     assert summary["deliveries handled"] > summary["events published"]
     ends = ("confirmed", "rejected", "held up by a dead letter")
     assert sum(summary[end] for end in ends) == summary["orders accepted"]
+    assert not re.search(r"^0 orders|[ \t]$", output, re.MULTILINE)
     assert processes_of(tmp_path) == {}
     assert list(tmp_path.iterdir()) == []
 
 
 def test_it_stays_up_until_interrupted(demo: Demo, tmp_path: Path, demo_database: str) -> None:
     process = demo(EVENTS_DATABASE_URL=demo_database)
-    read_until(process, "The shop is open")
+    told = read_until(process, "The shop is open")
+    assert f"/{urlsplit(demo_database).path.strip('/')} of EVENTS_DATABASE_URL" in told
+    assert "a schema 'shop' there" in told
     assert len(processes_of(tmp_path)) == 3
 
     process.send_signal(signal.SIGINT)

@@ -158,7 +158,7 @@ async def test_a_handler_that_ends_the_transaction_is_told(stage: Stage, last: b
     await events.drain_once()
     [dead] = await stage.deliveries("dead")
     assert dead["error_type"].endswith("HandlerSessionMisuse")
-    assert "ended the transaction" in dead["error_message"]
+    assert "sent BEGIN, COMMIT or ROLLBACK through its HandlerConnection" in dead["error_message"]
     assert "Return to commit, raise to roll back" in dead["error_message"]
     assert await effects(stage) == []
 

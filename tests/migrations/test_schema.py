@@ -161,6 +161,42 @@ def test_a_hostile_schema_name_is_refused() -> None:
             schema.ddl(name)
 
 
+def test_a_number_of_partitions_that_cannot_be_is_refused() -> None:
+    from fastapi_events.errors import SettingsError
+
+    for number in (0, -1, 1025):
+        with pytest.raises(SettingsError, match="1 to 1024 partitions"):
+            schema.ddl(partitions=number)
+
+
+async def test_versions_that_this_release_does_not_know_are_refused(new_database: NewDatabase) -> None:
+    from fastapi_events.errors import SettingsError
+
+    connection = await asyncpg.connect(await new_database())
+    for version in (-1, schema.LATEST + 1):
+        with pytest.raises(SettingsError, match=f"There is no schema version {version}:"):
+            await schema.upgrade(connection, target=version)
+        with pytest.raises(SettingsError, match=f"There is no schema version {version}:"):
+            await schema.downgrade(connection, target=version)
+    await connection.execute("UPDATE events.schema_version SET version = $1", schema.LATEST + 1)
+    with pytest.raises(SchemaOutOfDate, match="Downgrade with the release that made it"):
+        await schema.downgrade(connection)
+    assert await schema.current_version(connection) == schema.LATEST + 1
+    await connection.close()
+
+
+async def test_alembic_takes_schema_and_partitions_from_the_environment(
+    new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = await new_database(schema=False)
+    monkeypatch.setenv("EVENTS_SCHEMA", "own_name")
+    monkeypatch.setenv("EVENTS_PARTITIONS", "5")
+    await asyncio.to_thread(alembic, "-c", str(MIGRATIONS / "alembic.ini"), "upgrade", "head", url=url)
+    connection = await asyncpg.connect(url)
+    assert await connection.fetchval("SELECT partitions FROM own_name.installation") == 5
+    await connection.close()
+
+
 async def test_alembics_own_environment_goes_up_and_down(new_database: NewDatabase) -> None:
     url, reference = await new_database(schema=False), await new_database()
     configuration = str(MIGRATIONS / "alembic.ini")

@@ -42,6 +42,11 @@ WRONG_EVENTS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"name": "a.b.c", "tier": "top"}, ContradictoryOptions, r"neither 'domain' nor 'audit'"),
     ({"name": "a.b.c", "source": "x"}, ContradictoryOptions, r"add direction='inbound' or leave source= out"),
     ({"name": "a.b.c", "destination": "x"}, ContradictoryOptions, r"add direction='outbound'"),
+    (
+        {"name": "a.b.c", "retry": 3},
+        ContradictoryOptions,
+        r"Declared: retry=3 is not a policy. Write e.g. retry=Retry\(",
+    ),
     ({"name": "a.b.c", "serialize": True}, ContradictoryOptions, r"add aggregate_id= or key="),
     ({"name": "a.b.c", "aggregate_id": "ordr"}, ContradictoryOptions, r"'ordr' names no field.*Did you mean 'order'"),
 ]
@@ -63,12 +68,33 @@ def on(*arguments: Any, **options: Any) -> Module:
 
 
 WRONG_HANDLERS: list[tuple[tuple[Any, ...], dict[str, Any], type[Exception], str]] = [
-    ((int,), {}, InvalidHandler, r"handler 'shop.handle': on\(\) takes an Event class.* not <class 'int'>"),
+    ((int,), {}, InvalidHandler, r"module 'shop': on\(\) takes an Event class.* not <class 'int'>. Write @module.on\("),
+    ((3,), {}, InvalidHandler, r"module 'shop': on\(\) takes an Event class.* not 3"),
     ((Event,), {}, InvalidHandler, r"Event is abstract. Give the class a name="),
     (("Orders.*",), {}, InvalidEventName, r"handler 'shop.handle': the wildcard 'Orders.\*' is not valid"),
     ((Placed,), {"timeout": 0}, ContradictoryOptions, r"timeout=0 leaves no time to run"),
     ((Placed,), {"id": "a b"}, DeclarationError, r"handler id 'a b': an id is 1 to 200 letters"),
     ((Placed,), {"was": ("ö",)}, DeclarationError, r"handler id"),
+    ((Placed,), {"was": "shop.old"}, ContradictoryOptions, r"was='shop.old' is not a list of ids. Write was=\["),
+    ((Placed,), {"was": 3}, ContradictoryOptions, r"was=3 is not a list of ids"),
+    ((Placed,), {"was": [3]}, DeclarationError, r"handler id 3: an id is 1 to 200 letters.*Give one with id="),
+    ((Placed,), {"id": 3}, DeclarationError, r"handler id 3: an id is"),
+    ((Placed,), {"id": ""}, DeclarationError, r"handler id '': an id is"),
+    (
+        (Placed,),
+        {"retry": 5},
+        ContradictoryOptions,
+        r"'shop.handle': retry=5 is not a policy. .*Retry\(max_attempts=5\)",
+    ),
+    ((Placed,), {"retry": "no"}, ContradictoryOptions, r"retry='no' is not a policy. Write retry=Retry\("),
+    ((Placed,), {"on_dead": "contineu"}, ContradictoryOptions, r"on_dead='contineu' is neither.*mean 'continue'\?"),
+    ((Placed,), {"on_dead": None}, ContradictoryOptions, r"on_dead=None is neither 'park' nor 'continue'"),
+    ((Placed,), {"timeout": "5"}, ContradictoryOptions, r"timeout='5' is not a number of seconds. Write timeout=5"),
+    ((Placed,), {"timeout": True}, ContradictoryOptions, r"timeout=True is not a number"),
+    ((Placed,), {"timeout": float("nan")}, ContradictoryOptions, r"timeout=nan leaves no time"),
+    ((Placed,), {"timeout": float("inf")}, ContradictoryOptions, r"timeout=inf is longer than ten years"),
+    ((Placed,), {"ordered": "no"}, ContradictoryOptions, r"ordered='no' is neither True nor False"),
+    ((Placed,), {"idempotency_key": "x"}, ContradictoryOptions, r"idempotency_key='x' is not a function of the event"),
 ]
 
 
@@ -113,9 +139,36 @@ def test_what_is_declared_twice_is_refused_when_modules_are_assembled() -> None:
         Events([on(first, id="a"), on(second, id="b")])
 
 
-def test_a_name_that_is_nearly_known_is_refused() -> None:
-    with pytest.raises(UnknownEvent, match=r"'shop.order.placd'.*Did you mean 'shop.order.placed'"):
-        Events([on(Placed), on("shop.order.placd", id="shop.other")])
+@pytest.mark.parametrize("slip", ["placd", "placedd", "plaxed", "palced", "placde"])
+def test_a_name_that_is_nearly_known_is_refused(slip: str) -> None:
+    with pytest.raises(UnknownEvent, match=rf"'shop.order.{slip}'.*Did you mean 'shop.order.placed'\?.*wildcard"):
+        Events([on(f"shop.order.{slip}", id="shop.other")])
+
+
+@pytest.mark.parametrize("name", ["shop.order.paid", "shop.order.replaced", "shop.order.placed2", "shop.orders.paced"])
+def test_a_name_of_an_event_that_others_publish_is_taken(name: str) -> None:
+    Events([on(Placed), on(name, id="shop.other")])
+
+
+def test_a_class_of_another_place_is_no_reason_to_refuse_a_name() -> None:
+    local = declare(name="shop.parcel.stored")
+    Events([on("shop.parcel.storde")])
+    assert local
+
+
+def test_what_is_no_function_cannot_handle() -> None:
+    with pytest.raises(InvalidHandler, match=r"handler 'shop.handler': 3 is not a function"):
+        Module("shop").on("shop.*")(3)  # type: ignore[type-var]
+
+
+def test_a_decorator_without_brackets_is_refused_at_once() -> None:
+    module = Module("shop")
+
+    async def handle(event: Placed) -> None: ...
+
+    with pytest.raises(InvalidHandler, match=r"_declarations.py:\d+, in place.*brackets.*@module.on\(OrderPlaced\)"):
+        module.on(handle)  # type: ignore[call-overload]
+    assert module.handlers == []
 
 
 def test_sync_sessions_must_be_given_to_be_asked_for() -> None:
@@ -143,6 +196,12 @@ def test_a_module_needs_a_plain_name(name: Any) -> None:
         lambda: fixed(float("inf")),
         lambda: exponential(10, cap=1),
         lambda: exponential(1, cap=1e300),
+        lambda: fixed("5"),  # type: ignore[arg-type]
+        lambda: exponential(cap=None),  # type: ignore[arg-type]
+        lambda: Retry("3"),  # type: ignore[arg-type]
+        lambda: Retry(3, 5),  # type: ignore[arg-type]
+        lambda: Retry(retry_on="ValueError"),  # type: ignore[arg-type]
+        lambda: Retry(give_up_on=[ValueError]),  # type: ignore[arg-type]
     ],
 )
 def test_a_retry_policy_that_cannot_work_is_refused(make: Any) -> None:

@@ -120,6 +120,17 @@ async def test_a_bad_selection_is_refused_with_the_reason(shop: Ground) -> None:
     assert "discarded" not in (await states(shop)).values()
 
 
+async def test_a_refusal_names_the_part_that_is_wrong(shop: Ground) -> None:
+    one = [str(shop.seeded.dead[0])]
+    bodies: list[tuple[dict[str, Any], str]] = [
+        ({"ids": one}, "reason"), ({"ids": one, "reason": "a\x00b"}, "reason"), ({"ids": [], "reason": "x"}, "ids"),
+        ({"filter": "nonsense", "cut_off": "2026-01-01T00:00:00Z", "expected": 3, "reason": "x"}, "filter"),
+    ]  # fmt: skip
+    for body, where in bodies:
+        [problem] = (await shop.client.post(DISCARD, json=body)).json()["detail"]
+        assert (problem["type"], problem["loc"]) == ("invalid_filter", [where])
+
+
 async def test_a_lone_surrogate_is_refused(shop: Ground) -> None:
     body = f'{{"ids": ["{shop.seeded.dead[0]}"], "reason": "\\ud800"}}'
     answer = await shop.client.post(DISCARD, content=body, headers={"Content-Type": "application/json"})

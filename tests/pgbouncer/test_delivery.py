@@ -198,7 +198,7 @@ async def test_without_an_address_to_listen_at_polling_finds_what_others_publish
     await publisher.publish(Pinged(number=1))
     await until(lambda: seen == [1])
     assert not events.runtime.listening
-    assert {worker.wake_up for worker in await events.observe.workers()} == {"polling"}
+    assert {worker.wake_up for worker in await events.observe.workers()} == {"polling", "off"}
 
 
 @pytest.mark.parametrize("notify", ["after_commit", "transactional"])

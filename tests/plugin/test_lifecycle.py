@@ -232,3 +232,17 @@ def test_a_prefix_that_cannot_work_is_refused() -> None:
     for prefix in ("events", "/events/", "", "/"):
         with pytest.raises(SettingsError, match="begins with '/'"):
             Events(prefix=prefix)
+
+
+async def test_health_names_a_loop_that_somebody_has_cancelled(clean_database: str) -> None:
+    events = Events(settings=EventsSettings(database_url=clean_database))
+    await events.start(drains=True)
+    try:
+        assert (await events.health()).problems == ()
+        [drain] = [task for task in asyncio.all_tasks() if task.get_name() == "fastapi_events:drain of lane change"]
+        drain.cancel()
+        await asyncio.wait({drain})
+        [problem] = (await events.health()).problems
+        assert problem.startswith("drain of lane change: its task was cancelled from outside")
+    finally:
+        await events.stop()

@@ -12,7 +12,6 @@ from fastapi.requests import HTTPConnection
 from fastapi_events.api.dependencies.declared import Declared
 from fastapi_events.api.dependencies.instance import instance_of
 from fastapi_events.api.publisher import EventPublisher, SyncEventPublisher
-from fastapi_events.api.publishing.port import PublishingPort
 from fastapi_events.api.request_flow import Serving
 from fastapi_events.api.session_binding import bind_async, bind_sync
 
@@ -45,11 +44,11 @@ def is_publisher(dependency: object) -> bool:
     return dependency in _publishers
 
 
-def _publisher_dependency(declared: Declared, bind: Callable[[PublishingPort, Any], P]) -> Callable[..., Awaitable[P]]:
+def _publisher_dependency(declared: Declared, bind: Callable[..., P]) -> Callable[..., Awaitable[P]]:
     description = f"a publisher bound to the session of {declared.name}"
 
     async def publisher(connection: HTTPConnection, session: Any) -> P:
-        bound = bind(instance_of(connection).publishing, session)
+        bound = bind(instance_of(connection).publishing, session, endpoint=connection.scope.get("endpoint"))
         Serving(connection, session, description).begin()
         return bound
 

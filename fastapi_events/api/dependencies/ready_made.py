@@ -27,6 +27,10 @@ async def library_sync_session(connection: HTTPConnection) -> AsyncIterator[Sess
     session = instance_of(connection).sync_session()
     try:
         yield session
+    except BaseException:
+        # Whom an exception kept from the commit has not forgotten it.
+        await run_in_threadpool(session.rollback)
+        raise
     finally:
         await run_in_threadpool(session.close)
 

@@ -64,7 +64,7 @@ def _missing_handlers(handlers: Sequence[HandlerView]) -> Iterator[Concern]:
         if handler.status == "missing" and handler.waiting:
             yield Concern(
                 severity="warning", what=f"No live process has {handler.name}",
-                why=f"{_count(handler.waiting, 'delivery', 'deliveries')} waiting for it. Deploy it, or retire it.",
+                why=f"{_count(handler.waiting, 'delivery', 'deliveries')} waiting for it. Start a process that has it.",
                 page="handlers",
             )  # fmt: skip
 

@@ -12,6 +12,7 @@ from fastapi_events.api.observe.cursors import cursor_of, place_of
 from fastapi_events.api.observe.filters import (
     DeadLetterFilter,
     EventFilter,
+    checked_id,
     parse_dead_letter_filter,
     parse_event_filter,
 )
@@ -76,8 +77,9 @@ class Observe:
         async with self._reading() as reader:
             return await event_page(reader, self.group, wanted, before=before, after=after, limit=_page_size(limit))
 
-    async def event(self, event_id: UUID) -> EventDetail | None:
+    async def event(self, event_id: UUID | str) -> EventDetail | None:
         """One event with content, deliveries, attempts and conversation; None if the log has it no more."""
+        event_id = checked_id(event_id, "event_id")
         async with self._reading() as reader:
             return await event_detail(reader, self.group, event_id)
 
@@ -114,8 +116,9 @@ class Observe:
             rows = await reader.rows("read_dead_letter_groups", COUNT_LIMIT, _GROUP_LIMIT, self.group)
         return [view_of(DeadLetterGroup, row, group=row["group_name"], event_names=row["names"]) for row in rows]
 
-    async def delivery(self, delivery_id: UUID) -> DeliveryDetail | None:
+    async def delivery(self, delivery_id: UUID | str) -> DeliveryDetail | None:
         """One delivery with its attempts and, where kept, its event's content."""
+        delivery_id = checked_id(delivery_id, "delivery_id")
         async with self._reading() as reader:
             row = await reader.row("read_delivery", delivery_id, _BEHIND_LIMIT, self.group)
             if row is None:

@@ -100,6 +100,21 @@ def check_text(text: str, what: str) -> str:
     return text
 
 
+def as_uuid(given: object) -> UUID | None:
+    """A UUID from itself or its text with hyphens; None for anything else."""
+    if isinstance(given, UUID):
+        return given
+    return UUID(given) if isinstance(given, str) and _is_uuid(given) else None
+
+
+def checked_id(given: UUID | str, what: str) -> UUID:
+    """The id to look up, a UUID or its text; raises ``InvalidFilter``."""
+    found = as_uuid(given)
+    if found is None:
+        raise InvalidFilter(f"{what}={str(given)[:60]!r} is not a UUID such as 0197c0de-0000-7000-8000-000000000000.")
+    return found
+
+
 def _terms(text: str, known: tuple[str, ...]) -> Iterator[Term]:
     if len(text) > MAX_LENGTH:
         raise InvalidFilter(f"The filter has {len(text)} characters; {MAX_LENGTH} are allowed.")

@@ -16,12 +16,16 @@ Scope = object
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """A published event: the scope that decides about it, and the one its row was written in, if it was."""
+    """A published event: the scope that decides about it, and the one its row was written in, if it was.
+
+    ``commit_began`` says that a commit was called for it. One that succeeds leaves no entry behind.
+    """
 
     envelope: Envelope
     scope: Scope
     site: Site
     written_in: Scope | None = None
+    commit_began: bool = False
 
 
 class EventBuffer:
@@ -38,6 +42,11 @@ class EventBuffer:
         added = [Entry(envelope, scope, site) for envelope in envelopes]
         self.waiting += added
         return added
+
+    def commit_begins(self) -> None:
+        """A root commit is under way; it is over for all of them, or raises."""
+        for entry in (*self.written, *self.waiting):
+            entry.commit_began = True
 
     def remove(self, entries: Sequence[Entry]) -> None:
         """Forget events that wait: their publishing was refused."""

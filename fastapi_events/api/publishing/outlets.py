@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from fastapi_events.api.publishing import session_hooks
 from fastapi_events.api.publishing.append import append_on
 from fastapi_events.api.publishing.caller import Site
+from fastapi_events.api.publishing.closing import this_task
 from fastapi_events.api.publishing.port import PublishingPort
 from fastapi_events.api.publishing.session_events import bind_events
 from fastapi_events.api.publishing.wake_after import wake_after
@@ -57,6 +58,7 @@ class AsyncSessionOutlet:
         session_hooks.install()
         self._session, self._inner = session, session.sync_session
         self._events = bind_events(self._inner, port)
+        self._events.task = this_task()
 
     async def put(self, envelopes: Sequence[Envelope], site: Site, /) -> list[bool]:
         if self._events.needs_sql(envelopes):

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 from fastapi_events.api.publishing.append import append_on
 from fastapi_events.api.publishing.buffer import Entry, EventBuffer
 from fastapi_events.api.publishing.caller import Site
+from fastapi_events.api.publishing.closing import TaskReference, closing_exception, no_task
 from fastapi_events.api.publishing.port import PublishingPort
 from fastapi_events.api.publishing.wake_after import wake_after
 from fastapi_events.errors import NotInTransaction, PublishError, SessionClosed
@@ -36,23 +37,24 @@ class SessionEvents:
     """The state of one session, kept in its ``info``; it holds no reference to the session.
 
     ``late`` says that the rows of the root commit under way are written already: whatever is published from then on,
-    by a hook of the commit itself, is written at once.
+    by a hook of the commit itself, is written at once. ``task`` leads to the task that uses an async session.
     """
 
-    __slots__ = ("_identities", "_lost", "_releasing", "buffer", "connection", "flushing", "late", "port")
+    __slots__ = ("_identities", "_lost", "_releasing", "buffer", "connection", "flushing", "late", "port", "task")
 
     def __init__(self, session: Session, port: PublishingPort) -> None:
         self.port = port
         self.buffer = EventBuffer()
         self.connection: Connection | None = None
         self.late = self.flushing = False
+        self.task: TaskReference = no_task
         self._identities = session.identity_map
         self._releasing: SessionTransaction | None = None
         self._lost: list[Entry] = []
 
     def __del__(self) -> None:
         # The session was garbage before anybody closed it.
-        self._report_lost(self.buffer.clear())
+        self._report_lost(_forgotten(self.buffer.clear()))
 
     def needs_sql(self, envelopes: Sequence[Envelope]) -> bool:
         """Whether publishing these asks the database at once: for the answer, for the lock, or because it is late."""
@@ -109,6 +111,8 @@ class SessionEvents:
         if nested is not None and nested is not self._releasing:
             self._releasing = nested
             return
+        if not session.twophase:  # prepare() comes here too, and whoever stops there is told nothing
+            self.buffer.commit_begins()
         session.flush()
         self.write(session)
         self.late = True
@@ -129,7 +133,7 @@ class SessionEvents:
         self.buffer.roll_back(session.get_nested_transaction() or session.get_transaction())
         self._lost.clear()
 
-    def after_transaction_end(self, transaction: SessionTransaction) -> None:
+    def after_transaction_end(self, session: Session, transaction: SessionTransaction) -> None:
         """Whatever a transaction still holds at its end was neither committed nor rolled back by anybody."""
         if not transaction.nested and transaction.parent is not None:
             self.flushing = False
@@ -139,7 +143,7 @@ class SessionEvents:
             lost, self._lost = self._lost, []
             self.connection = self._releasing = None
             self.late = self.flushing = False
-            self._report_lost(lost)
+            self._report_lost(self._unexcused(session, _forgotten(lost)))
 
     def _scope(self, session: Session) -> SessionTransaction:
         transaction = session.get_nested_transaction() or session.get_transaction()
@@ -166,6 +170,20 @@ class SessionEvents:
         except InvalidRequestError as error:
             raise SessionClosed(f"{_CLOSED} ({error})") from error
 
+    def _unexcused(self, session: Session, lost: Sequence[Entry]) -> Sequence[Entry]:
+        """Those that no exception kept from being committed: one that came after them, and closes the session now."""
+        error = closing_exception(session, self.task) if lost else None
+        if error is None:
+            return lost
+        left = [entry for entry in lost if entry.site.handling == id(error)]
+        if len(left) < len(lost):
+            logger.debug(
+                "A session was closed by %s before its published events were committed; none of %d is stored.",
+                type(error).__name__,
+                len(lost) - len(left),
+            )
+        return left
+
     def _report_lost(self, lost: Sequence[Entry]) -> None:
         if not lost:
             return
@@ -178,6 +196,11 @@ class SessionEvents:
             f", and {others} more" if others else "",
         )
         self.port.count("uncommitted_publish", len(lost))
+
+
+def _forgotten(entries: Sequence[Entry]) -> Sequence[Entry]:
+    """Without those whose commit was refused: whoever called it was told by its error."""
+    return [entry for entry in entries if not entry.commit_began]
 
 
 def events_of(session: Session) -> SessionEvents | None:

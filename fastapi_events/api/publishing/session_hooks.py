@@ -51,6 +51,6 @@ def _after_rollback(session: Session) -> None:
 
 def _after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
     if events := events_of(session):
-        events.after_transaction_end(transaction)
+        events.after_transaction_end(session, transaction)
     elif transaction.nested or transaction.parent is None:
         note_phase(session, committing=False)

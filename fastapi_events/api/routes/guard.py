@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from ipaddress import ip_address
 from typing import Any
 
 from fastapi import Depends, HTTPException, Request
@@ -13,6 +15,10 @@ from fastapi_events.api.operator_port import OperatorPort
 CLOSED = (
     "The operators' pages and API are closed. Pass authorize=... to Events(...): a FastAPI dependency that returns an "
     "Actor. Or set EVENTS_DEV=1 on your own machine, which opens them to everybody who can reach it."
+)
+STRANGE_HOST = (
+    "In development the operators' pages open for addresses and local names only (localhost, *.test, *.local, "
+    "*.internal), and this request is for {host}. Use one of those, or pass authorize=... to Events(...)."
 )
 _ACTOR = "fastapi_events_actor"
 
@@ -66,10 +72,26 @@ def _identification(port: OperatorPort) -> Callable[..., Any]:
     if port.authorize is not None:
         return port.authorize
 
-    async def developer_or_nobody() -> Actor:
+    async def developer_or_nobody(request: Request) -> Actor:
         if not port.settings.development:
             raise Closed
+        host = request.url.hostname or ""
+        if not is_local_name(host):
+            raise HTTPException(403, STRANGE_HOST.format(host=ascii(host)[:80]))
         return DEVELOPER
 
-    identify: Callable[[], Awaitable[Actor]] = developer_or_nobody
+    identify: Callable[[Request], Awaitable[Actor]] = developer_or_nobody
     return identify
+
+
+def is_local_name(host: str) -> bool:
+    """Whether no stranger can own this name: an address, a name without a dot, or one below a reserved domain.
+
+    In development nobody is asked who they are, so a page of a stranger must not reach the pages by having its own
+    name resolve to this machine. Reserved: RFC 2606 and RFC 6761, ``local`` by RFC 6762, ``internal`` by ICANN.
+    """
+    with suppress(ValueError):
+        ip_address(host)
+        return True
+    parts = host.lower().rstrip(".").split(".")
+    return len(parts) == 1 or parts[-1] in {"localhost", "test", "local", "internal"}

@@ -67,8 +67,8 @@ def problem_of(error: Exception) -> Problem:
     if status == 503:
         _logger.warning("a reading was given up: %s", error, exc_info=error.__cause__)
         return Problem(503, str(error), {"Retry-After": "5"})
-    if status == 422:
-        return Problem(422, [{"type": "invalid_filter", "loc": ["filter"], "msg": str(error)}], text=str(error))
+    if isinstance(error, InvalidFilter):
+        return Problem(422, [{"type": "invalid_filter", "loc": [error.where], "msg": str(error)}], text=str(error))
     return Problem(status, str(error))
 
 

@@ -12,6 +12,17 @@ from fastapi_events.store.schema.migrate import (
     downgrade,
     upgrade,
 )
-from fastapi_events.store.schema.steps import LATEST, ddl, grants, quoted, statements
+from fastapi_events.store.schema.steps import LATEST, checked_version, ddl, grants, quoted, statements
 
-__all__ = ["LATEST", "check", "current_version", "ddl", "downgrade", "grants", "quoted", "statements", "upgrade"]
+__all__ = [
+    "LATEST",
+    "check",
+    "checked_version",
+    "current_version",
+    "ddl",
+    "downgrade",
+    "grants",
+    "quoted",
+    "statements",
+    "upgrade",
+]

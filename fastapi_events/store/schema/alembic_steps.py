@@ -10,20 +10,28 @@ import os
 from sqlalchemy import text
 
 from alembic import op
-from fastapi_events.store.schema.steps import completion, held_version, preparation, record, statements
+from fastapi_events.store.schema.steps import checked_version, completion, held_version, preparation, record, statements
 
 
-def upgrade_step(version: int, *, schema: str | None = None, partitions: int = 32) -> None:
-    """Apply one step within the current migration."""
-    name = schema or os.environ.get("EVENTS_SCHEMA", "events")
+def upgrade_step(version: int, *, schema: str | None = None, partitions: int | None = None) -> None:
+    """Apply one step within the current migration; ``schema`` and ``partitions`` default to the environment's."""
+    name = schema or os.environ.get("EVENTS_SCHEMA") or "events"
+    if partitions is None:
+        partitions = int(os.environ.get("EVENTS_PARTITIONS") or 32)
     if _held(name, default=version - 1) >= version:
         return
-    _run([preparation(name), *statements(version, "up", name), *completion(version, name, partitions)])
+    _run(
+        [
+            preparation(name),
+            *statements(checked_version(version, lowest=1), "up", name),
+            *completion(version, name, partitions),
+        ]
+    )
 
 
 def downgrade_step(version: int, *, schema: str | None = None) -> None:
     """Take one step back within the current migration."""
-    name = schema or os.environ.get("EVENTS_SCHEMA", "events")
+    name = schema or os.environ.get("EVENTS_SCHEMA") or "events"
     if _held(name, default=version) < version:
         return
     _run([*statements(version, "down", name), record(version - 1, name)])

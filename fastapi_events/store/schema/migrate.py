@@ -6,7 +6,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from fastapi_events.errors import SchemaOutOfDate
-from fastapi_events.store.schema.steps import LATEST, completion, held_version, preparation, record, statements
+from fastapi_events.store.schema.steps import (
+    LATEST,
+    checked_version,
+    completion,
+    held_version,
+    preparation,
+    record,
+    statements,
+)
 
 _LOCK = 4_703_219_587_113_001  # any constant of our own; advisory locks share one number space per database
 
@@ -29,11 +37,12 @@ async def upgrade(connection: Any, *, schema: str = "events", target: int | None
     """Bring the schema to ``target`` (default: the newest) and return the version it has then.
 
     Idempotent; concurrent calls wait for each other. Runs in a transaction of its own on an asyncpg connection.
-    A database that is newer already is left alone.
+    A database that is newer already is left alone. Raises ``SettingsError`` for a version that there is not.
     """
+    last = LATEST if target is None else checked_version(target)
 
     async def steps(held: int) -> int:
-        for version in range(held + 1, (LATEST if target is None else target) + 1):
+        for version in range(held + 1, last + 1):
             await _run(connection, [*statements(version, "up", schema), *completion(version, schema, partitions)])
             held = version
         return held
@@ -42,9 +51,19 @@ async def upgrade(connection: Any, *, schema: str = "events", target: int | None
 
 
 async def downgrade(connection: Any, *, schema: str = "events", target: int = 0) -> int:
-    """Take the schema back to ``target`` and return the version it has then; 0 removes every table and all data."""
+    """Take the schema back to ``target`` and return the version it has then; 0 removes every table and all data.
+
+    Raises ``SettingsError`` for a version that there is not, and ``SchemaOutOfDate`` for a database that is newer than
+    this release.
+    """
+    checked_version(target)
 
     async def steps(held: int) -> int:
+        if held > LATEST:
+            raise SchemaOutOfDate(
+                f"The schema {schema!r} has version {held}, newer than this release, which knows {LATEST} at most. "
+                "Downgrade with the release that made it."
+            )
         for version in range(held, target, -1):
             await _run(connection, [*statements(version, "down", schema), record(version - 1, schema)])
             held = version - 1

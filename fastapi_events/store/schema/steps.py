@@ -10,6 +10,7 @@ from typing import Literal
 from fastapi_events.errors import SettingsError
 
 LATEST = 1
+MOST_PARTITIONS = 1024
 _SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}\Z")
 
 
@@ -21,6 +22,18 @@ def quoted(schema: str) -> str:
             "most, not beginning with a digit or 'pg_'. Set EVENTS_SCHEMA to such a name."
         )
     return f'"{schema}"'
+
+
+def checked_version(version: int, *, lowest: int = 0) -> int:
+    """``version``; raises ``SettingsError`` unless this release knows it."""
+    if not lowest <= version <= LATEST:
+        raise SettingsError(
+            f"There is no schema version {version}: this release knows versions {lowest} to {LATEST}. "
+            f"Leave the version out for the newest, or install the release that has version {version}."
+            if version > LATEST
+            else f"There is no schema version {version}: versions are {lowest} to {LATEST}."
+        )
+    return version
 
 
 def in_schema(statement: str, schema: str) -> str:
@@ -35,11 +48,19 @@ def statements(version: int, direction: Literal["up", "down"], schema: str) -> t
     return tuple(part for part in (piece.strip() for piece in re.split(r";\s*\n", in_schema(text, schema))) if part)
 
 
-def ddl(schema: str = "events", *, first: int = 1, last: int = LATEST, partitions: int = 32) -> str:
-    """A script of the steps ``first`` to ``last`` for people who run DDL by hand."""
+def ddl(
+    schema: str = "events", *, first: int = 1, last: int = LATEST, partitions: int = 32, role: str | None = None
+) -> str:
+    """A script of the steps ``first`` to ``last``, and of the grants for ``role``, in one transaction.
+
+    For people who run DDL by hand. Raises ``SettingsError`` for a schema's name or a number of partitions that cannot
+    be.
+    """
     lines = [preparation(schema)]
     for version in range(first, last + 1):
         lines += [*statements(version, "up", schema), *completion(version, schema, partitions)]
+    if role:
+        lines.append(grants(schema, role).strip().removesuffix(";"))
     return "BEGIN;\n\n" + ";\n\n".join(lines) + ";\n\nCOMMIT;\n"
 
 
@@ -73,6 +94,10 @@ def completion(version: int, schema: str, partitions: int) -> list[str]:
     """What belongs to a step but depends on settings, and the recording of the version."""
     filled: list[str] = []
     if version == 1:
+        if not 1 <= partitions <= MOST_PARTITIONS:
+            raise SettingsError(
+                f"partitions={partitions}: a lane has 1 to {MOST_PARTITIONS} partitions. Correct EVENTS_PARTITIONS."
+            )
         filled = [_INSTALLATION.replace("[partitions]", str(int(partitions))), *_FIRST_SEGMENTS]
     return [in_schema(statement, schema) for statement in (_VERSION_TABLE, *filled)] + [record(version, schema)]
 

@@ -75,11 +75,13 @@ CREATE TABLE {schema}.consumer_group (
 CREATE SEQUENCE {schema}.handler_revision AS bigint;
 
 -- Handlers that a group has or had. started_after is taken in a statement after the row became visible, so an event
--- that is not visible in it is always claimed by somebody who knows the handler.
+-- that is not visible in it is always claimed by somebody who knows the handler. A renamed handler keeps the names it
+-- had: processes of the release before go on under them, whichever starts when.
 CREATE TABLE {schema}.handler (
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     group_id integer NOT NULL REFERENCES {schema}.consumer_group (id),
     name text NOT NULL,
+    former_names text[] NOT NULL DEFAULT '{}',
     selects text NOT NULL,
     ordered boolean NOT NULL DEFAULT true,
     on_dead text NOT NULL DEFAULT 'park' CHECK (on_dead IN ('park', 'continue')),
@@ -88,7 +90,7 @@ CREATE TABLE {schema}.handler (
     registered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     last_seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     retired_at timestamptz,
-    UNIQUE (group_id, name)
+    UNIQUE (group_id, name) DEFERRABLE
 );
 
 CREATE INDEX handler_by_revision ON {schema}.handler (group_id, revision);
@@ -129,7 +131,8 @@ CREATE TABLE {schema}.cursor_log (
 );
 
 -- Proof that a handler is done with an event: written by transactional handlers with their effects, and by handlers
--- with an idempotency key. replay_id is the zero UUID outside replays.
+-- with an idempotency key. replay_id is the zero UUID outside replays. A mark with outcome 'x' proves nothing: it keeps
+-- attempts at the events of dead_positions, which are dead, from committing, and gives way to any other event.
 CREATE TABLE {schema}.processing_mark (
     handler_id integer NOT NULL,
     replay_id uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
@@ -137,11 +140,9 @@ CREATE TABLE {schema}.processing_mark (
     position bigint NOT NULL,
     outcome "char" NOT NULL DEFAULT 'd',
     marked_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    dead_positions bigint[],
     PRIMARY KEY (handler_id, key, replay_id)
 );
-
--- The tombstones of dead events, which a redrive takes away: few, and found by position.
-CREATE INDEX processing_mark_dead ON {schema}.processing_mark (handler_id, position) WHERE outcome = 'x';
 
 -- Successes of a batch, one row per set of handlers.
 CREATE TABLE {schema}.success_batch (
@@ -161,6 +162,7 @@ CREATE INDEX success_batch_by_position ON {schema}.success_batch (group_id, lane
 CREATE INDEX success_batch_by_time ON {schema}.success_batch USING brin (finished_at) WITH (autosummarize = on);
 
 -- What failed, waits, or is dead. The parked key is its queue's lock; without an ordering key the slot is the event's own.
+-- holds: it is dead and keeps what follows it in its slot waiting; tombstone: the key of the mark that its death left.
 CREATE TABLE {schema}.delivery (
     id uuid NOT NULL UNIQUE,
     handler_id integer NOT NULL REFERENCES {schema}.handler (id),
@@ -181,6 +183,8 @@ CREATE TABLE {schema}.delivery (
     error_type text,
     error_message text,
     fingerprint text,
+    holds boolean NOT NULL DEFAULT false,
+    tombstone uuid,
     event jsonb,
     published_at timestamptz NOT NULL,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -189,6 +193,8 @@ CREATE TABLE {schema}.delivery (
 );
 
 CREATE INDEX delivery_queue ON {schema}.delivery (handler_id, slot, position) WHERE state = 'waiting';
+
+CREATE INDEX delivery_held ON {schema}.delivery (handler_id, slot, position) WHERE state = 'dead' AND holds;
 
 CREATE INDEX delivery_dead ON {schema}.delivery (changed_at, id) WHERE state = 'dead';
 

@@ -63,12 +63,12 @@ win AS MATERIALIZED (
               WHERE e.position >= sealed.low AND pg_visible_in_snapshot(x.xid, m.snapshot)) t) w
     WHERE c.target IS NULL),
 -- A worker takes free partitions up to its fair share; the batch is split by what each partition has left, so a hot
--- one gets nearly all of it and each gets something.
+-- one gets nearly all of it and each gets something: hence no more partitions than there are events in the batch.
 work AS MATERIALIZED (
     SELECT r.*, least(r.remaining, ceil($6::float8 * r.remaining / sum(r.remaining) OVER ()))::bigint AS quota
     FROM (SELECT win.*, row_number() OVER (PARTITION BY win.kept ORDER BY random()) AS number
           FROM win WHERE win.remaining > 0) r
-    WHERE r.kept OR r.number <= (SELECT ceil($3::numeric / greatest(m.workers, 1)) FROM moment m)
+    WHERE r.kept OR r.number <= least((SELECT ceil($3::numeric / greatest(m.workers, 1)) FROM moment m), $6::float8)
                                 - (SELECT count(*) FROM held)),
 -- Inserting seq + 1 is the compare-and-swap: a competitor or an old snapshot ends in a conflict, hence no lease and no
 -- events. In one order, so that claims cannot deadlock. Partitions without work are not written.

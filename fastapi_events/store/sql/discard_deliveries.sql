@@ -1,4 +1,6 @@
--- Gives deliveries up for good; what waits behind them becomes due. $1 ids, $2 the reason, kept with them.
+-- Gives deliveries up for good; what waits behind them becomes due, and whoever claims it sees whether another dead one
+-- still holds it. Tombstones stay: an attempt that was given up shall not commit now either. $1 ids, $2 the reason, kept
+-- with them.
 WITH chosen AS MATERIALIZED (
     SELECT d.handler_id, d.position
     FROM {schema}.delivery d
@@ -13,7 +15,8 @@ changed AS (
     RETURNING d.id, d.handler_id, d.slot),
 keys AS (
     UPDATE {schema}.parked_key k
-    SET due_at = clock_timestamp(), version = k.version + 1
+    SET version = k.version + 1,
+        due_at = CASE WHEN k.due_at = 'infinity' THEN clock_timestamp() ELSE k.due_at END
     FROM changed c
-    WHERE k.slot = c.slot AND k.handler_id = c.handler_id AND k.blocked AND k.due_at = 'infinity')
+    WHERE k.slot = c.slot AND k.handler_id = c.handler_id AND k.blocked)
 SELECT id FROM changed

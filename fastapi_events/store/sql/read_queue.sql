@@ -1,7 +1,8 @@
--- The head of each claimed key's queue, in position order, with the version of the key at this moment. A statement of
--- its own after the claim: its snapshot is newer than the lock. $1 handlers, $2 slots, $3 tokens, $4 rows per key.
-SELECT k.handler_id, k.slot, k.version, d.id AS delivery_id, d.position, d.lane, d.partition, d.attempts,
-       d.attempts_before, d.reason, d.event_id AS id, d.event_name AS name, d.tenant_id, d.published_at,
+-- The head of each claimed key's queue, in position order, with the version of the key at this moment, and whether a
+-- dead delivery holds it: what comes behind that one waits, but for what an operator has redriven. A statement of its
+-- own after the claim: its snapshot is newer than the lock. $1 handlers, $2 slots, $3 tokens, $4 rows per key.
+SELECT k.handler_id, k.slot, k.version, held.position IS NOT NULL AS held, d.id AS delivery_id, d.position, d.lane,
+       d.partition, d.attempts, d.attempts_before, d.postponed, d.reason, d.event_id AS id, d.event_name AS name, d.tenant_id, d.published_at,
        coalesce((d.event ->> 'version')::smallint, e.version) AS version_of_event,
        coalesce(d.event ->> 'key', e.key) AS key,
        coalesce((d.event ->> 'correlation_id')::uuid, e.correlation_id) AS correlation_id,
@@ -13,8 +14,14 @@ SELECT k.handler_id, k.slot, k.version, d.id AS delivery_id, d.position, d.lane,
 FROM unnest($1::integer[], $2::text[], $3::bigint[]) AS c(handler_id, slot, token)
 JOIN {schema}.parked_key k ON k.slot = c.slot AND k.handler_id = c.handler_id AND k.token = c.token
 LEFT JOIN LATERAL (
+    SELECT x.position FROM {schema}.delivery x
+    WHERE x.handler_id = c.handler_id AND x.slot = c.slot AND x.state = 'dead' AND x.holds
+    ORDER BY x.handler_id, x.slot, x.position
+    LIMIT 1) held ON true
+LEFT JOIN LATERAL (
     SELECT q.* FROM {schema}.delivery q
     WHERE q.handler_id = c.handler_id AND q.slot = c.slot AND q.state = 'waiting'
+      AND (held.position IS NULL OR q.position < held.position OR q.redrives > 0)
     ORDER BY q.handler_id, q.slot, q.position
     LIMIT $4) d ON true
 LEFT JOIN LATERAL (

@@ -1,7 +1,7 @@
 -- Puts dead deliveries back to waiting, with a fresh budget of attempts, at the place in their key's order that they had.
 -- $1 ids. Their tombstones go, so that a transactional handler may apply its effects. Returns what was changed.
 WITH chosen AS MATERIALIZED (
-    SELECT d.handler_id, d.position, d.slot, d.id, d.event_id
+    SELECT d.handler_id, d.position, d.tombstone
     FROM {schema}.delivery d
     WHERE d.id = ANY ($1::uuid[]) AND d.state = 'dead'
     ORDER BY d.handler_id, d.position
@@ -9,13 +9,19 @@ WITH chosen AS MATERIALIZED (
 changed AS (
     UPDATE {schema}.delivery d
     SET state = 'waiting', reason = 'redrive', attempts_before = d.attempts, redrives = d.redrives + 1,
-        changed_at = clock_timestamp()
+        holds = false, changed_at = clock_timestamp()
     FROM chosen c
     WHERE d.handler_id = c.handler_id AND d.position = c.position
     RETURNING d.id, d.handler_id, d.slot),
 unburied AS (
-    DELETE FROM {schema}.processing_mark m USING chosen c
-    WHERE m.handler_id = c.handler_id AND m.position = c.position AND m.outcome = 'x'),
+    UPDATE {schema}.processing_mark m
+    SET dead_positions = ARRAY(SELECT unnest(m.dead_positions) EXCEPT SELECT unnest(g.positions))
+    FROM (SELECT c.handler_id, c.tombstone, array_agg(c.position) AS positions
+          FROM chosen c WHERE c.tombstone IS NOT NULL GROUP BY c.handler_id, c.tombstone) g
+    WHERE m.handler_id = g.handler_id AND m.key = g.tombstone
+      AND m.replay_id = '00000000-0000-0000-0000-000000000000' AND m.outcome = 'x'
+      -- Said twice, so that marks are found by their key whatever is read first.
+      AND m.handler_id = ANY (ARRAY(SELECT handler_id FROM chosen)) AND m.key = ANY (ARRAY(SELECT tombstone FROM chosen))),
 keys AS (
     INSERT INTO {schema}.parked_key AS k (handler_id, slot, due_at)
     SELECT DISTINCT handler_id, slot, clock_timestamp() FROM changed ORDER BY 2, 1

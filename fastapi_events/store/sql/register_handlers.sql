@@ -1,24 +1,29 @@
--- Makes handlers known to the group; only what changed is written, and only a change raises the revision.
--- $1 group, $2 a JSON array of handlers: name, selects, ordered, on_dead, was.
+-- Makes handlers known to the group; only a change raises the revision, which makes other processes read anew.
+-- $1 group, $2 a JSON array of handlers: id (null: a new one), name, former_names, selects, ordered, on_dead.
 WITH given AS MATERIALIZED (
     SELECT h.* FROM jsonb_to_recordset($2::jsonb)
-        AS h(name text, selects text, ordered boolean, on_dead text, was jsonb)),
+        AS h(id integer, name text, former_names text[], selects text, ordered boolean, on_dead text)),
 -- A renamed handler keeps its row, and with it its deliveries, marks and start.
-renamed AS (
+known AS (
     UPDATE {schema}.handler h
-    SET name = g.name, selects = g.selects, ordered = g.ordered, on_dead = g.on_dead, retired_at = NULL,
-        revision = nextval('{schema}.handler_revision')
+    SET name = g.name, former_names = g.former_names, selects = g.selects, ordered = g.ordered, on_dead = g.on_dead,
+        last_seen_at = clock_timestamp(), retired_at = NULL,
+        revision = CASE WHEN (h.name, h.former_names, h.selects, h.ordered, h.on_dead)
+                             = (g.name, g.former_names, g.selects, g.ordered, g.on_dead) AND h.retired_at IS NULL
+                        THEN h.revision ELSE nextval('{schema}.handler_revision') END
     FROM given g
-    WHERE h.group_id = $1 AND g.was @> to_jsonb(h.name)
-      AND NOT EXISTS (SELECT FROM {schema}.handler n WHERE n.group_id = $1 AND n.name = g.name)
-    RETURNING h.name)
-INSERT INTO {schema}.handler AS h (group_id, name, selects, ordered, on_dead)
-SELECT $1, g.name, g.selects, g.ordered, g.on_dead FROM given g
-WHERE g.name NOT IN (SELECT name FROM renamed)
-ORDER BY g.name
-ON CONFLICT (group_id, name) DO UPDATE
-SET selects = excluded.selects, ordered = excluded.ordered, on_dead = excluded.on_dead, last_seen_at = clock_timestamp(),
-    retired_at = NULL,
-    revision = CASE WHEN (h.selects, h.ordered, h.on_dead) = (excluded.selects, excluded.ordered, excluded.on_dead)
-                         AND h.retired_at IS NULL
-                    THEN h.revision ELSE nextval('{schema}.handler_revision') END
+    WHERE h.id = g.id),
+-- Dead deliveries of a handler that now lets followers pass hold nothing any more.
+passing AS MATERIALIZED (
+    SELECT h.id FROM {schema}.handler h JOIN given g ON g.id = h.id WHERE h.on_dead = 'park' AND g.on_dead = 'continue'),
+released AS (
+    UPDATE {schema}.delivery d SET holds = false FROM passing p
+    WHERE d.handler_id = p.id AND d.state = 'dead' AND d.holds),
+keys AS (
+    UPDATE {schema}.parked_key k
+    SET version = k.version + 1,
+        due_at = CASE WHEN k.due_at = 'infinity' THEN clock_timestamp() ELSE k.due_at END
+    FROM passing p
+    WHERE k.handler_id = p.id AND k.blocked)
+INSERT INTO {schema}.handler (group_id, name, former_names, selects, ordered, on_dead)
+SELECT $1, g.name, g.former_names, g.selects, g.ordered, g.on_dead FROM given g WHERE g.id IS NULL ORDER BY g.name

@@ -2,9 +2,11 @@
 --
 -- $1 group, $2 lane, $3 worker, $4 lease in seconds,
 -- $5..$12 the partitions: partition, seq, seen, target, position, floor, remaining, keep (hold the lease, or free it),
--- $13..$16 marks: partition, handler, key, position and $17 outcome ('d' done, 'x' dead),
+-- $13..$16 marks: partition, handler, key, position and $17 outcome ('d' done, 'x' dead: so that no attempt at that event
+-- that was given up can still commit),
 -- $18..$20 successes: partition, position, set of handlers; $21 the sets, a JSON array of arrays of handler ids,
 -- $22 when the batch began, $23 deliveries and $24 their attempts: JSON arrays.
+-- A delivery that died although an attempt that was given up has committed after all is done: see its mark.
 -- Returns the partitions that were still this worker's, each with its new fencing token.
 WITH own AS (
     -- The conflict on seq + 1 is the fence. The probe of this worker's own last row covers a crash of the server that
@@ -24,13 +26,20 @@ WITH own AS (
     ON CONFLICT DO NOTHING
     RETURNING partition, seq),
 marks AS (
-    INSERT INTO {schema}.processing_mark (handler_id, key, position, outcome)
-    SELECT m.handler_id, m.key, m.position, m.outcome::"char"
+    INSERT INTO {schema}.processing_mark AS m (handler_id, key, position, outcome, dead_positions)
+    SELECT m.handler_id, m.key, coalesce(min(m.position) FILTER (WHERE m.outcome = 'd'), min(m.position)),
+           min(m.outcome)::"char", array_agg(m.position) FILTER (WHERE m.outcome = 'x')
     FROM unnest($13::smallint[], $14::integer[], $15::uuid[], $16::bigint[], $17::text[])
         AS m(partition, handler_id, key, position, outcome)
     JOIN own ON own.partition = m.partition
+    GROUP BY m.handler_id, m.key
     ORDER BY m.handler_id, m.key
-    ON CONFLICT DO NOTHING),
+    ON CONFLICT (handler_id, key, replay_id) DO UPDATE
+    SET position = CASE WHEN m.outcome = 'x' THEN excluded.position ELSE m.position END,
+        outcome = CASE WHEN m.outcome = 'x' THEN excluded.outcome ELSE m.outcome END,
+        dead_positions = CASE WHEN m.outcome = 'x' THEN m.dead_positions || excluded.dead_positions
+                              ELSE m.dead_positions END
+    RETURNING m.handler_id, m.key, m.position, m.outcome),
 successes AS (
     INSERT INTO {schema}.success_batch (group_id, lane, first_position, last_position, handler_ids, positions,
                                         worker_id, started_at)
@@ -43,19 +52,27 @@ successes AS (
           WHERE u.partition = ANY (ARRAY(SELECT partition FROM own))
           GROUP BY u.set_number) s),
 parked AS MATERIALIZED (
-    SELECT p.*
+    SELECT p.*, d.done_after_all,
+           CASE WHEN p.state = 'dead' THEN p.holds AND NOT d.done_after_all AND h.on_dead = 'park' ELSE p.holds END AS parks
     FROM jsonb_to_recordset($23::jsonb) AS p(
         id uuid, handler_id integer, position bigint, partition smallint, slot text, event_id uuid, event_name text,
         tenant_id text, state text, reason text, note text, attempts integer, postponed integer, error_type text,
-        error_message text, fingerprint text, published_at timestamptz, delay float8, holds boolean)
-    JOIN own ON own.partition = p.partition),
+        error_message text, fingerprint text, published_at timestamptz, delay float8, holds boolean, tombstone uuid)
+    JOIN own ON own.partition = p.partition
+    JOIN {schema}.handler h ON h.id = p.handler_id
+    CROSS JOIN LATERAL (
+        SELECT coalesce((p.handler_id, p.tombstone, p.position) IN
+                        (SELECT m.handler_id, m.key, m.position FROM marks m WHERE m.outcome = 'd'), false)
+            AS done_after_all) d),
 deliveries AS (
     INSERT INTO {schema}.delivery (id, handler_id, position, lane, partition, slot, event_id, event_name, tenant_id,
                                    state, reason, note, attempts, postponed, error_type, error_message, fingerprint,
-                                   published_at, event)
-    SELECT p.id, p.handler_id, p.position, $2, p.partition, p.slot, p.event_id, p.event_name, p.tenant_id, p.state,
+                                   published_at, holds, tombstone, event)
+    SELECT p.id, p.handler_id, p.position, $2, p.partition, p.slot, p.event_id, p.event_name, p.tenant_id,
+           CASE WHEN p.done_after_all THEN 'done' ELSE p.state END,
            p.reason, p.note, p.attempts, p.postponed, p.error_type, p.error_message, p.fingerprint, p.published_at,
-           CASE WHEN p.state = 'dead' THEN
+           p.parks AND p.state = 'dead', p.tombstone,
+           CASE WHEN p.state = 'dead' AND NOT p.done_after_all THEN
                (SELECT to_jsonb(e) - 'xid' FROM {schema}.event e
                 WHERE e.lane = $2 AND e.partition = p.partition AND e.position = p.position) END
     FROM parked p
@@ -76,7 +93,7 @@ slots AS (
            CASE WHEN bool_or(p.state = 'dead') THEN 'infinity'::timestamptz
                 ELSE clock_timestamp() + make_interval(secs => max(p.delay)) END
     FROM parked p
-    WHERE p.holds
+    WHERE p.parks
     GROUP BY p.slot, p.handler_id
     ORDER BY p.slot, p.handler_id
     ON CONFLICT (slot, handler_id) DO UPDATE

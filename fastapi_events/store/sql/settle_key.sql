@@ -1,14 +1,17 @@
 -- Records what became of a claimed key's deliveries and gives the key back; nothing at all if the claim was lost.
 --
 -- $1 handler, $2 slot, $3 token, $4 version at reading, $5 drained, $6 delay in seconds (null: never, a dead head
--- parks it), $7 worker, $8 results: a JSON array of deliveries, $9 their attempts, $10 idempotency keys of those that
--- are done and $11 their positions.
+-- parks it; at once if the key has changed since it was read, or if dead deliveries hold nothing any more), $7 worker,
+-- $8 results: a JSON array of deliveries, $9 their attempts, $10 idempotency keys of those that are done and $11 their
+-- positions.
 -- Returns one row if the claim still held, with the number of deliveries that an abandoned attempt had done after all.
 WITH own AS (
     UPDATE {schema}.parked_key
     SET blocked = NOT ($5 AND version = $4),
-        due_at = CASE WHEN $6::float8 IS NULL THEN 'infinity'::timestamptz
-                      WHEN $5 THEN clock_timestamp()
+        due_at = CASE WHEN $6::float8 IS NULL AND version = $4
+                           AND (SELECT h.on_dead FROM {schema}.handler h WHERE h.id = $1) = 'park'
+                      THEN 'infinity'::timestamptz
+                      WHEN $5 OR $6::float8 IS NULL THEN clock_timestamp()
                       ELSE clock_timestamp() + make_interval(secs => $6) END,
         token = token + 1, worker_id = NULL
     WHERE slot = $2 AND handler_id = $1 AND token = $3
@@ -17,28 +20,38 @@ result AS MATERIALIZED (
     SELECT r.*
     FROM jsonb_to_recordset($8::jsonb) AS r(
         position bigint, state text, reason text, note text, attempts integer, postponed integer, error_type text,
-        error_message text, fingerprint text, tombstone uuid)
+        error_message text, fingerprint text, holds boolean, tombstone uuid)
     WHERE EXISTS (SELECT FROM own)),
+-- A dead delivery of a transactional handler leaves a mark too, so that no attempt that was given up can still commit.
 marks AS (
-    INSERT INTO {schema}.processing_mark (handler_id, key, position, outcome)
-    SELECT $1, m.key, m.position, 'd' FROM unnest($10::uuid[], $11::bigint[]) AS m(key, position)
+    INSERT INTO {schema}.processing_mark AS m (handler_id, key, position, outcome, dead_positions)
+    SELECT $1, n.key, coalesce(min(n.position) FILTER (WHERE n.outcome = 'd'), min(n.position)),
+           min(n.outcome)::"char", array_agg(n.position) FILTER (WHERE n.outcome = 'x')
+    FROM (SELECT d.key, d.position, 'd' AS outcome FROM unnest($10::uuid[], $11::bigint[]) AS d(key, position)
+          UNION ALL
+          SELECT r.tombstone, r.position, 'x' FROM result r WHERE r.tombstone IS NOT NULL) n
     WHERE EXISTS (SELECT FROM own)
-    ON CONFLICT DO NOTHING),
--- A dead delivery of a transactional handler leaves a mark, so that no attempt that was given up can still commit.
-tombs AS (
-    INSERT INTO {schema}.processing_mark (handler_id, key, position, outcome)
-    SELECT $1, r.tombstone, r.position, 'x' FROM result r WHERE r.tombstone IS NOT NULL
-    ON CONFLICT DO NOTHING
-    RETURNING key),
+    GROUP BY n.key
+    ORDER BY n.key
+    ON CONFLICT (handler_id, key, replay_id) DO UPDATE
+    SET position = CASE WHEN m.outcome = 'x' THEN excluded.position ELSE m.position END,
+        outcome = CASE WHEN m.outcome = 'x' THEN excluded.outcome ELSE m.outcome END,
+        dead_positions = CASE WHEN m.outcome = 'x' THEN m.dead_positions || excluded.dead_positions
+                              ELSE m.dead_positions END
+    RETURNING m.key, m.position, m.outcome),
 -- Where such an attempt has committed after all, the event is done.
 final AS MATERIALIZED (
-    SELECT r.*, (r.tombstone IS NOT NULL AND r.tombstone NOT IN (SELECT key FROM tombs)) AS was_done FROM result r),
+    SELECT r.*, coalesce((r.tombstone, r.position) IN (SELECT m.key, m.position FROM marks m WHERE m.outcome = 'd'),
+                         false) AS was_done
+    FROM result r),
 changed AS (
     UPDATE {schema}.delivery d
     SET state = CASE WHEN r.was_done THEN 'done' ELSE r.state END, reason = r.reason, note = r.note, attempts = r.attempts,
         postponed = d.postponed + r.postponed, error_type = coalesce(r.error_type, d.error_type),
         error_message = coalesce(r.error_message, d.error_message),
         fingerprint = coalesce(r.fingerprint, d.fingerprint), changed_at = clock_timestamp(),
+        holds = r.holds AND NOT r.was_done AND (SELECT h.on_dead FROM {schema}.handler h WHERE h.id = $1) = 'park',
+        tombstone = coalesce(r.tombstone, d.tombstone),
         event = CASE WHEN r.state = 'dead' AND d.event IS NULL THEN
             (SELECT to_jsonb(e) - 'xid' FROM {schema}.event e
              WHERE e.lane = d.lane AND e.partition = d.partition AND e.position = d.position) ELSE d.event END

@@ -20,6 +20,14 @@ module = Module("orders")
 async def other(event: Shipped) -> None: ...
 
 
+@module.on  # wrong
+async def without_brackets(event: Placed) -> None: ...
+
+
+@module.on(Placed, retry=3)  # wrong
+async def counting(event: Placed) -> None: ...
+
+
 @module.on(Placed, retries=3)  # wrong
 async def misspelt(event: Placed) -> None: ...
 
@@ -45,6 +53,8 @@ Placed(order=UUID(int=0))  # wrong
 Retry(attempts=3)  # wrong
 Events(module=[module])  # wrong
 Events(modules=[Placed])  # wrong
+Events(modules=module)  # wrong
+print(Events().router_that_is_not_there)  # wrong
 
 
 async def publishing(publish: EventPublisher) -> None:

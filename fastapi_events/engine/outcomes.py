@@ -1,0 +1,94 @@
+"""What attempts come to: from an exception, a time-out or an interruption to a value that can be recorded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi_events.engine.failure import MAX_MESSAGE, failure, failure_of, safe_text
+from fastapi_events.engine.infrastructure import interrupted_delay, is_infrastructure
+from fastapi_events.engine.item import Unreadable
+from fastapi_events.engine.run import Run
+from fastapi_events.errors import DeadLetter, Discard, RetryLater
+from fastapi_events.model.delivery import DeadReason
+from fastapi_events.model.outcome import Failure, Outcome
+
+
+class NoThread(Exception):
+    """Every thread is held by a handler that was given up and has not returned: a failure of the process, not its."""
+
+
+class Abandoned(Exception):
+    """An attempt that was given up came back from its handler."""
+
+
+def outcome_of(run: Run, error: BaseException) -> Outcome:
+    """What an attempt that ended by ``error`` comes to. Total: it raises nothing."""
+    if isinstance(error, Unreadable):
+        return Outcome("dead", reason=error.reason, failure=error.failure)
+    if isinstance(error, Discard):
+        return Outcome("discarded", note=_text_of(error.reason))
+    if isinstance(error, DeadLetter):
+        return _dead("rejected_by_handler", "DeadLetter", _text_of(error.reason))
+    if isinstance(error, RetryLater):
+        return _postponed(run, error)
+    if isinstance(error, NoThread) or is_infrastructure(error):
+        return Outcome("interrupted", delay=interrupted_delay(run.item.postponed), failure=failure_of(error))
+    return failed(run, error)
+
+
+def failed(run: Run, error: BaseException) -> Outcome:
+    """The outcome of an attempt that failed by ``error``, by the handler's retry policy."""
+    what = failure_of(error)
+    return _by_policy(run, error if isinstance(error, Exception) else Exception(), what, "gave_up", "max_attempts")
+
+
+def timed_out(run: Run) -> Outcome:
+    """The outcome of an attempt that was given up at its time-out."""
+    limit = run.handler.timeout
+    what = failure("TimeoutError", f"the handler ran longer than its time-out of {limit:g} s")
+    return replace(_by_policy(run, TimeoutError(), what, "timed_out", "timed_out"), duration=limit)
+
+
+def _by_policy(run: Run, error: Exception, what: Failure, refused: DeadReason, last: DeadReason) -> Outcome:
+    policy = run.handler.retry
+    try:
+        permitted, delay = policy.permits(error), policy.backoff.delay(run.attempt)
+    except Exception as problem:  # noqa: BLE001 - a policy of the user's own making
+        return Outcome("dead", reason=refused, failure=failure_of(problem))
+    if not permitted:
+        return Outcome("dead", reason=refused, failure=what)
+    if run.attempt >= policy.max_attempts:
+        return Outcome("dead", reason=last, failure=what)
+    return Outcome("retry", delay=delay, failure=what)
+
+
+def cascade_limit(depth: int) -> Outcome:
+    """The outcome of an event at the end of a chain of more than ``depth``."""
+    return _dead("cascade_limit", "CascadeLimit", f"more than {depth} events caused each other")
+
+
+def interrupted(what: str) -> Outcome:
+    """The outcome of an attempt that ended because this process stops."""
+    return Outcome("interrupted", failure=failure("Interrupted", what))
+
+
+def _postponed(run: Run, error: RetryLater) -> Outcome:
+    age = (datetime.now(UTC) - run.item.row["published_at"]).total_seconds()
+    if age + error.delay > error.max_age:
+        return _dead("max_attempts", "RetryLater", f"postponed for longer than its max_age of {error.max_age:g} s")
+    return Outcome("postponed", delay=max(error.delay, 0.0), failure=failure("RetryLater", str(error)))
+
+
+def _dead(reason: Any, error_type: str, message: str) -> Outcome:
+    return Outcome("dead", reason=reason, failure=failure(error_type, message))
+
+
+def _text_of(reason: object) -> str:
+    """A reason as text, whatever a handler has given for it."""
+    try:
+        text = str(reason)
+    except Exception:  # noqa: BLE001 - somebody's __str__
+        text = f"a {type(reason).__qualname__} that cannot be shown as text"
+    return safe_text(text, MAX_MESSAGE)

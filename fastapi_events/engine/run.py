@@ -1,0 +1,68 @@
+"""One attempt on its way, as everybody sees it who has to do with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from fastapi_events.engine.handlers import Handler
+from fastapi_events.engine.item import Item
+from fastapi_events.engine.slots import Slot
+from fastapi_events.model.envelope import Envelope
+
+if TYPE_CHECKING:
+    from fastapi_events.engine.handler_connection import HandlerConnection
+    from fastapi_events.engine.handler_transaction import SyncLine, Transaction
+
+
+class Run:
+    """One attempt. Whoever gives it up sets ``abandoned``: from then on it can commit nothing."""
+
+    __slots__ = (
+        "abandoned",
+        "attempt",
+        "began",
+        "children",
+        "connection",
+        "driver",
+        "handler",
+        "item",
+        "mark",
+        "on_start",
+        "redelivered",
+        "session",
+        "slots",
+        "transaction",
+    )
+
+    def __init__(self, handler: Handler, item: Item, attempt: int = 1, *, redelivered: bool = False) -> None:
+        self.handler, self.item, self.attempt, self.redelivered = handler, item, attempt, redelivered
+        self.abandoned = False
+        self.transaction: Transaction | SyncLine | None = None
+        self.session: Any = None
+        self.driver: Any = None
+        self.connection: HandlerConnection | None = None
+        self.mark: UUID | None = None
+        self.children: list[Envelope] = []
+        self.slots: list[Slot] = []
+        self.began: float | None = None
+        self.on_start: Callable[[], None] | None = None
+
+    def start(self) -> None:
+        """The attempt has what it waited for: its time begins."""
+        if self.on_start is not None:
+            self.on_start()
+
+    def abandon(self) -> None:
+        """Give the attempt up; its transaction, if it has one, is torn down so that nobody waits for it."""
+        self.abandoned = True
+        transaction, self.transaction = self.transaction, None
+        if transaction is not None:
+            transaction.cut()
+        self.release()
+
+    def release(self) -> None:
+        """Make room for other attempts; idempotent."""
+        while self.slots:
+            self.slots.pop().release()
