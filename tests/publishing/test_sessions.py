@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, PendingRollbackError
@@ -24,6 +25,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession as SQLModelSession
 from fastapi_events.api.session_binding import bind_async, bind_sync
 from fastapi_events.errors import NotInTransaction, SessionClosed
 from fastapi_events.store.database import sqlalchemy_url
+from fastapi_events.store.log import EventLog
 from tests.publishing.shop import Counted, Item, Log, Noted, Part, Port, Shipped
 
 Sessions = async_sessionmaker[AsyncSession]
@@ -322,6 +324,28 @@ async def test_autocommit_is_refused_before_anything_is_stored(port: Port, engin
             await session.commit()
         await session.rollback()
     assert await log.numbers() == []
+
+
+async def test_an_internal_error_of_the_driver_is_a_lost_connection(
+    port: Port, sessions: Sessions, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """asyncpg raises one where the server ends a connection between two messages."""
+
+    async def broken(*_: Any) -> list[bool]:
+        raise asyncpg.InternalClientError("cannot switch to state 11; another operation (2) is in progress")
+
+    async with sessions() as session:
+        publish = bind_async(port, session)
+        await publish(Noted(number=1))
+        with monkeypatch.context() as patched:
+            patched.setattr(EventLog, "append", broken)
+            with pytest.raises(DBAPIError) as caught:
+                await session.commit()
+        assert caught.value.connection_invalidated
+        await session.rollback()
+        await publish(Noted(number=2))
+        await session.commit()
+    assert await log.numbers() == [2]
 
 
 async def test_a_lost_connection_leaves_the_session_usable(port: Port, sessions: Sessions, log: Log) -> None:

@@ -77,7 +77,7 @@ def _append_by_driver(connection: Connection, port: PublishingPort, envelopes: S
     adapted: Any = connection.connection.dbapi_connection
     try:
         duplicates: list[bool] = adapted.run_async(append)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
         raise _as_sqlalchemy_raises(connection, error) from error
     except BaseException:
         # Cancelled while a statement was under way: like SQLAlchemy, trust the connection no further.
@@ -89,7 +89,8 @@ def _append_by_driver(connection: Connection, port: PublishingPort, envelopes: S
 def _as_sqlalchemy_raises(connection: Connection, error: Exception) -> exc.DBAPIError:
     """The error that the same statement raises through SQLAlchemy, with the connection in the same state."""
     driver = connection.connection.driver_connection
-    lost = isinstance(error, OSError) or driver is None or driver.is_closed()
+    # asyncpg raises its internal error where the server ended the connection between two messages.
+    lost = isinstance(error, OSError | asyncpg.InternalClientError) or driver is None or driver.is_closed()
     if lost:
         connection.invalidate(error)
     kinds: dict[type[Exception], type[exc.DBAPIError]] = {
