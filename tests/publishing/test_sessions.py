@@ -336,6 +336,7 @@ async def test_an_internal_error_of_the_driver_is_a_lost_connection(
 
     async with sessions() as session:
         publish = bind_async(port, session)
+        await session.execute(text("SELECT 1"))
         await publish(Noted(number=1))
         with monkeypatch.context() as patched:
             patched.setattr(EventLog, "append", broken)
