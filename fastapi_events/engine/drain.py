@@ -175,7 +175,8 @@ class LaneDrain(Loop):
                 self._size = max(min(self._size, size // SHRINK), 1)
                 logger.warning("%s: reading %d events took too long; from now on %d", self.name, size, self._size)
             raise
-        if size < self._rules.batch_size and now() - began < STATEMENT_TIMEOUT / 4:
+        # One that brought nothing says nothing: the server holds on for a while to what was claimed and never arrived.
+        if batch.size and size < self._rules.batch_size and now() - began < STATEMENT_TIMEOUT / 4:
             self._size = min(size * 2, self._rules.batch_size)
         return batch
 

@@ -13,15 +13,23 @@ changed AS (
     FROM chosen c
     WHERE d.handler_id = c.handler_id AND d.position = c.position
     RETURNING d.id, d.handler_id, d.slot),
+-- One index look-up for each mark: LIMIT keeps the planner from beginning with the marks. Locked, they stay in place.
+marked AS MATERIALIZED (
+    SELECT found.ctid AS place, g.positions
+    FROM (SELECT c.handler_id, c.tombstone, array_agg(c.position) AS positions
+          FROM chosen c WHERE c.tombstone IS NOT NULL
+          GROUP BY c.handler_id, c.tombstone ORDER BY c.handler_id, c.tombstone) g
+    CROSS JOIN LATERAL (
+        SELECT m.ctid FROM {schema}.processing_mark m
+        WHERE m.handler_id = g.handler_id AND m.key = g.tombstone
+          AND m.replay_id = '00000000-0000-0000-0000-000000000000' AND m.outcome = 'x'
+        LIMIT 1
+        FOR UPDATE) found),
 unburied AS (
     UPDATE {schema}.processing_mark m
-    SET dead_positions = ARRAY(SELECT unnest(m.dead_positions) EXCEPT SELECT unnest(g.positions))
-    FROM (SELECT c.handler_id, c.tombstone, array_agg(c.position) AS positions
-          FROM chosen c WHERE c.tombstone IS NOT NULL GROUP BY c.handler_id, c.tombstone) g
-    WHERE m.handler_id = g.handler_id AND m.key = g.tombstone
-      AND m.replay_id = '00000000-0000-0000-0000-000000000000' AND m.outcome = 'x'
-      -- Said twice, so that marks are found by their key whatever is read first.
-      AND m.handler_id = ANY (ARRAY(SELECT handler_id FROM chosen)) AND m.key = ANY (ARRAY(SELECT tombstone FROM chosen))),
+    SET dead_positions = ARRAY(SELECT unnest(m.dead_positions) EXCEPT SELECT unnest(w.positions))
+    FROM marked w
+    WHERE m.ctid = w.place AND m.ctid = ANY (ARRAY(SELECT place FROM marked))),
 keys AS (
     INSERT INTO {schema}.parked_key AS k (handler_id, slot, due_at)
     SELECT DISTINCT handler_id, slot, clock_timestamp() FROM changed ORDER BY 2, 1
