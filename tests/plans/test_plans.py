@@ -148,7 +148,9 @@ async def test_statements_keep_to_their_indexes(planner: tuple[Planner, Stage, A
         check_windows(await plans.scans(statements["claim_windows"]), state)
         for name in ("redrive_deliveries", "remove_tombstones"):
             for scan in await plans.scans(statements[name]):
-                if scan.table == "processing_mark" and scan.kind != "Tid Scan":  # the tombstone's own mark, however many there are
+                if (
+                    scan.table == "processing_mark" and scan.kind != "Tid Scan"
+                ):  # the tombstone's own mark, however many there are
                     assert re.search(r"\bhandler_id\b.*\bkey\b", scan.condition), f"{name}, {state}"
 
 
