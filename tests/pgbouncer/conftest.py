@@ -30,6 +30,7 @@ async def stage(clean_database: str, pooler: PgBouncer) -> AsyncIterator[PooledS
     Whatever a test does, it leaves nothing behind on the server connections.
     """
     stage = PooledStage(clean_database, pooler)
+    await stage.begin()
     await stage.rows(EFFECTS)
     await stage.rows("DELETE FROM effect")
     assert await stage.leftovers() == []

@@ -131,6 +131,15 @@ class PooledStage(Stage):
         self.pooler = pooler
         self.engines: list[AsyncEngine] = []
         self.plain_engines: list[Engine] = []
+        self.begun: Any = None
+
+    async def begin(self) -> None:
+        """Remember the server's time: what connects from now on, connects because of this test."""
+        self.begun = await self.value("SELECT clock_timestamp()")
+
+    async def servers(self) -> list[str]:
+        """The server connections made since the test began, but for those of ``rows`` and the like."""
+        return [f"{row['pid']} {row['application_name']}: {row['query']}" for row in await self.rows(_SERVERS, self.begun)]
 
     def settings(self, **changes: Any) -> Any:
         return super().settings(**{"database_url": self.pooler.url, "pgbouncer": True, **changes})
@@ -172,6 +181,13 @@ class PooledStage(Stage):
         for plain in self.plain_engines:
             plain.dispose()
 
+
+_SERVERS = """
+    SELECT pid, application_name, query
+    FROM pg_stat_activity
+    WHERE datname = current_database() AND backend_type = 'client backend'
+      AND application_name <> 'stage' AND backend_start > $1
+"""
 
 # What PgBouncer sets for each client by itself, from the client's start-up packet, is left out.
 _LEFTOVERS = """
