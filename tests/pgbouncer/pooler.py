@@ -139,7 +139,8 @@ class PooledStage(Stage):
 
     async def servers(self) -> list[str]:
         """The server connections made since the test began, but for those of ``rows`` and the like."""
-        return [f"{row['pid']} {row['application_name']}: {row['query']}" for row in await self.rows(_SERVERS, self.begun)]
+        rows = await self.rows(_SERVERS, self.begun)
+        return [f"{row['pid']} {row['application_name']}: {row['query']}" for row in rows]
 
     def settings(self, **changes: Any) -> Any:
         return super().settings(**{"database_url": self.pooler.url, "pgbouncer": True, **changes})
