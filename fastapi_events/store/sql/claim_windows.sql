@@ -34,7 +34,9 @@ candidate AS MATERIALIZED (
 -- The only range scan by transaction id, once per window: rows of transactions that began after the last window's
 -- snapshot, and rows of transactions that were in progress in it and have ended since (one probe each). No row can
 -- be in both. Sealed segments of the log are never looked at again. "floor" is just below the lowest new position,
--- so that reading by position need not wade through old rows.
+-- so that reading by position need not wade through old rows. The order of the rows does not matter: it is asked for
+-- because one index gives it, and on a segment without pages, where every index costs the same, the planner takes the
+-- one that spares a sort. The plan is kept while the segment fills.
 win AS MATERIALIZED (
     SELECT partition, seq, seen, target, position, floor, remaining, kept, rescued FROM candidate WHERE target IS NOT NULL
     UNION ALL
@@ -47,12 +49,13 @@ win AS MATERIALIZED (
         FROM {schema}.log_segment s WHERE s.sealed_before <= pg_snapshot_xmin(c.seen)) sealed
     CROSS JOIN LATERAL (
         SELECT min(t.position) FILTER (WHERE t.is_new) AS lowest_new, count(*) AS n
-        FROM (SELECT e.position, true AS is_new
-              FROM {schema}.event e
-              WHERE e.lane::integer * 1024 + e.partition = $2::integer * 1024 + c.partition
-                AND e.xid >= pg_snapshot_xmax(c.seen) AND e.xid < pg_snapshot_xmax(m.snapshot)
-                AND e.position >= sealed.low
-                AND pg_visible_in_snapshot(e.xid, m.snapshot)
+        FROM ((SELECT e.position, true AS is_new
+               FROM {schema}.event e
+               WHERE e.lane::integer * 1024 + e.partition = $2::integer * 1024 + c.partition
+                 AND e.xid >= pg_snapshot_xmax(c.seen) AND e.xid < pg_snapshot_xmax(m.snapshot)
+                 AND e.position >= sealed.low
+                 AND pg_visible_in_snapshot(e.xid, m.snapshot)
+               ORDER BY e.lane::integer * 1024 + e.partition, e.xid, e.position)
               UNION ALL
               SELECT e.position, false
               FROM pg_snapshot_xip(c.seen) AS x(xid)
@@ -100,7 +103,8 @@ UNION ALL
 -- position together. Filters by snapshot function are not indexable: the planner has one way to read each arm.
 SELECT o.partition, e.position, e.xid, e.id, e.name, e.version, e.key, e.correlation_id, e.causation_id,
        e.tenant_id, e.actor, e.depth, e.published_at, e.headers::text, e.payload::text,
-       (SELECT array_agg(k.handler_id) FROM {schema}.parked_key k WHERE k.slot = e.key AND k.blocked)
+       (SELECT array_agg(k.handler_id) FILTER (WHERE k.blocked)
+        FROM {schema}.parked_key k WHERE k.slot = e.key)
 FROM own o
 CROSS JOIN LATERAL (
     SELECT u.*

@@ -10,5 +10,5 @@ keys AS (
     UPDATE {schema}.parked_key k
     SET due_at = clock_timestamp() + make_interval(secs => $2)
     FROM unnest($5::integer[], $6::text[], $7::bigint[]) AS h(handler_id, slot, token)
-    WHERE k.slot = h.slot AND k.handler_id = h.handler_id AND k.token = h.token)
+    WHERE k.slot = ANY ($6) AND k.slot = h.slot AND k.handler_id = h.handler_id AND k.token = h.token)
 SELECT id FROM alive

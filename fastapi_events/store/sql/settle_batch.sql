@@ -74,7 +74,9 @@ deliveries AS (
            p.parks AND p.state = 'dead', p.tombstone,
            CASE WHEN p.state = 'dead' AND NOT p.done_after_all THEN
                (SELECT to_jsonb(e) - 'xid' FROM {schema}.event e
-                WHERE e.lane = $2 AND e.partition = p.partition AND e.position = p.position) END
+                WHERE e.lane = $2 AND e.partition = p.partition AND e.position >= p.position AND e.position <= p.position
+                ORDER BY e.lane, e.partition, e.position
+                LIMIT 1) END
     FROM parked p
     ORDER BY p.handler_id, p.position
     ON CONFLICT DO NOTHING),

@@ -39,7 +39,8 @@ marks AS (
         dead_positions = CASE WHEN m.outcome = 'x' THEN m.dead_positions || excluded.dead_positions
                               ELSE m.dead_positions END
     RETURNING m.key, m.position, m.outcome),
--- Where such an attempt has committed after all, the event is done.
+-- Where such an attempt has committed after all, the event is done. The positions are also given as an array, so that
+-- the deliveries are found by index in whichever order the planner joins: on an empty table it cannot tell.
 final AS MATERIALIZED (
     SELECT r.*, coalesce((r.tombstone, r.position) IN (SELECT m.key, m.position FROM marks m WHERE m.outcome = 'd'),
                          false) AS was_done
@@ -54,9 +55,11 @@ changed AS (
         tombstone = coalesce(r.tombstone, d.tombstone),
         event = CASE WHEN r.state = 'dead' AND d.event IS NULL THEN
             (SELECT to_jsonb(e) - 'xid' FROM {schema}.event e
-             WHERE e.lane = d.lane AND e.partition = d.partition AND e.position = d.position) ELSE d.event END
+             WHERE e.lane = d.lane AND e.partition = d.partition AND e.position >= d.position AND e.position <= d.position
+             ORDER BY e.lane, e.partition, e.position
+             LIMIT 1) ELSE d.event END
     FROM final r
-    WHERE d.handler_id = $1 AND d.position = r.position
+    WHERE d.handler_id = $1 AND d.position = ANY (ARRAY(SELECT f.position FROM final f)) AND d.position = r.position
     RETURNING d.id, d.position),
 attempts AS (
     INSERT INTO {schema}.attempt (delivery_id, number, outcome, error_type, error_message, traceback, worker_id, duration)
