@@ -10,27 +10,24 @@ import asyncio
 import logging
 import math
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from fastapi_events.engine.batch_reader import BatchReader
 from fastapi_events.engine.crew import Crew
 from fastapi_events.engine.dispatch import REMEMBERED_BATCHES, Dispatch, ParkedKeys, RecordSuccess
 from fastapi_events.engine.executor import Executor
 from fastapi_events.engine.handlers import HandlerPlan
-from fastapi_events.engine.infrastructure import is_infrastructure, is_refusal, sqlstate_of
+from fastapi_events.engine.infrastructure import is_infrastructure, is_refusal
 from fastapi_events.engine.refused_batch import RefusedBatch
 from fastapi_events.engine.service import Loop
 from fastapi_events.engine.wake import Pace, Wake, wait_for_flag
-from fastapi_events.model.lane import LANE_NAMES
+from fastapi_events.model.lane import LANE_NAMES, LogPlace, place_of
 from fastapi_events.store.cursors import Batch, CursorStore, HeldPartition, PartitionBatch, Place, Settlement
-from fastapi_events.store.database import STATEMENT_TIMEOUT
 
 logger = logging.getLogger("fastapi_events")
 
-QUERY_CANCELED = "57014"
-SHRINK = 8
-"""By what a batch that took too long to read is divided: each try costs seconds, growing again costs nothing."""
 SETTLE_PAUSES = (0.05, 0.5, 2.0)
 """Seconds between tries to settle a handled batch: worth more than one, since unsettled means redelivered."""
 
@@ -52,7 +49,7 @@ class LaneDrain(Loop):
     def __init__(
         self, lane: int, cursors: CursorStore, executor: Executor, plan: HandlerPlan, wake: Wake, rules: DrainRules, *,
         refresh_plan: Callable[[], object], poll_interval: Callable[[], float],
-        committed: Callable[[Collection[int]], None], keys_due: Callable[[], None], lost: Callable[[int], None],
+        committed: Callable[[Collection[LogPlace]], None], keys_due: Callable[[], None], lost: Callable[[int], None],
     ) -> None:  # fmt: skip
         super().__init__()
         self.name = f"drain of lane {LANE_NAMES.get(lane, lane)}"
@@ -64,8 +61,8 @@ class LaneDrain(Loop):
         self._held: dict[int, HeldPartition] = {}
         self._parked: ParkedKeys = {}
         self._number = 0
-        self._size = rules.batch_size
         self._pace = Pace()
+        self._reader = BatchReader(self.name, cursors, rules.batch_size)
         self._one_at_a_time = asyncio.Lock()
         self._settling: asyncio.Task[None] | None = None
         self.last_drain: datetime | None = None
@@ -74,21 +71,26 @@ class LaneDrain(Loop):
         if self._pace.pause:
             await self._pause(self._pace.pause)
         now = asyncio.get_running_loop().time
-        began = now()
-        await wait_for_flag(self._flag, self._poll_interval() * random.uniform(0.8, 1.0))  # noqa: S311 - jitter
-        waited = now() - began
+        began, interval = now(), self._poll_interval()
+        called = await wait_for_flag(self._flag, interval * random.uniform(0.8, 1.0))  # noqa: S311 - jitter
+        waited, where = now() - began, self._flag.take()
         if not self.stopping.is_set():
-            self._pace.note(waited=waited, found=await self.drain())
+            # Whoever is called often still looks everywhere as often as if nobody called.
+            hinted = called and now() - self._reader.looked_everywhere < interval
+            self._pace.note(waited=waited, found=await self.drain(where if hinted else None))
 
-    async def drain(self) -> int:
-        """Claim and handle until nothing is left to claim; returns the number of events handled."""
+    async def drain(self, where: Sequence[int] | None = None) -> int:
+        """Claim and handle until nothing is left to claim; returns the number of events handled.
+
+        ``where`` names the partitions to look at first (None: all). If nothing is there, the others are left alone.
+        """
         async with self._one_at_a_time:  # a call by hand beside the loop: crew and settling serve one batch
-            return await self._drain()
+            return await self._drain(where)
 
-    async def _drain(self) -> int:
+    async def _drain(self, where: Sequence[int] | None) -> int:
         handled = 0
         try:
-            batch = await self._claim(())
+            batch = await self._claim((), where)
             while batch.partitions:
                 handled += batch.size
                 batch = await self._handle(batch)
@@ -107,8 +109,11 @@ class LaneDrain(Loop):
             self._crew.stop_starting()
 
     async def stop(self, grace: float = 5.0) -> None:
-        """Claim no more, let running handlers finish for ``grace`` seconds, and release the rest at once."""
-        task = self._task
+        """Claim no more, let running handlers finish for ``grace`` seconds, and release the rest at once.
+
+        Others are told what was let go of: they have looked there in vain while it was held.
+        """
+        task, let_go = self._task, [place_of(self._lane, number) for number in self._held]
         self.stopping.set()
         self.interrupt()
         if task is not None:
@@ -117,6 +122,8 @@ class LaneDrain(Loop):
                 self._crew.interrupt()
         await super().stop(grace=5.0)
         self._crew = None
+        if let_go:
+            self._committed(let_go)
 
     async def recover(self) -> None:
         """Forget what was held: its leases run out, or are found to be free."""
@@ -153,31 +160,15 @@ class LaneDrain(Loop):
             return Batch({}, 0, 0) if self.stopping.is_set() else await self._claim(())
         return following
 
-    async def _claim(self, current: Batch | tuple[()]) -> Batch:
+    async def _claim(self, current: Batch | tuple[()], where: Sequence[int] | None = None) -> Batch:
         held: list[HeldPartition] = []
         if isinstance(current, Batch):
             share = math.ceil(self._rules.partitions / max(current.workers, 1))
             held = [part.held for part in current.partitions.values() if self._holds(part)][:share]
-        batch = await self._read(held)
+        batch = await self._reader.read(held, where)
         kept = {partition.number for partition in held}
         # One that was lost while it was read ahead must stay lost: only what is claimed anew is entered.
         self._held.update({number: part.held for number, part in batch.partitions.items() if number not in kept})
-        return batch
-
-    async def _read(self, held: list[HeldPartition]) -> Batch:
-        """Claim a batch: much smaller after one that took too long, and twice as large again while they come fast."""
-        now = asyncio.get_running_loop().time
-        began, size = now(), self._size
-        try:
-            batch = await self._cursors.claim(held, size)
-        except Exception as error:
-            if isinstance(error, TimeoutError) or sqlstate_of(error) == QUERY_CANCELED:
-                self._size = max(min(self._size, size // SHRINK), 1)
-                logger.warning("%s: reading %d events took too long; from now on %d", self.name, size, self._size)
-            raise
-        # One that brought nothing says nothing: the server holds on for a while to what was claimed and never arrived.
-        if batch.size and size < self._rules.batch_size and now() - began < STATEMENT_TIMEOUT / 4:
-            self._size = min(size * 2, self._rules.batch_size)
         return batch
 
     async def _refresh(self) -> None:
@@ -237,7 +228,7 @@ class LaneDrain(Loop):
         elif what.deliveries:
             self._wake.parked()
         if what.children:
-            self._committed({int(child.lane) for partition, child in what.children if partition in accepted})
+            self._committed({child.place for partition, child in what.children if partition in accepted})
 
     def _note_parked(self, handler: int, key: str) -> None:
         self._parked[(handler, key)] = self._number

@@ -16,7 +16,7 @@ import asyncpg
 
 from fastapi_events.engine.service import Loop
 from fastapi_events.engine.wake import Wake
-from fastapi_events.store.channel import Channel
+from fastapi_events.store.channel import Channel, Hint
 from fastapi_events.store.database import Database
 
 logger = logging.getLogger("fastapi_events")
@@ -96,14 +96,14 @@ class Listener(Loop):
         return True
 
     def _heard(self, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
-        """A notification is a hint that anybody may forge: it names lanes to look into, or is taken to mean all."""
-        text = str(payload)
-        parts = text.split(",") if len(text) <= 32 else []
-        if "k" in parts:
+        """A notification is a hint that anybody may forge."""
+        hint = Hint.read(str(payload))
+        if hint.keys:
             self._wake.parked()
-        lanes = {int(part) for part in parts if part.isdecimal() and len(part) <= 4}
-        if lanes or "k" not in parts:
-            self._wake.lane(lanes or None)
+        if hint.places:
+            self._wake.places(hint.places)
+        if hint.lanes or hint.everywhere:
+            self._wake.lane(None if hint.everywhere else hint.lanes)
 
     def _drop(self) -> None:
         self.listening.clear()

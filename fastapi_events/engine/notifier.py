@@ -7,21 +7,22 @@ afterwards it can do neither. If it is lost, polling finds the event.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Collection
 from typing import Any
 
 from fastapi_events.engine.service import Loop
-from fastapi_events.store.channel import Channel
+from fastapi_events.model.lane import LogPlace
+from fastapi_events.store.channel import Channel, Hint
 from fastapi_events.store.database import Database
 
-KEYS = -1
-"""Announced in place of a lane: parked keys have become due."""
+NOTHING = Hint()
 GATHERING = 0.005
 """Seconds between two notifications: the first of a burst goes at once, the rest are sent together."""
 
 
 class Notifier(Loop):
-    """Sends at most one NOTIFY per five milliseconds, naming the lanes that were published to."""
+    """Sends at most one NOTIFY per five milliseconds, naming where events were published."""
 
     name = "notifier"
 
@@ -30,11 +31,17 @@ class Notifier(Loop):
         self._database, self._channel = database, channel
         self._connection: Any = None
         self._wanted = asyncio.Event()
-        self._lanes: set[int] = set()
+        self._places: set[LogPlace] = set()
+        self._keys = False
 
-    def announce(self, lanes: Collection[int]) -> None:
-        """Have these lanes announced soon. Call it on the event loop's thread."""
-        self._lanes.update(lanes)
+    def announce(self, places: Collection[LogPlace]) -> None:
+        """Have it announced soon that events were published there. Call it on the event loop's thread."""
+        self._places.update(places)
+        self._wanted.set()
+
+    def announce_keys(self) -> None:
+        """Have it announced soon that parked keys have become due. Call it on the event loop's thread."""
+        self._keys = True
         self._wanted.set()
 
     def interrupt(self) -> None:
@@ -44,21 +51,27 @@ class Notifier(Loop):
         await self._connect()
         await self._wanted.wait()
         self._wanted.clear()
-        lanes, self._lanes = self._lanes, set()
-        if not lanes:
+        hint = self._take()
+        if hint == NOTHING:
             return
         try:
-            await self._send(lanes)
+            await self._send(hint)
         except BaseException:
             self._drop()
-            self._lanes |= lanes
+            self._places |= hint.places
+            self._keys |= hint.keys
             self._wanted.set()
             raise
         await asyncio.sleep(GATHERING)
 
-    async def _send(self, lanes: Collection[int]) -> None:
+    def _take(self) -> Hint:
+        hint = Hint(frozenset(self._places), keys=self._keys)
+        self._places, self._keys = set(), False
+        return hint
+
+    async def _send(self, hint: Hint) -> None:
         connection = await self._connect()
-        await self._channel.notify(connection, _hint(lanes), timeout=5)
+        await self._channel.notify(connection, hint, timeout=5)
 
     async def _connect(self) -> Any:
         if self._connection is None or self._connection.is_closed():
@@ -73,13 +86,8 @@ class Notifier(Loop):
     async def stop(self, grace: float = 5.0) -> None:
         """Send what is still wanted, then close."""
         await super().stop(grace)
-        if self._lanes and self._connection is not None and not self._connection.is_closed():
-            try:
-                await self._send(self._lanes)
-            except Exception:  # noqa: BLE001 - a wake-up that is lost here is found by polling
-                self._lanes.clear()
+        hint = self._take()
+        if hint != NOTHING and self._connection is not None and not self._connection.is_closed():
+            with contextlib.suppress(Exception):  # a wake-up that is lost here is found by polling
+                await self._send(hint)
         self._drop()
-
-
-def _hint(lanes: Collection[int]) -> str:
-    return ",".join("k" if lane == KEYS else str(lane) for lane in sorted(lanes))

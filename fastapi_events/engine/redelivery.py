@@ -25,6 +25,7 @@ from fastapi_events.engine.report import report
 from fastapi_events.engine.run import Run
 from fastapi_events.engine.service import Loop
 from fastapi_events.engine.wake import Wake, wait_for_flag
+from fastapi_events.model.lane import LogPlace
 from fastapi_events.model.outcome import Outcome
 from fastapi_events.store.parked import KeyClaim, KeyQueue, KeyResult, ParkedKeyStore
 
@@ -45,7 +46,8 @@ class Redelivery(Loop):
 
     def __init__(
         self, store: ParkedKeyStore, executor: Executor, plan: HandlerPlan, wake: Wake, *, concurrency: int,
-        poll_interval: Callable[[], float], committed: Callable[[Collection[int]], None], lost: Callable[[int], None],
+        poll_interval: Callable[[], float], committed: Callable[[Collection[LogPlace]], None],
+        lost: Callable[[int], None],
     ) -> None:  # fmt: skip
         super().__init__()
         self._store, self._executor, self._plan, self._wake = store, executor, plan, wake
@@ -146,7 +148,7 @@ class Redelivery(Loop):
         if not await self._settle(queue, result, run):
             self._lost(1)
         elif result.children:
-            self._committed({int(child.lane) for child in result.children})
+            self._committed({child.place for child in result.children})
 
     async def _settle(self, queue: KeyQueue, result: KeyResult, last: Run | None) -> bool:
         """Record what became of a key, with patience for the infrastructure.

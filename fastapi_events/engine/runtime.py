@@ -17,12 +17,12 @@ from fastapi_events.engine.handlers import HandlerPlan
 from fastapi_events.engine.heartbeat import Heartbeat
 from fastapi_events.engine.listener import Listener, WakeUp
 from fastapi_events.engine.maintenance import Maintenance
-from fastapi_events.engine.notifier import KEYS, Notifier
+from fastapi_events.engine.notifier import Notifier
 from fastapi_events.engine.redelivery import Redelivery
 from fastapi_events.engine.service import Loop
 from fastapi_events.engine.wake import Wake
 from fastapi_events.model.identity import new_id
-from fastapi_events.model.lane import LANES
+from fastapi_events.model.lane import LANES, LogPlace
 from fastapi_events.settings import EventsSettings
 from fastapi_events.store.channel import Channel
 from fastapi_events.store.cursors import CursorStore
@@ -97,23 +97,23 @@ class Runtime:
         if self.group_id:
             await self._leave()
 
-    def committed(self, lanes: Collection[int]) -> None:
-        """Events of these lanes have been committed by this process: wake its own loops, and tell the others."""
+    def committed(self, places: Collection[LogPlace]) -> None:
+        """Events of these places have been committed by this process: wake its own loops, and tell the others."""
         loop = self._loop
         if loop is None or loop.is_closed():
             return
-        self.wake.lane(lanes)
+        self.wake.places(places)
         if self.notifier is not None and self.settings.notify == "after_commit":
             if _running_loop() is loop:
-                self.notifier.announce(lanes)
+                self.notifier.announce(places)
             else:
-                loop.call_soon_threadsafe(self.notifier.announce, set(lanes))
+                loop.call_soon_threadsafe(self.notifier.announce, set(places))
 
     def keys_due(self) -> None:
         """Keys that another process may have to take have become due: wake the retry side here and elsewhere."""
         self.wake.parked()
         if self.notifier is not None and self._loop is not None:
-            self._loop.call_soon_threadsafe(self.notifier.announce, {KEYS})
+            self._loop.call_soon_threadsafe(self.notifier.announce_keys)
 
     async def refresh_plan(self) -> None:
         """Read the group's handlers anew."""

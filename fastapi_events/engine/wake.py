@@ -5,6 +5,32 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable
 
+from fastapi_events.model.lane import PLACES_PER_LANE, LogPlace
+
+
+class LaneFlag(asyncio.Event):
+    """Set while events may wait in a lane: in some partitions of it, or anywhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._partitions: set[int] | None = set()
+
+    def set(self) -> None:
+        """Events may wait in any partition."""
+        self._partitions = None
+        super().set()
+
+    def add(self, partition: int) -> None:
+        """Events may wait in this partition."""
+        if self._partitions is not None:
+            self._partitions.add(partition)
+        super().set()
+
+    def take(self) -> list[int] | None:
+        """Where to look (None: anywhere), and forget it. To be called when the flag has been cleared."""
+        taken, self._partitions = self._partitions, set()
+        return None if taken is None else sorted(taken)
+
 
 class Wake:
     """One flag per lane and one for parked keys; setting one twice before it is seen wakes once.
@@ -14,7 +40,7 @@ class Wake:
 
     def __init__(self, lanes: Iterable[int]) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.lanes = {lane: asyncio.Event() for lane in lanes}
+        self.lanes = {lane: LaneFlag() for lane in lanes}
         self.keys = asyncio.Event()
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -24,6 +50,10 @@ class Wake:
     def lane(self, lanes: Collection[int] | None = None) -> None:
         """Events may wait in these lanes (None: in any)."""
         self._run(lambda: self._set(lanes))
+
+    def places(self, places: Collection[LogPlace]) -> None:
+        """Events may wait in these partitions of lanes."""
+        self._run(lambda: self._add(places))
 
     def parked(self) -> None:
         """A parked key may have become due."""
@@ -41,6 +71,13 @@ class Wake:
         for number, flag in self.lanes.items():
             if lanes is None or number in lanes:
                 flag.set()
+
+    def _add(self, places: Collection[LogPlace]) -> None:
+        for place in places:
+            lane, partition = divmod(place, PLACES_PER_LANE)
+            flag = self.lanes.get(lane)
+            if flag is not None:
+                flag.add(partition)
 
     def _run(self, action: Callable[[], None]) -> None:
         loop = self._loop

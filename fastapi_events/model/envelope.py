@@ -15,7 +15,7 @@ from fastapi_events.errors import ContradictoryOptions, InvalidPayload, UnknownE
 from fastapi_events.model.context import Flow
 from fastapi_events.model.event import Direction, Event, EventOptions, RawEvent, declare, options_of
 from fastapi_events.model.identity import new_id
-from fastapi_events.model.lane import LaneNumber, Partition, lane_of, partition_of
+from fastapi_events.model.lane import LaneNumber, LogPlace, Partition, lane_of, partition_of, place_of
 from fastapi_events.model.payload import check_json_value, encode_payload, encode_raw
 
 logger = logging.getLogger("fastapi_events")
@@ -45,6 +45,11 @@ class Envelope(NamedTuple):
     occurred_at: datetime
     headers: str | None
     payload: str
+
+    @property
+    def place(self) -> LogPlace:
+        """Where in the log it goes: partition and lane as one number."""
+        return place_of(self.lane, self.partition)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from fastapi_events.engine.runtime import Runtime
 from fastapi_events.model.envelope import Envelope, PublishRules
 from fastapi_events.model.event import Event
 from fastapi_events.model.identity import child_event_id
+from fastapi_events.model.lane import LogPlace
 from fastapi_events.model.registry import Registry
 from fastapi_events.store.log import DatabaseIdentity, EventLog
 
@@ -80,10 +81,10 @@ class Publishing:
         """The database that the drain reads."""
         return self._database
 
-    def committed(self, lanes: Collection[int]) -> None:
+    def committed(self, places: Collection[LogPlace]) -> None:
         """Wake the loops here and elsewhere."""
         if self._runtime is not None:
-            self._runtime.committed(lanes)
+            self._runtime.committed(places)
 
     def count(self, what: str, number: int = 1) -> None:
         """Count an occurrence."""

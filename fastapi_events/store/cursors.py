@@ -121,8 +121,11 @@ class CursorStore:
         self._group, self._lane, self._partitions = group, lane, partitions
         self._worker, self._lease = worker, lease
 
-    async def claim(self, held: Sequence[HeldPartition], size: int) -> Batch:
-        """Read up to about ``size`` events from the held partitions and from free ones, which are claimed with it."""
+    async def claim(self, held: Sequence[HeldPartition], size: int, *, free: Sequence[int] | None = None) -> Batch:
+        """Read up to about ``size`` events from the held partitions and from free ones, which are claimed with it.
+
+        ``free`` names the free partitions to look at; None stands for all.
+        """
         places = [partition.read for partition in held]
         rows, life = await self._database.fetch_with_life(
             self._claim, self._group, self._lane, self._partitions, self._worker, self._lease, size,
@@ -133,6 +136,7 @@ class CursorStore:
             [place.position for place in places],
             [place.floor for place in places],
             [place.remaining for place in places],
+            free,
         )  # fmt: skip
         return _batch(rows, {partition.number: partition for partition in held}, life)
 

@@ -111,10 +111,15 @@ class Database:
     @contextlib.asynccontextmanager
     async def acquire(self) -> AsyncGenerator[asyncpg.Connection[Any]]:
         """A bookkeeping connection for a few statements."""
-        if self._pool is None:
+        pool = self._pool
+        if pool is None:
             raise ConnectionError("The bookkeeping connections are not open.")
-        async with self._pool.acquire(timeout=STATEMENT_TIMEOUT) as connection:
+        async with asyncio.timeout(STATEMENT_TIMEOUT):  # the pool's own time-out would make a task of each call
+            connection = await pool.acquire()
+        try:
             yield connection  # type: ignore[misc]  # asyncpg types the proxy, which has the connection's methods
+        finally:
+            await pool.release(connection)
 
     async def fetch(self, query: str, *args: Any) -> list[Any]:
         """Run one statement on a bookkeeping connection and return its rows."""

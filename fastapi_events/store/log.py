@@ -15,6 +15,8 @@ import sqlalchemy
 from sqlalchemy import TextClause, text
 
 from fastapi_events.model.envelope import Envelope
+from fastapi_events.model.lane import LogPlace
+from fastapi_events.store.channel import Hint
 from fastapi_events.store.statements import Statements
 
 ROWS_AT_ONCE = 10
@@ -51,7 +53,7 @@ class EventLog:
         self._keyed = statements["append_keyed_events"]
         self._lock = statements["lock_keys"]
         self._identify = statements["identify_database"]
-        self._notify = statements["notify_lanes"]
+        self._notify = statements["notify"]
         self._statements = statements
 
     async def append(self, connection: Connection, envelopes: Sequence[Envelope]) -> list[bool]:
@@ -88,13 +90,13 @@ class EventLog:
         row = connection.execute(self._clauses.identify).one()
         return DatabaseIdentity(row.system_identifier, row.database)
 
-    async def notify(self, connection: Connection, channel: str, lanes: Collection[int]) -> None:
-        """Have the listeners of these lanes woken by the commit of the transaction on an asyncpg connection."""
-        await connection.execute(self._notify, channel, _listed(lanes))
+    async def notify(self, connection: Connection, channel: str, places: Collection[LogPlace]) -> None:
+        """Have the listeners told of these places by the commit of the transaction on an asyncpg connection."""
+        await connection.execute(self._notify, channel, Hint(frozenset(places)).written())
 
-    def notify_through(self, connection: sqlalchemy.Connection, channel: str, lanes: Collection[int]) -> None:
+    def notify_through(self, connection: sqlalchemy.Connection, channel: str, places: Collection[LogPlace]) -> None:
         """The same through SQLAlchemy."""
-        connection.execute(self._clauses.notify, {"channel": channel, "lanes": _listed(lanes)})
+        connection.execute(self._clauses.notify, {"channel": channel, "hint": Hint(frozenset(places)).written()})
 
     async def _append_runs(self, connection: Connection, envelopes: Sequence[Envelope]) -> list[bool]:
         duplicates: list[bool] = []
@@ -124,7 +126,7 @@ class EventLog:
             keyed=_clause(self._keyed, "rows"),
             lock=_clause(self._lock, "rows"),
             identify=_clause(self._identify),
-            notify=_clause(self._notify, "channel", "lanes"),
+            notify=_clause(self._notify, "channel", "hint"),
         )
 
 
@@ -188,10 +190,6 @@ def _keys_to_lock(envelopes: Sequence[Envelope]) -> str | None:
     """A JSON array of the ordering keys whose writers are to be serialised, or None."""
     keys = [envelope.key for envelope in envelopes if envelope.serialize and envelope.key is not None]
     return json.dumps(keys) if keys else None
-
-
-def _listed(lanes: Collection[int]) -> str:
-    return ",".join(map(str, sorted(lanes)))
 
 
 def _rows_of(envelopes: Sequence[Envelope]) -> str:

@@ -42,7 +42,7 @@ async def test_a_batch_that_never_arrives_is_halved_until_it_does(
     image = "x" * 100_000
     await publish(plain, [Scanned(number=number, image=image) for number in range(COUNT)])
     monkeypatch.setattr("fastapi_events.store.database.STATEMENT_TIMEOUT", 0.6)
-    monkeypatch.setattr("fastapi_events.engine.drain.STATEMENT_TIMEOUT", 0.6)
+    monkeypatch.setattr("fastapi_events.engine.batch_reader.STATEMENT_TIMEOUT", 0.6)
     async with SlowLink(stage.url) as link:
         events = await stage.running(module, database_url=link.url, lease=1.5, heartbeat=0.3, batch_size=32)
         await until(lambda: len(seen) == COUNT, "every event", 60)
@@ -59,11 +59,11 @@ async def test_after_a_slow_time_batches_grow_again(stage: Stage) -> None:
     events = await stage.idle(module, batch_size=32)
     events.runtime.make_drains()
     [drain] = [loop for loop in events.runtime.drain_loops if loop._lane == 1]
-    drain._size = 1
+    drain._reader._size = 1
     sizes = []
     for number in range(40):
         await publish(events, [Scanned(number=number, image="")])
         await drain.drain()
-        sizes.append(drain._size)
+        sizes.append(drain._reader._size)
     assert sizes[-1] == 32
     assert sizes == sorted(sizes)

@@ -1,5 +1,7 @@
 """Notifications that nothing stands behind are looked into less and less often, and an event among them is found."""
 
+from collections.abc import Sequence
+
 from fastapi_events import Module
 from fastapi_events.engine.wake import Pace
 from tests.delivery.stage import Pinged, Stage, publish, until
@@ -35,10 +37,10 @@ async def test_a_flood_is_not_answered_search_by_search(stage: Stage) -> None:
     drain = next(loop for loop in events.runtime.drain_loops if "change" in loop.name)
     searching = drain.drain
 
-    async def counted() -> int:
+    async def counted(where: Sequence[int] | None = None) -> int:
         nonlocal searches
         searches += 1
-        return await searching()
+        return await searching(where)
 
     drain.drain = counted  # type: ignore[method-assign]
     await publish(events, [Pinged(number=0)])

@@ -168,10 +168,10 @@ async def test_a_flood_of_notifications_is_gathered_into_few_looks(stage: Stage)
         cursors: Any = loop._cursors
         real = cursors.claim
 
-        async def counted(*arguments: Any, real: Any = real) -> Any:
+        async def counted(*arguments: Any, real: Any = real, **more: Any) -> Any:
             nonlocal claims
             claims += 1
-            return await real(*arguments)
+            return await real(*arguments, **more)
 
         cursors.claim = counted
     await stage.rows("SELECT pg_notify($1, n::text) FROM generate_series(1, 5000) n", events.runtime.channel)

@@ -9,6 +9,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from fastapi_events.model.envelope import PublishRules
 from fastapi_events.model.event import Event
+from fastapi_events.model.lane import PLACES_PER_LANE, LogPlace
 from fastapi_events.model.registry import Registry
 from fastapi_events.store.log import DatabaseIdentity, EventLog
 from fastapi_events.store.statements import Statements
@@ -63,8 +64,8 @@ class Port:
         self.woken: list[set[int]] = []
         self.counted: dict[str, int] = {}
 
-    def committed(self, lanes: Collection[int]) -> None:
-        self.woken.append(set(lanes))
+    def committed(self, places: Collection[LogPlace]) -> None:
+        self.woken.append({place // PLACES_PER_LANE for place in places})
 
     def count(self, what: str, number: int = 1) -> None:
         self.counted[what] = self.counted.get(what, 0) + number

@@ -36,7 +36,8 @@ async def test_transactional_notifications_come_with_the_commit(
         await publish(Noted(number=2))
         await publish(Shipped(number=3))
         await session.commit()
-    await until(lambda: heard == ["1,2"])
+    places = await log.fetch("SELECT lane || '.' || partition AS place FROM events.event ORDER BY lane")
+    await until(lambda: heard == [",".join(row["place"] for row in places)])
     assert port.woken == [{1, 2}]
 
 

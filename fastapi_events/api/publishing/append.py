@@ -17,6 +17,7 @@ from sqlalchemy.pool import Pool
 from fastapi_events.api.publishing.port import PublishingPort
 from fastapi_events.errors import NotInTransaction, WrongDatabase
 from fastapi_events.model.envelope import Envelope
+from fastapi_events.model.lane import LogPlace
 from fastapi_events.store.log import DatabaseIdentity
 
 _identities: WeakKeyDictionary[Pool, DatabaseIdentity] = WeakKeyDictionary()
@@ -41,7 +42,7 @@ def append_on(connection: Connection, port: PublishingPort, envelopes: Sequence[
         return _append_by_driver(connection, port, envelopes)
     duplicates = port.log.append_through(connection, envelopes)
     if port.notify == "transactional":
-        port.log.notify_through(connection, port.channel, _lanes(envelopes))
+        port.log.notify_through(connection, port.channel, _places(envelopes))
     return duplicates
 
 
@@ -71,7 +72,7 @@ def _append_by_driver(connection: Connection, port: PublishingPort, envelopes: S
     async def append(driver: Any) -> list[bool]:
         duplicates = await port.log.append(driver, envelopes)
         if port.notify == "transactional":
-            await port.log.notify(driver, port.channel, _lanes(envelopes))
+            await port.log.notify(driver, port.channel, _places(envelopes))
         return duplicates
 
     adapted: Any = connection.connection.dbapi_connection
@@ -102,8 +103,8 @@ def _as_sqlalchemy_raises(connection: Connection, error: Exception) -> exc.DBAPI
     return kind("fastapi_events: append events", None, error, connection_invalidated=lost)
 
 
-def _lanes(envelopes: Sequence[Envelope]) -> set[int]:
-    return {envelope.lane for envelope in envelopes}
+def _places(envelopes: Sequence[Envelope]) -> set[LogPlace]:
+    return {envelope.place for envelope in envelopes}
 
 
 def _described(identity: DatabaseIdentity) -> str:

@@ -15,6 +15,7 @@ from fastapi_events.api.publishing.caller import Site
 from fastapi_events.api.publishing.port import PublishingPort
 from fastapi_events.errors import NotInTransaction, SessionClosed
 from fastapi_events.model.envelope import Envelope
+from fastapi_events.model.lane import LogPlace
 from fastapi_events.store.log import DatabaseIdentity
 
 _identities: WeakKeyDictionary[Any, DatabaseIdentity] = WeakKeyDictionary()
@@ -30,7 +31,7 @@ class AsyncpgOutlet:
         self._port, self._connection = port, connection
         # A pool's proxy lives for one loan and is asked each time.
         self._lasting = not isinstance(connection, PoolConnectionProxy)
-        self._lanes: set[int] = set()
+        self._places: set[LogPlace] = set()
         self._listening = False
 
     async def put(self, envelopes: Sequence[Envelope], _site: Site, /) -> list[bool]:
@@ -38,10 +39,10 @@ class AsyncpgOutlet:
         await self._check_database()
         port, connection = self._port, self._connection
         duplicates = await port.log.append(connection, envelopes)
-        lanes = {envelope.lane for envelope, duplicate in zip(envelopes, duplicates, strict=True) if not duplicate}
-        if lanes and port.notify == "transactional":
-            await port.log.notify(connection, port.channel, lanes)
-        self._wake_after_commit(lanes)
+        places = {envelope.place for envelope, duplicate in zip(envelopes, duplicates, strict=True) if not duplicate}
+        if places and port.notify == "transactional":
+            await port.log.notify(connection, port.channel, places)
+        self._wake_after_commit(places)
         return duplicates
 
     def _check_transaction(self) -> None:
@@ -67,10 +68,10 @@ class AsyncpgOutlet:
             _identities[self._connection] = found
         check_identity(self._port, found)
 
-    def _wake_after_commit(self, lanes: Collection[int]) -> None:
-        if not lanes:
+    def _wake_after_commit(self, places: Collection[LogPlace]) -> None:
+        if not places:
             return
-        self._lanes.update(lanes)
+        self._places.update(places)
         if not self._listening:
             self._listening = True
             self._connection.add_query_logger(self._heard)
@@ -83,9 +84,9 @@ class AsyncpgOutlet:
         self._listening = False
         with suppress(asyncpg.InterfaceError):  # a pool's connection that has been given back by now
             self._connection.remove_query_logger(self._heard)
-        lanes, self._lanes = self._lanes, set()
-        if lanes and committed and record.exception is None:
-            self._port.committed(lanes)
+        places, self._places = self._places, set()
+        if places and committed and record.exception is None:
+            self._port.committed(places)
 
 
 def is_usable(connection: Any) -> bool:

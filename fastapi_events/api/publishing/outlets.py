@@ -78,7 +78,7 @@ class ConnectionOutlet:
             raise SessionClosed("This connection has been closed. Publish before the end of its `with` block.")
         duplicates = append_on(connection, self._port, envelopes)
         fresh = zip(envelopes, duplicates, strict=True)
-        wake_after(connection, self._port, {envelope.lane for envelope, duplicate in fresh if not duplicate})
+        wake_after(connection, self._port, {envelope.place for envelope, duplicate in fresh if not duplicate})
         return duplicates
 
 

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple, Protocol
 from uuid import UUID
 
 from fastapi_events.model.envelope import PublishRules
+from fastapi_events.model.lane import LogPlace
 from fastapi_events.model.registry import Registry
 from fastapi_events.store.log import DatabaseIdentity, EventLog
 
@@ -55,8 +56,8 @@ class PublishingPort(Protocol):
         """The database that the drain reads; None while it is not known, when nothing is compared."""
         ...
 
-    def committed(self, lanes: Collection[int]) -> None:
-        """Events of these lanes have been committed. Called from any thread; cheap, and raises nothing."""
+    def committed(self, places: Collection[LogPlace]) -> None:
+        """Events of these places have been committed. Called from any thread; cheap, and raises nothing."""
         ...
 
     def count(self, what: str, number: int = 1) -> None:

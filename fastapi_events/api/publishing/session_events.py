@@ -124,9 +124,9 @@ class SessionEvents:
             self.buffer.release(nested, _boundary(nested.parent))
             return
         self._report_lost(self.buffer.waiting)
-        lanes = {entry.envelope.lane for entry in self.buffer.written}
+        places = {entry.envelope.place for entry in self.buffer.written}
         self.buffer.clear()
-        wake_after(self.connection, self.port, lanes)
+        wake_after(self.connection, self.port, places)
 
     def after_rollback(self, session: Session) -> None:
         """Drop what the innermost (sub)transaction held, and what savepoints inside it had left behind."""

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Connection, event
 
 from fastapi_events.api.publishing.port import PublishingPort
+from fastapi_events.model.lane import LogPlace
 
 _WATCHED = 12
 _FIRST_LOOK = 0.0005
@@ -21,22 +22,22 @@ _FIRST_LOOK = 0.0005
 
 
 class _Pending:
-    __slots__ = ("lanes", "port")
+    __slots__ = ("places", "port")
 
     def __init__(self, port: PublishingPort) -> None:
         self.port = port
-        self.lanes: set[int] = set()
+        self.places: set[LogPlace] = set()
 
 
 _pending: WeakKeyDictionary[Connection, _Pending] = WeakKeyDictionary()
 
 
-def wake_after(connection: Connection | None, port: PublishingPort, lanes: Collection[int]) -> None:
+def wake_after(connection: Connection | None, port: PublishingPort, places: Collection[LogPlace]) -> None:
     """Wake now if the connection's transaction is over, else once it has been committed."""
-    if not lanes:
+    if not places:
         return
     if connection is None or not connection.in_transaction():
-        port.committed(lanes)
+        port.committed(places)
         return
     pending = _pending.get(connection)
     if pending is None:
@@ -44,22 +45,22 @@ def wake_after(connection: Connection | None, port: PublishingPort, lanes: Colle
         event.listen(connection, "commit", _on_commit)
         event.listen(connection, "rollback", _on_rollback)
     pending.port = port
-    pending.lanes.update(lanes)
+    pending.places.update(places)
 
 
 def _on_commit(connection: Connection) -> None:
     pending = _pending.get(connection)
-    if pending is None or not pending.lanes:
+    if pending is None or not pending.places:
         return
-    port, lanes, pending.lanes = pending.port, pending.lanes, set()
+    port, places, pending.places = pending.port, pending.places, set()
     transaction = connection.get_transaction()
-    _Watch(lambda: connection.get_transaction() is not transaction, lambda: port.committed(lanes)).begin()
+    _Watch(lambda: connection.get_transaction() is not transaction, lambda: port.committed(places)).begin()
 
 
 def _on_rollback(connection: Connection) -> None:
     pending = _pending.get(connection)
     if pending is not None:
-        pending.lanes.clear()
+        pending.places.clear()
 
 
 class _Watch:

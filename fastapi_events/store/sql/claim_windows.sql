@@ -2,7 +2,7 @@
 --
 -- $1 group, $2 lane, $3 number of partitions, $4 worker, $5 lease in seconds, $6 batch size,
 -- $7..$13 the partitions held already, each in its state after everything read so far: partition, seq, seen, target,
--- position, floor, remaining. Returns one header row per partition (position null, payload a JSON object) and the events.
+-- position, floor, remaining, $14 the free partitions to look at (null: all). Returns one header row per partition (position null, payload a JSON object) and the events.
 --
 -- READ COMMITTED: the statement's own snapshot is the target of every window it opens.
 WITH moment AS MATERIALIZED (
@@ -26,6 +26,7 @@ free AS MATERIALIZED (
         ORDER BY l.group_id DESC, l.lane DESC, l.partition DESC, l.seq DESC
         LIMIT 1) c
     WHERE p.number::smallint <> ALL ($7::smallint[])
+      AND ($14::smallint[] IS NULL OR p.number::smallint = ANY ($14::smallint[]))
       AND (c.lease_until IS NULL OR c.lease_until < clock_timestamp())),
 candidate AS MATERIALIZED (
     SELECT partition, seq, seen, target, position, floor, remaining, true AS kept, false AS rescued FROM held
