@@ -77,12 +77,14 @@ def slow_reader(app: Application) -> None:
     stage, original = Stage(app), CursorStore.claim
     waited: list[bool] = []
 
-    async def claim(self: CursorStore, held: Sequence[HeldPartition], size: int) -> Batch:
+    async def claim(
+        self: CursorStore, held: Sequence[HeldPartition], size: int, *, free: Sequence[int] | None = None
+    ) -> Batch:
         if not held or waited:
-            return await original(self, held, size)
+            return await original(self, held, size, free=free)
         waited.append(True)
         await stage.reach("reading ahead")
-        batch = await original(self, held, size)
+        batch = await original(self, held, size, free=free)
         await stage.report("read ahead")
         return batch
 
