@@ -25,6 +25,10 @@ QUICK: dict[str, Any] = {
 PATIENCE = 15.0
 
 
+SLOW: dict[str, Any] = {"poll_interval": 600.0, "poll_interval_degraded": 600.0}
+"""Polling that no test waits for: only a wake-up can have brought the event."""
+
+
 class Placed(Event, name="shop.order.placed", aggregate_id="order"):
     """An event with an ordering key."""
 
@@ -43,6 +47,21 @@ class Pinged(Event, name="shop.page.pinged"):
     """An event without an ordering key."""
 
     number: int = 0
+
+
+def collecting(seen: list[int]) -> Module:
+    """A module whose handlers note the numbers of what they are given."""
+    module = Module("shop")
+
+    @module.on(Placed)
+    async def placed(event: Placed) -> None:
+        seen.append(event.number)
+
+    @module.on(Pinged)
+    async def pinged(event: Pinged) -> None:
+        seen.append(event.number)
+
+    return module
 
 
 class Stage:

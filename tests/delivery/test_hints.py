@@ -8,20 +8,7 @@ from typing import Any
 import pytest
 
 from fastapi_events import Events, Module
-from tests.delivery.stage import Placed, Stage, publish, until, within
-
-SLOW: dict[str, Any] = {"poll_interval": 600.0, "poll_interval_degraded": 600.0}
-"""Polling that no test waits for: only a wake-up can have brought the event."""
-
-
-def collecting(seen: list[int]) -> Module:
-    module = Module("shop")
-
-    @module.on(Placed)
-    async def placed(event: Placed) -> None:
-        seen.append(event.number)
-
-    return module
+from tests.delivery.stage import SLOW, Placed, Stage, collecting, publish, until, within
 
 
 @contextlib.asynccontextmanager

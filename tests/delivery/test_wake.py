@@ -12,24 +12,7 @@ import pytest
 from fastapi_events import Module
 from fastapi_events.engine import listener
 from tests.delivery.proxy import Proxy
-from tests.delivery.stage import Pinged, Placed, Stage, publish, until, within
-
-SLOW: dict[str, Any] = {"poll_interval": 600.0, "poll_interval_degraded": 600.0}
-"""Polling that no test waits for: only a wake-up can have brought the event."""
-
-
-def collecting(seen: list[int]) -> Module:
-    module = Module("shop")
-
-    @module.on(Placed)
-    async def placed(event: Placed) -> None:
-        seen.append(event.number)
-
-    @module.on(Pinged)
-    async def pinged(event: Pinged) -> None:
-        seen.append(event.number)
-
-    return module
+from tests.delivery.stage import SLOW, Placed, Stage, collecting, publish, until, within
 
 
 @pytest.mark.parametrize("notify", ["after_commit", "transactional"])

@@ -18,12 +18,10 @@ from fastapi_events import (
     fixed,
 )
 from tests.conftest import NewDatabase
-from tests.delivery.stage import Pinged, Placed, Shipped, Stage, effect, publish, until
+from tests.delivery.stage import SLOW, Pinged, Placed, Shipped, Stage, effect, publish, until
 from tests.pgbouncer.pooler import SERVERS, PgBouncer, PooledStage
 
 QUICK_POLLS: dict[str, Any] = {"poll_interval": 0.1, "poll_interval_degraded": 0.1}
-SLOW: dict[str, Any] = {"poll_interval": 600.0, "poll_interval_degraded": 600.0}
-"""Polling that no test waits for: only a wake-up can have brought the event."""
 
 
 async def test_an_app_installs_its_schema_publishes_and_handles(pooler: PgBouncer, new_database: NewDatabase) -> None:
