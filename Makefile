@@ -5,6 +5,9 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
 
+# Two processes, each with a server of its own: most tests wait more than they work. A file's tests stay together.
+PYTEST := $(PY) -m pytest -n 2 --dist loadfile
+
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help demo test test-all check fmt chaos bench lock setup browser pgbouncer
@@ -50,12 +53,12 @@ check: $(READY)
 	$(VENV)/bin/lint-imports --no-cache
 
 test: check browser pgbouncer
-	$(PY) -m pytest -m "not long" $(ARGS)
+	$(PYTEST) -m "not long" $(ARGS)
 
 # The rooms left out need no server of ours: a second run would repeat the first.
 test-all: check browser pgbouncer
-	$(PY) -m pytest $(ARGS)
-	.ci/with-postgresql 15 $(PY) -m pytest --ignore=tests/embedded --ignore=tests/packaging --ignore=tests/settings $(ARGS)
+	$(PYTEST) $(ARGS)
+	.ci/with-postgresql 15 $(PYTEST) --ignore=tests/embedded --ignore=tests/packaging --ignore=tests/settings $(ARGS)
 	$(PY) .ci/wheel_check.py
 
 fmt: $(READY)
