@@ -21,6 +21,7 @@ EventsError
 ├── OperationRefused            an operator's action that cannot be applied as asked
 ├── InvalidFilter               a search or page position that cannot be understood
 ├── ReadingUnavailable          a reading for people was given up so that it cannot harm the work
+│   └── OperationUnavailable    an operator's action could not be carried out now
 ├── SettingsError
 ├── SchemaOutOfDate
 ├── NotStarted
@@ -132,6 +133,10 @@ class InvalidFilter(EventsError):
 
 class ReadingUnavailable(EventsError):
     """A reading was given up: it took too long, or the database cannot be read now. Nothing else is affected."""
+
+
+class OperationUnavailable(ReadingUnavailable):
+    """An operator's action could not be carried out now, and the message says why. It may safely be tried again."""
 
 
 class SettingsError(EventsError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from fastapi_events.engine.infrastructure import sqlstate_of
 from fastapi_events.store.cursors import Batch, CursorStore, HeldPartition
@@ -19,11 +19,16 @@ SHRINK = 8
 
 
 class BatchReader:
-    """Claims one batch after the other; ``looked_everywhere`` is when it last looked at every partition (loop time)."""
+    """Claims one batch after the other; ``looked_everywhere`` is when it last looked at every partition (loop time).
 
-    def __init__(self, name: str, cursors: CursorStore, size: int) -> None:
-        self._name, self._cursors = name, cursors
+    Once in ``patience`` seconds it takes free partitions beyond this process's fair share: somebody whose share they
+    are may be held up for long by what it has.
+    """
+
+    def __init__(self, name: str, cursors: CursorStore, size: int, patience: Callable[[], float]) -> None:
+        self._name, self._cursors, self._patience = name, cursors, patience
         self._full_size = self._size = size
+        self._was_greedy = math.inf
         self.looked_everywhere = -math.inf
 
     async def read(self, held: Sequence[HeldPartition], free: Sequence[int] | None) -> Batch:
@@ -33,15 +38,19 @@ class BatchReader:
         """
         now = asyncio.get_running_loop().time
         began, size = now(), self._size
-        if free is None:
-            self.looked_everywhere = began
+        self._was_greedy = min(self._was_greedy, began)
+        greedy = began - self._was_greedy >= self._patience()
         try:
-            batch = await self._cursors.claim(held, size, free=free)
+            batch = await self._cursors.claim(held, size, free=free, greedy=greedy)
         except Exception as error:
             if isinstance(error, TimeoutError) or sqlstate_of(error) == QUERY_CANCELED:
                 self._size = max(min(self._size, size // SHRINK), 1)
                 logger.warning("%s: reading %d events took too long; from now on %d", self._name, size, self._size)
             raise
+        if free is None:
+            self.looked_everywhere = began
+        if greedy:
+            self._was_greedy = began
         # One that brought nothing says nothing: the server holds on for a while to what was claimed and never arrived.
         if batch.size and size < self._full_size and now() - began < STATEMENT_TIMEOUT / 4:
             self._size = min(size * 2, self._full_size)

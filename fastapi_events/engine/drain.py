@@ -62,7 +62,7 @@ class LaneDrain(Loop):
         self._parked: ParkedKeys = {}
         self._number = 0
         self._pace = Pace()
-        self._reader = BatchReader(self.name, cursors, rules.batch_size)
+        self._reader = BatchReader(self.name, cursors, rules.batch_size, poll_interval)
         self._one_at_a_time = asyncio.Lock()
         self._settling: asyncio.Task[None] | None = None
         self.last_drain: datetime | None = None
@@ -126,8 +126,9 @@ class LaneDrain(Loop):
             self._committed(let_go)
 
     async def recover(self) -> None:
-        """Forget what was held: its leases run out, or are found to be free."""
+        """Forget what was held: its leases run out, or are found to be free. Whatever woke this loop still waits."""
         self._held.clear()
+        self._flag.set()
         if self._crew is not None and self._crew.busy:
             self._crew.interrupt()
             self._crew = None
@@ -223,8 +224,8 @@ class LaneDrain(Loop):
     async def _record(self, shares: list[tuple[HeldPartition, Place]], keep: frozenset[int], what: Settlement) -> None:
         accepted = await self._settle_patiently(shares, keep, what)
         self._take_over(shares, accepted)
-        if any(delivery["reason"] == "no_handler" for delivery in what.deliveries):
-            self._keys_due()
+        if any(self.stopping.is_set() or delivery["reason"] == "no_handler" for delivery in what.deliveries):
+            self._keys_due()  # another process has to take them
         elif what.deliveries:
             self._wake.parked()
         if what.children:

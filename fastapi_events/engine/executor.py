@@ -13,7 +13,7 @@ from typing import Any
 
 from fastapi_events.engine.handler_connection import HandlerConnection
 from fastapi_events.engine.handler_session import HandlerSession, SyncHandlerSession
-from fastapi_events.engine.handler_transaction import SyncLine, Transactions
+from fastapi_events.engine.handler_transaction import SyncLine, Transactions, connect
 from fastapi_events.engine.injection import Needs, fill
 from fastapi_events.engine.outcomes import Abandoned, NoThread, cascade_limit, outcome_of
 from fastapi_events.engine.run import Run
@@ -133,6 +133,7 @@ class Executor:
 
         def work(call: Callable[[], Any]) -> Outcome:
             try:
+                connect(session)
                 self._marks.limit_sync(session, run.handler.timeout)
                 if not self._marks.take_sync(session, run.handler.number, mark, run.item.position):
                     return DUPLICATE

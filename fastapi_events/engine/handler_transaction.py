@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from fastapi_events.engine.handler_session import OwnedSession, handler_session_class
+from fastapi_events.engine.infrastructure import NoConnection, describe
 from fastapi_events.engine.kept_transaction import KeptTransactions
 from fastapi_events.engine.transaction_guard import TransactionGuard
 from fastapi_events.store.marks import MarkStore
@@ -72,7 +73,10 @@ class PlainTransaction:
         self._guard: TransactionGuard | None = None
 
     async def begin(self, handler: int, mark: UUID, position: int, timeout: float) -> bool:
-        connection = self._connection = await self.session.connection()
+        try:
+            connection = self._connection = await self.session.connection()
+        except Exception as error:
+            raise NoConnection(describe(error)) from error
         await self._marks.limit(connection, timeout)
         taken = await self._marks.take(connection, handler, mark, position)
         self._guard = _guard(connection.sync_connection)
@@ -131,6 +135,14 @@ class SyncLine:
         if fileno is not None:
             with contextlib.suppress(Exception), socket.socket(fileno=os.dup(fileno())) as line:
                 line.shutdown(socket.SHUT_RDWR)
+
+
+def connect(session: Session) -> None:
+    """Have the session take its connection; raises ``NoConnection`` if it cannot."""
+    try:
+        session.connection()
+    except Exception as error:
+        raise NoConnection(describe(error)) from error
 
 
 class PlainTransactions:

@@ -21,11 +21,14 @@ _CANCELED = "57014"
 # What PostgreSQL refuses for what is in it: cardinality, data, integrity and triggered actions, a program's limits, and
 # exceptions raised by code in the database.
 _REFUSED_CLASSES = ("21", "22", "23", "27", "38", "39", "44", "54", "P0")
-_LOST = (
-    ConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-)
+# No address, no route and no answer are OSErrors too.
+_LOST = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+READ_ONLY = "25006"
+"""A connection that answers so was opened while the server was a standby, or was told so by a handler."""
+
+
+class NoConnection(Exception):
+    """No connection could be had for a handler, which was therefore not called: never the handler's fault."""
 
 
 FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
@@ -79,8 +82,8 @@ def sqlstate_of(error: BaseException) -> str | None:
 
 
 def _is_ours(error: BaseException) -> bool:
-    if isinstance(error, asyncpg.exceptions.InvalidCachedStatementError):
-        return True  # its SQLSTATE is that of any unsupported feature
+    if isinstance(error, (asyncpg.exceptions.InvalidCachedStatementError, NoConnection)):
+        return True  # the SQLSTATE of the first is that of any unsupported feature
     state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
     if state == _CANCELED:
         return _in_our_wait(error)
@@ -88,15 +91,29 @@ def _is_ours(error: BaseException) -> bool:
         return state[:2] in _CLASSES or state in _STATES
     if getattr(error, "connection_invalidated", False):
         return True
-    if isinstance(error, asyncio.CancelledError | TimeoutError):
-        return type(error).__module__.startswith(("sqlalchemy", "asyncpg"))
+    module, name = type(error).__module__, type(error).__name__
+    if isinstance(error, asyncio.CancelledError):
+        return False
+    if isinstance(error, TimeoutError):
+        return module.startswith(("sqlalchemy", "asyncpg")) or _in_our_wait(error) or _while_connecting(error)
     if isinstance(error, _LOST):
         return _from_database(error)
-    return type(error).__module__ == "sqlalchemy.exc" and type(error).__name__ == "TimeoutError"
+    if name == "TimeoutError":
+        return module == "sqlalchemy.exc"
+    # Without a SQLSTATE psycopg speaks of the connection, not of a statement.
+    return module.startswith("psycopg") and name in ("OperationalError", "InterfaceError", "ConnectionTimeout")
+
+
+def _while_connecting(error: BaseException) -> bool:
+    """Whether asyncpg was opening a connection: how long a statement of the handler's takes is the handler's."""
+    return any(
+        _module_of(frame).startswith("asyncpg.") and frame.f_code.co_name in ("connect", "_connect")
+        for frame in _frames(error)
+    )
 
 
 def _from_database(error: BaseException) -> bool:
-    """A ``ConnectionError`` of the user's own HTTP client is an ordinary failure; asyncpg's passes through asyncpg."""
+    """An ``OSError`` of the user's own HTTP client is an ordinary failure; the database's passes through its driver."""
     if type(error).__module__.startswith("asyncpg"):
         return True
     return any(_module_of(frame).startswith(("asyncpg.", "psycopg.", "sqlalchemy.")) for frame in _frames(error))

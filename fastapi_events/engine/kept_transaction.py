@@ -18,6 +18,7 @@ from sqlalchemy import Connection, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from fastapi_events.engine.handler_session import OwnedSession
+from fastapi_events.engine.infrastructure import READ_ONLY, NoConnection, describe, sqlstate_of
 from fastapi_events.engine.transaction_guard import TransactionGuard, check_committed, refuse
 from fastapi_events.errors import HandlerSessionMisuse
 from fastapi_events.store.marks import MarkStore
@@ -102,6 +103,8 @@ class KeptTransaction:
         kept = self._kept
         kept.release()
         keep = isinstance(error, Exception | None) and kept.is_open
+        if error is not None and sqlstate_of(error) == READ_ONLY:
+            keep = False
         try:
             if not keep:
                 await self._pool.drop(kept)
@@ -188,6 +191,12 @@ class KeptTransactions:
             await asyncio.wait(list(self._returning), timeout=2)
 
     async def _check_out(self) -> KeptConnection:
+        try:
+            return await self._connected()
+        except Exception as error:
+            raise NoConnection(describe(error)) from error
+
+    async def _connected(self) -> KeptConnection:
         connection = await self._engine.connect()
         try:
             level = await connection.run_sync(Connection.get_isolation_level)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fastapi_events.engine.failure import MAX_MESSAGE, failure, failure_of, safe_text
-from fastapi_events.engine.infrastructure import interrupted_delay, is_infrastructure
+from fastapi_events.engine.infrastructure import NoConnection, interrupted_delay, is_infrastructure
 from fastapi_events.engine.item import Unreadable
 from fastapi_events.engine.run import Run
 from fastapi_events.errors import DeadLetter, Discard, RetryLater
@@ -34,7 +34,8 @@ def outcome_of(run: Run, error: BaseException) -> Outcome:
     if isinstance(error, RetryLater):
         return _postponed(run, error)
     if isinstance(error, NoThread) or is_infrastructure(error):
-        return Outcome("interrupted", delay=interrupted_delay(run.item.postponed), failure=failure_of(error))
+        seen = error.__cause__ if isinstance(error, NoConnection) and error.__cause__ is not None else error
+        return Outcome("interrupted", delay=interrupted_delay(run.item.postponed), failure=failure_of(seen))
     return failed(run, error)
 
 

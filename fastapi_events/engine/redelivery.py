@@ -18,7 +18,7 @@ from fastapi_events.engine.drain import SETTLE_PAUSES
 from fastapi_events.engine.executor import Executor
 from fastapi_events.engine.failure import failure_of, fingerprint_of
 from fastapi_events.engine.handlers import Handler, HandlerPlan
-from fastapi_events.engine.infrastructure import is_infrastructure
+from fastapi_events.engine.infrastructure import is_infrastructure, is_refusal
 from fastapi_events.engine.item import Item
 from fastapi_events.engine.outcomes import interrupted, timed_out
 from fastapi_events.engine.report import report
@@ -47,12 +47,12 @@ class Redelivery(Loop):
     def __init__(
         self, store: ParkedKeyStore, executor: Executor, plan: HandlerPlan, wake: Wake, *, concurrency: int,
         poll_interval: Callable[[], float], committed: Callable[[Collection[LogPlace]], None],
-        lost: Callable[[int], None],
+        keys_due: Callable[[], None], lost: Callable[[int], None],
     ) -> None:  # fmt: skip
         super().__init__()
         self._store, self._executor, self._plan, self._wake = store, executor, plan, wake
         self._concurrency, self._poll_interval = concurrency, poll_interval
-        self._committed, self._lost = committed, lost
+        self._committed, self._keys_due, self._lost = committed, keys_due, lost
         self._working: dict[asyncio.Task[None], KeyClaim] = {}
         self._cut_off = asyncio.Event()
         self._next_full_search = 0.0
@@ -96,6 +96,7 @@ class Redelivery(Loop):
         self._cut_off.set()
         if self._working:
             await asyncio.wait(list(self._working), timeout=5.0)
+            self._keys_due()  # another process has to take them
 
     async def _claim_due(self, *, full: bool = False) -> int:
         now = asyncio.get_running_loop().time()
@@ -159,7 +160,7 @@ class Redelivery(Loop):
         try:
             settled = await self._settle_patiently(result)
         except Exception as error:
-            if is_infrastructure(error) or last is None:
+            if not is_refusal(error) or last is None:
                 raise
             self._note_failure(error)
             if len(result.results) > 1:

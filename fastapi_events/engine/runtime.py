@@ -194,7 +194,7 @@ class Runtime:
         parked = ParkedKeyStore(self.database, self.statements, self.log, worker=self.worker, lease=settings.lease)
         self.redelivery = Redelivery(
             parked, self.executor, self.plan, self.wake, concurrency=settings.handler_concurrency,
-            poll_interval=self._poll_interval, committed=self.committed, lost=self._lost,
+            poll_interval=self._poll_interval, committed=self.committed, keys_due=self.keys_due, lost=self._lost,
         )  # fmt: skip
 
     def _listen_url(self) -> str | None:
@@ -215,6 +215,7 @@ class Runtime:
             self.worker, self.group_id, host=socket.gethostname(), pid=os.getpid(),
             drains=self.drains and self.settings.enabled, release=_release(), handlers=self.plan.numbers,
             connections=self.connections, lease=self.settings.lease, wake_up=self.wake_up,
+            lanes=[LANES[name] for name in self.settings.lanes] if self.drains and self.settings.enabled else [],
         )  # fmt: skip
 
     async def _leave(self) -> None:

@@ -121,10 +121,13 @@ class CursorStore:
         self._group, self._lane, self._partitions = group, lane, partitions
         self._worker, self._lease = worker, lease
 
-    async def claim(self, held: Sequence[HeldPartition], size: int, *, free: Sequence[int] | None = None) -> Batch:
+    async def claim(
+        self, held: Sequence[HeldPartition], size: int, *, free: Sequence[int] | None = None, greedy: bool = False
+    ) -> Batch:
         """Read up to about ``size`` events from the held partitions and from free ones, which are claimed with it.
 
-        ``free`` names the free partitions to look at; None stands for all.
+        ``free`` names the free partitions to look at; None stands for all. ``greedy`` takes more of them than this
+        process's fair share.
         """
         places = [partition.read for partition in held]
         rows, life = await self._database.fetch_with_life(
@@ -136,7 +139,7 @@ class CursorStore:
             [place.position for place in places],
             [place.floor for place in places],
             [place.remaining for place in places],
-            free,
+            free, greedy,
         )  # fmt: skip
         return _batch(rows, {partition.number: partition for partition in held}, life)
 

@@ -70,6 +70,8 @@ class Database:
         self.pgbouncer = pgbouncer
         self._name = application_name
         self._pool: asyncpg.Pool[Any] | None = None
+        self._life = ""
+        self._older_life = False
         self.lost = 0
         """How many bookkeeping connections have ended."""
 
@@ -114,10 +116,18 @@ class Database:
         pool = self._pool
         if pool is None:
             raise ConnectionError("The bookkeeping connections are not open.")
+        if self._older_life:
+            # Somebody has reset the server's statistics, which also shows as a new life. Connections that disagree
+            # for ever about which life it is would discard each other's work.
+            self._older_life = False
+            await pool.expire_connections()
         async with asyncio.timeout(STATEMENT_TIMEOUT):  # the pool's own time-out would make a task of each call
             connection = await pool.acquire()
         try:
             yield connection  # type: ignore[misc]  # asyncpg types the proxy, which has the connection's methods
+        except asyncpg.ReadOnlySQLTransactionError:
+            connection.terminate()  # it was opened on a standby, or as good as: it would refuse for ever
+            raise
         finally:
             await pool.release(connection)
 
@@ -176,6 +186,8 @@ class Database:
             except BaseException:
                 connection.terminate()
                 raise
+            self._older_life |= self._life not in ("", connection.life)
+            self._life = connection.life
         return connection
 
     def _note_lost(self, _: Any) -> None:

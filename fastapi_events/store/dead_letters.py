@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import asyncpg
+
+from fastapi_events.errors import OperationUnavailable
 from fastapi_events.model.identity import new_id
 from fastapi_events.store.database import Database
+from fastapi_events.store.readings import UNREACHABLE
 from fastapi_events.store.statements import Statements
 
 
@@ -32,18 +37,28 @@ class DeadLetterStore:
         changed_before: datetime, limit: int,
     ) -> list[UUID]:  # fmt: skip
         """Dead deliveries of a group that match, oldest first."""
-        rows = await self._database.fetch(
-            self._statements["find_dead_deliveries"], group_id, handler, event_name, fingerprint, changed_before, limit
-        )
+        with _explained():
+            rows = await self._database.fetch(
+                self._statements["find_dead_deliveries"],
+                group_id, handler, event_name, fingerprint, changed_before, limit,
+            )  # fmt: skip
         return [row["id"] for row in rows]
 
     async def actions(self, limit: int) -> list[Any]:
         """The newest actions."""
-        return await self._database.fetch(self._statements["list_actions"], limit)
+        with _explained():
+            return await self._database.fetch(self._statements["list_actions"], limit)
 
     async def _change(
         self, action: str, statement: str, ids: Sequence[UUID], more: tuple[Any, ...], actor: str,
         details: Mapping[str, Any], *, then: str | None = None,
+    ) -> list[UUID]:  # fmt: skip
+        with _explained():
+            return await self._carry_out(action, statement, ids, more, actor, details, then)
+
+    async def _carry_out(
+        self, action: str, statement: str, ids: Sequence[UUID], more: tuple[Any, ...], actor: str,
+        details: Mapping[str, Any], then: str | None,
     ) -> list[UUID]:  # fmt: skip
         async with self._database.acquire() as connection, self._database.steered(connection):
             # An operator who was told that it is done must find it done after a crash of the server. A plan that was
@@ -59,3 +74,21 @@ class DeadLetterStore:
                 self._statements["record_action"], new_id(), action, actor, target, json.dumps(facts, default=str)
             )
         return changed
+
+
+@contextlib.contextmanager
+def _explained() -> Generator[None]:
+    try:
+        yield
+    except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
+        raise OperationUnavailable(
+            "One of these deliveries, or another with its idempotency key, is being handled or changed by "
+            "somebody else at this moment. Nothing was changed; try again."
+        ) from error
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise OperationUnavailable(f"The database role may not change the events: {error}.") from error
+    except UNREACHABLE as error:  # a time-out is an OSError too
+        raise OperationUnavailable(
+            f"The database does not answer or cannot be changed now ({type(error).__name__}). Look whether it was done "
+            "before you try again."
+        ) from error

@@ -110,10 +110,11 @@ class GroupStore:
         return known, max((row["revision"] for row in rows), default=0)
 
     async def register_worker(self, worker: UUID, group_id: int, **facts: Any) -> None:
-        """Enter this process: ``host, pid, drains, release, handlers, connections, lease, wake_up``."""
+        """Enter this process: ``host, pid, drains, lanes, release, handlers, connections, lease, wake_up``."""
         await self._database.fetch(
             self._statements["register_worker"], worker, group_id, facts["host"], facts["pid"], facts["drains"],
             facts["release"], facts["handlers"], facts["connections"], facts["lease"], facts["wake_up"],
+            facts["lanes"],
         )  # fmt: skip
 
     async def beat(

@@ -13,6 +13,12 @@ from fastapi_events.errors import ReadingUnavailable
 from fastapi_events.store.database import driver_url
 from fastapi_events.store.statements import Statements
 
+UNREACHABLE = (
+    OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError, asyncpg.LockNotAvailableError, asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError, asyncpg.ObjectNotInPrerequisiteStateError, asyncpg.ReadOnlySQLTransactionError,
+)  # fmt: skip
+"""What a server raises that cannot serve now, and the way to one that is not there."""
 CONNECTIONS = 2
 STATEMENT_TIMEOUT = 2.0
 """Seconds that one statement of a reading may take on the server."""
@@ -109,6 +115,5 @@ def _explained(schema: str) -> Generator[None]:
         raise ReadingUnavailable(f"The database role may not read the events: {error}.") from error
     except TimeoutError as error:
         raise ReadingUnavailable("The database is busy or does not answer. Try again in a moment.") from error
-    except (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError,
-            asyncpg.InsufficientResourcesError, asyncpg.LockNotAvailableError) as error:  # fmt: skip
+    except UNREACHABLE as error:
         raise ReadingUnavailable(f"The database cannot be read now ({type(error).__name__}). Try again.") from error

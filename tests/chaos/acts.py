@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -77,14 +78,12 @@ def slow_reader(app: Application) -> None:
     stage, original = Stage(app), CursorStore.claim
     waited: list[bool] = []
 
-    async def claim(
-        self: CursorStore, held: Sequence[HeldPartition], size: int, *, free: Sequence[int] | None = None
-    ) -> Batch:
+    async def claim(self: CursorStore, held: Sequence[HeldPartition], size: int, **more: Any) -> Batch:
         if not held or waited:
-            return await original(self, held, size, free=free)
+            return await original(self, held, size, **more)
         waited.append(True)
         await stage.reach("reading ahead")
-        batch = await original(self, held, size, free=free)
+        batch = await original(self, held, size, **more)
         await stage.report("read ahead")
         return batch
 

@@ -36,8 +36,8 @@ def looks(events: Events) -> set[int]:
     [cursors] = [loop._cursors for loop in events.runtime.drain_loops if loop._lane == 1]
     claim = cursors.claim
 
-    async def noted(held: Any, size: int, *, free: Any) -> Any:
-        batch = await claim(held, size, free=free)
+    async def noted(held: Any, size: int, *, free: Any, **more: Any) -> Any:
+        batch = await claim(held, size, free=free, **more)
         looked.update(range(32) if free is None else free)
         return batch
 
@@ -142,3 +142,21 @@ async def test_who_stops_tells_the_others_what_it_lets_go_of(stage: Stage) -> No
     may_end.set()
     await within(stop)
     await until(lambda: seen == [2])
+
+
+async def test_who_stops_tells_the_others_of_deliveries_that_it_has_interrupted(stage: Stage) -> None:
+    begun, seen = asyncio.Event(), list[int]()
+    module = Module("shop")
+
+    @module.on(Placed)
+    async def placed(event: Placed) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    stopping = await stage.running(module, shutdown_grace=0.1, **SLOW)
+    await stopping.publish(Placed(order="a", number=1))
+    await within(begun.wait())
+    other = await stage.running(collecting(seen), **SLOW)
+    await settled(other)
+    await within(stopping.stop())
+    await until(lambda: seen == [1])

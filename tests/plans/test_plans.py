@@ -76,7 +76,7 @@ class Planner:
         """The nodes of the plan of a claim that is made by a worker which holds nothing."""
         await self._connection.execute(f"PREPARE hot AS {claim}")
         try:
-            arguments = "1, 1, 32, gen_random_uuid(), 10, 100, '{}', '{}', '{}', '{}', '{}', '{}', '{}', NULL"
+            arguments = "1, 1, 32, gen_random_uuid(), 10, 100, '{}', '{}', '{}', '{}', '{}', '{}', '{}', NULL, false"
             plan = await self._connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE hot({arguments})")
         finally:
             await self._connection.execute("DEALLOCATE hot")

@@ -102,6 +102,7 @@ CREATE TABLE {schema}.worker (
     host text NOT NULL,
     pid integer NOT NULL,
     drains boolean NOT NULL,
+    lanes smallint[] NOT NULL DEFAULT '{}',
     release text NOT NULL,
     handlers integer[] NOT NULL DEFAULT '{}',
     connections smallint NOT NULL,

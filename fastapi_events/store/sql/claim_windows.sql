@@ -2,14 +2,14 @@
 --
 -- $1 group, $2 lane, $3 number of partitions, $4 worker, $5 lease in seconds, $6 batch size,
 -- $7..$13 the partitions held already, each in its state after everything read so far: partition, seq, seen, target,
--- position, floor, remaining, $14 the free partitions to look at (null: all). Returns one header row per partition (position null, payload a JSON object) and the events.
+-- position, floor, remaining, $14 the free partitions to look at (null: all), $15 whether to take more than the fair share. Returns one header row per partition (position null, payload a JSON object) and the events.
 --
 -- READ COMMITTED: the statement's own snapshot is the target of every window it opens.
 WITH moment AS MATERIALIZED (
     SELECT pg_current_snapshot() AS snapshot,
            (SELECT coalesce(max(h.revision), 0) FROM {schema}.handler h WHERE h.group_id = $1) AS revision,
            (SELECT count(*) FROM {schema}.worker w
-            WHERE w.group_id = $1 AND w.lease_until > clock_timestamp() AND w.drains) AS workers),
+            WHERE w.group_id = $1 AND w.lease_until > clock_timestamp() AND $2::smallint = ANY (w.lanes)) AS workers),
 held AS MATERIALIZED (
     SELECT * FROM unnest($7::smallint[], $8::bigint[], $9::text[]::pg_snapshot[], $10::text[]::pg_snapshot[],
                          $11::bigint[], $12::bigint[], $13::bigint[])
@@ -66,13 +66,14 @@ win AS MATERIALIZED (
                   ORDER BY l.lane::integer * 1024 + l.partition, l.xid, l.position) e
               WHERE e.position >= sealed.low AND pg_visible_in_snapshot(x.xid, m.snapshot)) t) w
     WHERE c.target IS NULL),
--- A worker takes free partitions up to its fair share; the batch is split by what each partition has left, so a hot
+-- A worker takes free partitions up to its fair share, and now and then those too that nobody took; the batch is split by what each partition has left, so a hot
 -- one gets nearly all of it and each gets something: hence no more partitions than there are events in the batch.
 work AS MATERIALIZED (
     SELECT r.*, least(r.remaining, ceil($6::float8 * r.remaining / sum(r.remaining) OVER ()))::bigint AS quota
     FROM (SELECT win.*, row_number() OVER (PARTITION BY win.kept ORDER BY random()) AS number
           FROM win WHERE win.remaining > 0) r
-    WHERE r.kept OR r.number <= least((SELECT ceil($3::numeric / greatest(m.workers, 1)) FROM moment m), $6::float8)
+    WHERE r.kept OR r.number <= least(CASE WHEN $15::boolean THEN $3::numeric ELSE (
+                                           SELECT ceil($3::numeric / greatest(m.workers, 1)) FROM moment m) END, $6::float8)
                                 - (SELECT count(*) FROM held)),
 -- Inserting seq + 1 is the compare-and-swap: a competitor or an old snapshot ends in a conflict, hence no lease and no
 -- events. In one order, so that claims cannot deadlock. Partitions without work are not written.
