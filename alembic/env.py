@@ -44,9 +44,11 @@ async def run_online() -> None:
     engine = create_async_engine(
         sqlalchemy_url(url), connect_args={"statement_cache_size": 0, "prepared_statement_cache_size": 0}
     )
-    async with engine.connect() as connection:
-        await connection.run_sync(run)
-    await engine.dispose()
+    try:
+        async with engine.connect() as connection:
+            await connection.run_sync(run)
+    finally:
+        await engine.dispose()
 
 
 if context.is_offline_mode():

@@ -15,7 +15,7 @@ from fastapi_events.dashboard.htmx import VARY, redirected, retargeted
 from fastapi_events.dashboard.paths import base_path
 from fastapi_events.dashboard.rendering import html
 from fastapi_events.dashboard.visit import Visit, begin_visit
-from fastapi_events.errors import EventsError
+from fastapi_events.errors import EventsError, ReadingUnavailable
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -30,6 +30,8 @@ HEADERS = {
     "Cache-Control": "private, no-store",
     "Vary": VARY,
 }
+_GAVE_UP = "57014"
+"""PostgreSQL's code for a statement that took longer than it may (query_canceled)."""
 _TITLES = {
     401: "Sign in first",
     403: "No access",
@@ -71,7 +73,7 @@ def _refusal(visit: Visit, error: Exception) -> Response:
     title = _TITLES.get(problem.status, "That did not work")
     if visit.htmx.is_request and not visit.htmx.wants_page:
         response = html("fragments/notice.html", visit, problem.status, title=title, text=problem.text, tone="error")
-        response.headers.update(retargeted("#notice"))
+        response.headers.update(retargeted("#notice", shown=visit.htmx.target != "live"))
         response.headers.update(problem.headers)
         return response
     return _error_page(visit, error, problem, title)
@@ -80,7 +82,12 @@ def _refusal(visit: Visit, error: Exception) -> Response:
 def _error_page(visit: Visit, error: Exception, problem: Problem, title: str) -> Response:
     response = html(
         "error.html", visit, problem.status, title=title, text=problem.text, status=problem.status,
-        closed=isinstance(error, Closed), room="", dead=0,
+        closed=isinstance(error, Closed), gave_up=_gave_up(error), room="", dead=0,
     )  # fmt: skip
     response.headers.update(problem.headers)
     return response
+
+
+def _gave_up(error: Exception) -> bool:
+    """Whether a reading alone was too slow: the database answers, and the work goes on."""
+    return type(error) is ReadingUnavailable and getattr(error.__cause__, "sqlstate", None) == _GAVE_UP

@@ -29,9 +29,9 @@ class Htmx:
         return cls(is_request, not is_request or whole, _element_id(headers.get("hx-target")))
 
 
-def retargeted(selector: str) -> dict[str, str]:
-    """Headers that put the answer's content into another element than was asked for."""
-    return {"HX-Retarget": selector, "HX-Reswap": "innerHTML", "HX-Push-Url": "false"}
+def retargeted(selector: str, *, shown: bool) -> dict[str, str]:
+    """Headers that put the answer's content into another element than was asked for; ``shown`` scrolls to it."""
+    return {"HX-Retarget": selector, "HX-Reswap": f"innerHTML{' show:top' if shown else ''}", "HX-Push-Url": "false"}
 
 
 def redirected(path: str) -> dict[str, str]:

@@ -17,5 +17,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Remove everything."""
+    """Remove everything, unless there are events and nobody asked for that: see ``downgrade_step``."""
     downgrade_step(1)

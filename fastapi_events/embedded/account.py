@@ -34,7 +34,12 @@ class Account:
             os.chown(folder, self.uid, self.gid)
 
     def reach(self, path: Path) -> None:
-        """Let this account pass through the folders above ``path``; they do not become listable."""
+        """Let this account pass through the folders above ``path``; they do not become listable.
+
+        Changes what stays after the server: every folder above ``path``, up to the root, is made passable for all
+        accounts (``chmod o+x``), ``/root`` and ``/root/.cache`` for example. Who knows the name of a file below may
+        then open it, if its own mode allows. Does nothing unless the account is borrowed.
+        """
         for folder in path.parents if self.borrowed else ():
             mode = folder.stat().st_mode
             if not mode & stat.S_IXOTH:

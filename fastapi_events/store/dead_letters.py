@@ -87,7 +87,7 @@ def _explained() -> Generator[None]:
         ) from error
     except asyncpg.InsufficientPrivilegeError as error:
         raise OperationUnavailable(f"The database role may not change the events: {error}.") from error
-    except UNREACHABLE as error:  # a time-out is an OSError too
+    except (*UNREACHABLE, asyncpg.ReadOnlySQLTransactionError) as error:  # a time-out is an OSError too
         raise OperationUnavailable(
             f"The database does not answer or cannot be changed now ({type(error).__name__}). Look whether it was done "
             "before you try again."

@@ -16,7 +16,7 @@ from fastapi_events.store.statements import Statements
 UNREACHABLE = (
     OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError, asyncpg.LockNotAvailableError, asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError, asyncpg.ObjectNotInPrerequisiteStateError, asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InvalidCatalogNameError, asyncpg.ObjectNotInPrerequisiteStateError,
 )  # fmt: skip
 """What a server raises that cannot serve now, and the way to one that is not there."""
 CONNECTIONS = 2

@@ -114,6 +114,44 @@ async def test_acting_on_nothing_says_so_in_place(site: Site) -> None:
     await expect(page.locator("td.pick input")).to_have_count(7)
 
 
+async def test_an_actions_result_is_brought_into_view_with_the_focus_on_it(site: Site) -> None:
+    page = await site.open("/dead-letters", viewport={"width": 1280, "height": 400})
+    await page.locator("td.pick input").last.check()
+    await page.get_by_role("button", name="Discard selected…").click()
+    await page.locator("#reason").fill("agreed with ops")
+    await page.locator("#dialog").get_by_role("button", name="Discard 1 dead letter").click()
+    result = page.locator("main .notice", has_text="1 dead letter was discarded.")
+    await expect(result).to_be_in_viewport(ratio=1)
+    await expect(result).to_be_focused()
+    assert site.complaints == []
+
+
+async def test_a_refusal_is_brought_into_view(site: Site) -> None:
+    page = await site.open("/dead-letters", viewport={"width": 1280, "height": 400})
+    await page.locator("td.pick input").last.scroll_into_view_if_needed()
+    await expect(page.locator("h1")).not_to_be_in_viewport()
+    await page.get_by_role("button", name="Redrive selected…").click()
+    await expect(page.locator("#notice .notice", has_text="Nothing is selected")).to_be_in_viewport(ratio=1)
+
+
+async def test_many_concerns_stay_a_list_of_lines(site: Site) -> None:
+    seeding = site.ground.seeding
+    event = await seeding.event("shop.order.placed", {}, published_at=seeding.seeded.now)
+    for number in range(8):
+        await seeding.handler(f"module.handler{number}", "shop.order.placed")
+        await seeding.delivery(event, f"module.handler{number}", "dead", "max_attempts")
+    for width in (1280, 390):
+        page = await site.open(viewport={"width": width, "height": 844})
+        lines = page.locator(".concerns li")
+        await expect(lines).to_have_count(7)
+        await expect(lines.last).to_have_text("and 5 more, on the pages below")
+        first, rest = await lines.first.bounding_box(), await lines.last.bounding_box()
+        assert first is not None
+        assert rest is not None
+        assert rest["width"] == first["width"]
+        assert rest["height"] <= 48, "one line"
+
+
 async def test_filters_live_in_the_address(site: Site) -> None:
     page = await site.open("/events")
     await page.locator("#filter").fill("status:dead")
@@ -232,6 +270,55 @@ async def test_a_phone_needs_no_sideways_scrolling(site: Site) -> None:
     await bar.get_by_text("More").click()
     await bar.locator(".more").get_by_role("link", name="Workers").click()
     await expect(page.locator("h1")).to_have_text("Workers")
+
+
+async def test_a_phone_shows_why_on_a_second_line(site: Site) -> None:
+    shown = {
+        "/audit": ["redrive", "ada@shop.example", "handler:mail.send_confirmation", "smtp is back"],
+        "/workers": ["web-7f9c4d-x2k1q", "alive", "handles, 3 handlers", "runs out in"],
+        "/consumers": ["payments.capture_payment", "live", "retry, the oldest", "4"],
+    }
+    page = await site.open(viewport={"width": 390, "height": 844}, has_touch=True)
+    for path, words in shown.items():
+        await page.goto(f"{site.base}{path}")
+        row = page.locator("tbody tr").first
+        for word in words:
+            await expect(row.get_by_text(word).first).to_be_in_viewport(ratio=1)
+    await page.goto(f"{site.base}/workers")
+    late = page.locator("tbody tr", has_text="worker-5d8b9-qq7zt").locator(".late")
+    await expect(late).to_be_visible()
+    await expect(late).to_have_text("2")
+
+
+async def test_what_belongs_together_stays_on_one_line(site: Site) -> None:
+    seeding, long = site.ground.seeding, "a_module_with_a_long_name.and_a_handler_with_one_that_is_no_shorter"
+    await seeding.handler(long, f"{long}.*", on_dead="continue")
+    event = await seeding.event("shop.order.placed", {}, published_at=seeding.seeded.now - timedelta(hours=40))
+    await seeding.delivery(event, long, "waiting", "no_handler")
+    page = await site.open()
+    for path in ("", "/consumers"):
+        await page.goto(f"{site.base}{path}")
+        await expect(page.locator("main table").get_by_text(long, exact=True)).to_be_visible()
+        parts = page.locator("main :is(time, .unit)")
+        lines = await parts.evaluate_all("all => all.map((part) => part.getClientRects().length)")
+        assert set(lines) == {1}, path
+
+
+async def test_nothing_is_cut_off_at_any_width(site: Site) -> None:
+    seeding, long = site.ground.seeding, "a_module_with_a_long_name.and_a_handler_with_one_that_is_no_shorter"
+    await seeding.handler(long, f"{long}.*")
+    details = {"asked": 1, "changed": 1, "reason": "x" * 300}
+    await seeding.action("redrive", f"{'someone.' * 5}@shop.example", f"handler:{long}", details, timedelta(0))
+    page = await site.open()
+    cut = (
+        "[...document.querySelectorAll('.scroll')].some((s) => s.scrollWidth > s.clientWidth && "
+        "getComputedStyle(s).overflowX === 'clip') || document.documentElement.scrollWidth > innerWidth"
+    )
+    for width in (360, 721, 900, 1001, 1280):
+        await page.set_viewport_size({"width": width, "height": 844})
+        for path in ROOMS:
+            await page.goto(f"{site.base}{path}")
+            assert not await page.evaluate(cut), (width, path)
 
 
 @pytest.mark.usefixtures("quick_refresh")

@@ -64,6 +64,22 @@ async def test_a_handler_that_nobody_has_is_told_with_what_helps(bare: Ground) -
     assert "retire" not in page
 
 
+async def test_one_state_has_one_name(bare: Ground) -> None:
+    await bare.seeding.handler("a.gone", "shop.order.placed")
+    for path in ("", "/consumers"):
+        page = (await bare.client.get(f"/events/dashboard{path}")).text
+        assert re.findall(r'class="status \w+">.*?<span>([^<]+)</span>', page, re.DOTALL)[0] == "no process", path
+        assert ">missing<" not in page
+
+
+async def test_words_say_what_is_meant(shop: Ground) -> None:
+    overview = (await shop.client.get("/events/dashboard")).text
+    assert "Later events of the same key wait until somebody acts." in overview, "true without a key as well"
+    assert ">Shortcuts</button>" in overview
+    workers = (await shop.client.get("/events/dashboard/workers")).text
+    assert re.search(r"runs out <time [^>]+>in \d+ min</time>", " ".join(workers.split()))
+
+
 async def test_how_processes_are_woken(shop: Ground) -> None:
     page = (await shop.client.get("/events/dashboard")).text
     assert "2 woken by notifications" in page

@@ -2,17 +2,25 @@
 
 import asyncio
 import json
-from collections.abc import Callable
-from typing import Any
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
-from alembic.config import main as alembic_command_line
+from fastapi import BackgroundTasks, Depends, FastAPI
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from typer.testing import CliRunner
 
+from alembic import config as alembic_config
+from fastapi_events import Event, EventPublisher, Events, publisher_on
 from fastapi_events.cli.commands import app as command_line
-from fastapi_events.errors import SchemaOutOfDate
+from fastapi_events.errors import PublishError, SchemaOutOfDate
 from fastapi_events.store import schema
 from tests.conftest import NewDatabase
 from tests.docs.pages import Project, blocks_of
@@ -21,14 +29,78 @@ from tests.docs.serving import execute, served, until
 Made = Callable[[str], Project]
 
 
+def test_testing(project: Made) -> None:
+    """The files of tests, in one run: what was started on one event loop is started again on the next."""
+    folder = project("docs/how-to/testing.md").folder
+    environment = {**os.environ, "EVENTS_WORKER": "standalone", "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder), str(folder)],
+        capture_output=True, text=True, timeout=120, env=environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 passed" in done.stdout
+
+
 async def test_own_session(project: Made, clean_database: str) -> None:
     page = project("docs/how-to/own-session.md")
     async with served(page.load("shop.main").app) as client:
         (await client.post("/orders/10")).raise_for_status()
         (await client.post("/orders/20/carefully")).raise_for_status()
-    assert await published(clean_database) == [{"order_id": 10}, {"order_id": 21}]
+        (await client.post("/orders/30/later")).raise_for_status()
+    assert await published(clean_database) == [{"order_id": n} for n in (10, 21, 30, 31)]
     await page.run_snippets()
-    assert await published(clean_database) == [{"order_id": n} for n in (10, 21, 1, 2, 3)]
+    assert await published(clean_database) == [{"order_id": n} for n in (10, 21, 30, 31, 1, 2, 3)]
+
+
+@pytest.mark.parametrize("scope", ["request", "function"])
+async def test_own_session_in_a_background_task(
+    scope: Literal["request", "function"], clean_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page's table: what each way to publish does after the endpoint has returned."""
+    monkeypatch.setenv("EVENTS_DATABASE_URL", clean_database)
+    engine = create_async_engine(clean_database.replace("postgresql://", "postgresql+asyncpg://"))
+    maker = async_sessionmaker(engine, expire_on_commit=False)
+
+    async def get_session() -> AsyncIterator[AsyncSession]:
+        async with maker() as session:
+            yield session
+
+    session_dep = Annotated[AsyncSession, Depends(get_session, scope=scope)]
+    events, app = Events(sessions=maker), FastAPI()
+    app.include_router(events.router)
+    results: list[str] = []
+
+    class Told(Event, name="docs.thing.told"):
+        pass
+
+    async def attempt(publish: Any, **options: bool) -> None:
+        try:
+            await publish(Told(), **options)
+            results.append("committed" if publish == events.publish else "published")
+        except PublishError as error:
+            results.append(type(error).__name__)
+
+    @app.post("/")
+    async def endpoint(
+        tasks: BackgroundTasks,
+        session: session_dep,
+        publish: Annotated[EventPublisher, Depends(publisher_on(session_dep))],
+    ) -> None:
+        tasks.add_task(attempt, events.publish)
+        tasks.add_task(attempt, events.publish, detached=True)
+        tasks.add_task(attempt, publish)
+        tasks.add_task(session.rollback)
+
+    async with served(app) as client:
+        (await client.post("/")).raise_for_status()
+    await engine.dispose()
+    assert (
+        results
+        == {
+            "request": ["DetachedPublish", "committed", "published"],
+            "function": ["committed", "committed", "SessionClosed"],
+        }[scope]
+    )
 
 
 async def test_sync_endpoints(project: Made, clean_database: str) -> None:
@@ -57,24 +129,40 @@ async def test_webhooks(project: Made) -> None:
     assert answers == [{"known_already": False}, {"known_already": True}]
 
 
-async def test_dashboard_access(project: Made) -> None:
-    app = project("docs/how-to/dashboard-access.md").load("shop.main").app
+@pytest.mark.parametrize(("module", "attribute", "root"), [("shop.main", "app", ""), ("shop.site", "site", "/shop")])
+async def test_dashboard_access(project: Made, module: str, attribute: str, root: str) -> None:
+    """In the app, and mounted in another one."""
+    app = getattr(project("docs/how-to/dashboard-access.md").load(module), attribute)
     async with served(app) as client:
         staff = {"Authorization": "Bearer s3cret"}
-        assert (await client.get("/events/api/overview")).status_code == 401
-        assert (await client.get("/events/api/overview", headers=staff)).status_code == 200
-        assert (await client.get("/events/dashboard", headers=staff)).status_code == 200
+        assert (await client.get(f"{root}/events/api/overview")).status_code == 401
+        assert (await client.get(f"{root}/events/api/overview", headers=staff)).status_code == 200
+        assert (await client.get(f"{root}/events/dashboard", headers=staff)).status_code == 200
+        assert (await client.get(f"{root}/events/health/ready")).json()["drain"] == "running"
 
 
 async def test_migrations_by_alembic(project: Made, new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a branch beside the user's own revision, and from that revision: whichever comes first."""
+    """As a branch beside the user's own revisions, and from one of those: whichever comes first."""
     page, url = project("docs/how-to/migrations.md"), await new_database(schema=False)
     monkeypatch.setenv("EVENTS_DATABASE_URL", url)
     (page.folder / "migrations" / "env.py").write_text(_ENVIRONMENT)
-    for line in commands("docs/how-to/migrations.md", "alembic"):
-        await run(*line.split())
+    template = Path(alembic_config.__file__).parent / "templates" / "generic" / "script.py.mako"
+    (page.folder / "migrations" / "script.py.mako").write_text(template.read_text())
+    *lines, last = commands("docs/how-to/migrations.md", "alembic")
+    for number, line in enumerate(lines):
+        monkeypatch.setenv("TABLES", " ".join(f"table_{each}" for each in range(number + 1)))
+        await run(*shlex.split(line))
+    assert len(list((page.folder / "migrations" / "versions").glob("*table*.py"))) == 2
     assert await version(url) == schema.LATEST
-    await run("alembic", "downgrade", "fastapi_events@base")
+    assert await execute(url, "SELECT to_regclass('table_1') IS NOT NULL AND to_regclass('table_3') IS NULL") == [
+        (True,)
+    ]
+    await handle_something(url)
+    with pytest.raises(SystemExit):
+        await run("alembic", "downgrade", "fastapi_events@base")
+    assert await version(url) == schema.LATEST
+    assert "fastapi_events_drop" in last
+    await run(*shlex.split(last))
     assert await version(url) == 0
 
 
@@ -146,7 +234,7 @@ def commands(page: str, program: str) -> list[str]:
 async def run(program: str, *arguments: str) -> None:
     """Run a command in a thread of this process: a process of its own would spend a second on importing."""
     if program == "alembic":
-        await asyncio.to_thread(alembic_command_line, arguments)
+        await asyncio.to_thread(alembic_config.main, arguments)
         return
     done = await asyncio.to_thread(CliRunner().invoke, command_line, arguments)
     assert done.exit_code == 0, (done.output, done.exception)
@@ -159,18 +247,25 @@ def _yes(words: list[str]) -> list[str]:
 _ENVIRONMENT = """
 import asyncio, os
 from alembic import context
+from sqlalchemy import Column, Integer, MetaData, Table
 from sqlalchemy.ext.asyncio import create_async_engine
 
+tables = MetaData()
+for name in os.environ.get("TABLES", "").split():
+    Table(name, tables, Column("id", Integer, primary_key=True))
+
 def migrate(connection):
-    context.configure(connection=connection)
+    context.configure(connection=connection, target_metadata=tables)
     with context.begin_transaction():
         context.run_migrations()
 
 async def main():
     engine = create_async_engine(os.environ["EVENTS_DATABASE_URL"].replace("postgresql://", "postgresql+asyncpg://"))
-    async with engine.begin() as connection:
-        await connection.run_sync(migrate)
-    await engine.dispose()
+    try:
+        async with engine.begin() as connection:
+            await connection.run_sync(migrate)
+    finally:
+        await engine.dispose()
 
 asyncio.run(main())
 """

@@ -28,6 +28,7 @@ async def test_events_can_be_published_in_every_way(project: Made, clean_databas
 async def test_handlers_are_given_what_they_ask_for_and_steer(project: Made, clean_database: str) -> None:
     names = await project("docs/reference/handlers.md").run_snippets()
     events: Events = names["events"]
+    await execute(clean_database, "CREATE TABLE shelf AS SELECT unnest(ARRAY[1, 2]) AS order_id, 'LAMP' AS sku")
     await events.start(drains=False)
     try:
         for order_id in (0, -1, 1):
@@ -39,8 +40,11 @@ async def test_handlers_are_given_what_they_ask_for_and_steer(project: Made, cle
             "JOIN events.handler h ON h.id = d.handler_id JOIN events.event e ON e.position = d.position "
             "WHERE h.name = 'inventory.ship' ORDER BY order_id",
         )
+        left = await execute(clean_database, "SELECT order_id FROM shelf")
     finally:
         await events.stop()
+        await execute(clean_database, "DROP TABLE shelf")
+    assert [row["order_id"] for row in left] == [2]
     assert [tuple(row) for row in states] == [
         ("-1", "dead", "rejected_by_handler"),
         ("0", "discarded", "rejected_by_handler"),

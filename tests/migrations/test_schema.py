@@ -60,8 +60,32 @@ def alembic(*arguments: str, url: str | None = None, folder: Path | None = None)
         [sys.executable, "-W", "ignore", "-m", "alembic", *arguments],
         capture_output=True, text=True, timeout=60, env=environment, cwd=folder,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stderr + done.stdout
     return done.stdout
+
+
+def own_project(folder: Path, url: str) -> None:
+    """A user's own Alembic with a revision of theirs on the branch ``shop``, and the library's as another branch."""
+    from fastapi_events.store.database import sqlalchemy_url
+
+    alembic("init", "own", folder=folder)
+    (folder / "own" / "env.py").write_text(
+        "import sqlalchemy\nfrom alembic import context\n"
+        "if context.is_offline_mode():\n"
+        "    context.configure(dialect_name='postgresql', literal_binds=True)\n"
+        "    with context.begin_transaction():\n        context.run_migrations()\n"
+        "    raise SystemExit\n"
+        f"engine = sqlalchemy.create_engine({sqlalchemy_url(url, 'psycopg')!r})\n"
+        "with engine.connect() as connection:\n"
+        "    context.configure(connection=connection)\n"
+        "    with context.begin_transaction():\n        context.run_migrations()\n"
+    )
+    own = (folder / "alembic.ini").read_text()
+    places = "version_locations = own/versions fastapi_events:migrations/versions\npath_separator = space\n"
+    own = "\n".join(line for line in own.splitlines() if not line.startswith("path_separator"))
+    (folder / "alembic.ini").write_text(own.replace("[alembic]\n", f"[alembic]\n{places}", 1))
+    first = ("--head=base", "--branch-label=shop", "--version-path=own/versions")
+    alembic("revision", *first, "-m", "mine", folder=folder)
 
 
 async def test_any_number_of_processes_may_upgrade_at_once(new_database: NewDatabase) -> None:
@@ -212,21 +236,7 @@ async def test_alembics_own_environment_goes_up_and_down(new_database: NewDataba
 
 async def test_the_users_own_alembic_takes_the_revisions_as_a_branch(new_database: NewDatabase, tmp_path: Path) -> None:
     url, reference = await new_database(schema=False), await new_database()
-    from fastapi_events.store.database import sqlalchemy_url
-
-    await asyncio.to_thread(alembic, "init", "own", folder=tmp_path)
-    (tmp_path / "own" / "env.py").write_text(
-        "import sqlalchemy\nfrom alembic import context\n"
-        f"engine = sqlalchemy.create_engine({sqlalchemy_url(url, 'psycopg')!r})\n"
-        "with engine.connect() as connection:\n"
-        "    context.configure(connection=connection)\n"
-        "    with context.begin_transaction():\n        context.run_migrations()\n"
-    )
-    own = (tmp_path / "alembic.ini").read_text()
-    places = "version_locations = own/versions fastapi_events:migrations/versions\npath_separator = space\n"
-    own = "\n".join(line for line in own.splitlines() if not line.startswith("path_separator"))
-    (tmp_path / "alembic.ini").write_text(own.replace("[alembic]\n", f"[alembic]\n{places}", 1))
-    await asyncio.to_thread(alembic, "revision", "-m", "mine", "--version-path", "own/versions", folder=tmp_path)
+    await asyncio.to_thread(own_project, tmp_path, url)
     await asyncio.to_thread(alembic, "upgrade", "heads", folder=tmp_path)
     assert await catalog(url) == await catalog(reference)
     await asyncio.to_thread(alembic, "downgrade", "fastapi_events@base", folder=tmp_path)

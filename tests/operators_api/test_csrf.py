@@ -25,6 +25,7 @@ REFUSED = [
 ALLOWED = [
     {"Sec-Fetch-Site": "same-origin"},
     {"Sec-Fetch-Site": "same-origin", "Cookie": "session=1"},
+    {"Sec-Fetch-Site": "same-origin", "Authorization": "Basic YTpi"},
     {"Origin": ORIGIN, "Cookie": "session=1"},
     {"Origin": "https://testserver", "Cookie": "session=1"},
     {"Authorization": "Bearer x"},
@@ -48,6 +49,8 @@ async def test_a_foreign_request_changes_nothing(shop: Ground) -> None:
             )
             assert (data.status_code, form.status_code) == (403, 403), headers
             assert "Refused" in data.json()["detail"]
+            if headers.keys() <= {"Authorization"}:
+                assert "sends 'Sec-Fetch-Site: same-origin' along" in data.json()["detail"], "what helps"
     states = await shop.connection.fetch("SELECT DISTINCT state FROM events.delivery")
     assert {row["state"] for row in states} == {"dead", "waiting"}
 

@@ -17,6 +17,8 @@ BAD = [
     ("status:gone", "It is one of pending, waiting, dead"),
     ("id:4711", "is not a UUID"),
     ("correlation:x", "is not a UUID"),
+    ("key:4711", "Write key:acme/order/4711, or key:/order/4711 where there is no tenant."),
+    ("key:order/4711", "is no whole ordering key"),
     ("after:yesterday", "is no time"),
     ("after:9999999d", "is no time"),
     ("before:0001-01-01T00:00:00+23:59", "is no time"),
@@ -31,7 +33,7 @@ BAD = [
 # Nothing of this may reach the server's own errors, whatever it means.
 REFUSED = ("name:'; DROP TABLE events.event; --", "payload.$:{}", "tenant:' OR 1=1", "payload.x:' OR '1'='1")
 HOSTILE = [
-    *REFUSED, "name:%", "name:\\", "name:_", "tenant:\U0010ffff", "actor:😀", "key:{{7*7}}", "name:***",
+    *REFUSED, "name:%", "name:\\", "name:_", "tenant:\U0010ffff", "actor:😀", "key:{{7*7}}//", "name:***",
     "handler:\\x00", "payload.a.b.c:null", "payload.0:1", "aggregate:/", "aggregate:a/b/c/d",
     "after:0s", "before:1970-01-01", "after:9999-12-31", "before:0002-01-01", 'tenant:"a b"', "status:dead handler:*",
     "id:00000000-0000-0000-0000-000000000000",
@@ -54,6 +56,15 @@ async def test_whatever_is_typed_is_a_search_or_refused(shop: Ground) -> None:
             status = (await shop.client.get(path, params={"filter": text})).status_code
             assert status == (422 if text in REFUSED else 200), text
     assert await shop.connection.fetchval("SELECT count(*) FROM events.event") == 77
+
+
+async def test_an_ordering_key_is_searched_as_it_is_stored(shop: Ground) -> None:
+    key = shop.seeded.events[0]["key"]
+    data = await shop.client.get("/events/api/events", params={"filter": f"key:{key}"})
+    stored = {str(event["id"]) for event in shop.seeded.events if event["key"] == key}
+    assert {event["id"] for event in data.json()["events"]} == stored
+    page = await shop.client.get("/events/dashboard/events")
+    assert "<code>/order/4711</code> without a tenant" in page.text, "the page says how it is written"
 
 
 async def test_bad_filters_of_dead_letters(bare: Ground) -> None:

@@ -46,6 +46,7 @@ async def test_a_locked_table_is_not_waited_for(shop: Ground) -> None:
     await other.close()
     assert answer.status_code == 503
     assert answer.headers["hx-retarget"] == "#notice", "a refresh does not replace the page by an error"
+    assert answer.headers["hx-reswap"] == "innerHTML", "and does not scroll it"
     assert (await shop.client.get("/events/dashboard/dead-letters")).status_code == 200
 
 
@@ -66,6 +67,7 @@ async def test_a_server_that_is_away_is_said_to_be_away(shop: Ground) -> None:
             answer = await client.get(path)
             assert answer.status_code == 503
             assert "secret-word" not in answer.text
+            assert "not affected" not in answer.text, "nobody knows that"
 
 
 async def test_no_more_than_two_connections_and_no_writing(shop: Ground) -> None:
@@ -90,6 +92,7 @@ async def test_readings_are_read_only(new_database: NewDatabase) -> None:
     )
     with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
         await observe.actions()
+    assert await connection.fetchval("SELECT count(*) FROM events.consumer_group") == 0
     await observe.close()
     await connection.close()
 

@@ -35,7 +35,7 @@ def _dead_letters(handlers: Sequence[HandlerView], limit: int) -> Iterator[Conce
             parks = handler.ordered and handler.on_dead == "park"
             yield Concern(
                 severity="error", what=f"{handler.name} has {many}",
-                why="Their keys are parked until somebody acts." if parks else "Later events pass them.",
+                why="Later events of the same key wait until somebody acts." if parks else "Later events pass them.",
                 page="dead-letters", filter=f"handler:{handler.name}",
             )  # fmt: skip
 

@@ -66,7 +66,8 @@ def parse_event_filter(text: str) -> EventFilter:
 
     Terms are joined by "and". ``name:`` takes ``*``; ``aggregate:`` is ``order`` or ``order/4711``; ``after:`` and
     ``before:`` are about publishing and take ``2026-01-31``, ``2026-01-31T12:00Z`` (UTC unless said) or an age such as
-    ``30m``, ``2h``, ``7d``; ``payload.customer.id:4711`` compares one value. A bare word is an id or a name.
+    ``30m``, ``2h``, ``7d``; ``key:`` is a whole ordering key, ``tenant/aggregate/value`` (``/order/4711`` without a
+    tenant); ``payload.customer.id:4711`` compares one value. A bare word is an id or a name.
     """
     terms = tuple(_terms(text, EVENT_TERMS))
     status: StatusTerm | None = next((_status(term) for term in terms if term.key == "status"), None)
@@ -174,12 +175,23 @@ def _fields(term: Term) -> dict[str, Any]:
         return {"published_from" if key == "after" else "published_before": _moment(term)}
     if key in ("id", "correlation", "causation"):
         return {key if key == "id" else f"{key}_id": _uuid(term)}
-    return {"tenant_id" if key == "tenant" else key: value}
+    return {"tenant_id" if key == "tenant" else key: _ordering_key(value) if key == "key" else value}
 
 
 def _like(value: str) -> str:
     escaped = value.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return escaped.replace(":", ".", 1).replace("*", "%")
+
+
+def _ordering_key(value: str) -> str:
+    """A key as it is stored, which a bare value never equals: searching the log for one would find nothing."""
+    if value.count("/") < 2:
+        own = value[:40].rpartition("/")[2]
+        raise InvalidFilter(
+            f"key:{value[:40]} is no whole ordering key, which is tenant/aggregate/value. "
+            f"Write key:acme/order/{own}, or key:/order/{own} where there is no tenant."
+        )
+    return value
 
 
 def _uuid(term: Term) -> UUID:

@@ -38,7 +38,10 @@ def cross_site_reason(headers: Mapping[str, str], scheme: str) -> str | None:
             "pass the Host header on."
         )
     if "cookie" in headers or headers.get("authorization", "").lower().startswith("basic"):
-        return "Refused: the request has a cookie or Basic credentials, but does not say where it comes from."
+        return (
+            "Refused: the request has a cookie or Basic credentials, but does not say where it comes from. A browser "
+            "says so by itself. A program sends 'Sec-Fetch-Site: same-origin' along, or uses a Bearer token."
+        )
     return None
 
 
