@@ -132,7 +132,7 @@ class InvalidFilter(EventsError):
 
 
 class ReadingUnavailable(EventsError):
-    """A reading was given up: it took too long, or the database cannot be read now. Nothing else is affected."""
+    """A reading was given up: it took too long, or the database cannot be read now. It takes nothing from the work."""
 
 
 class OperationUnavailable(ReadingUnavailable):

@@ -15,7 +15,7 @@ from pydantic.errors import PydanticSchemaGenerationError
 from fastapi_events.api.publishing.caller import caller
 from fastapi_events.api.publishing.outlets import Outlet, SyncOutlet
 from fastapi_events.api.publishing.port import Published, PublishingPort
-from fastapi_events.errors import DeclarationError, PublishError, UnknownOption
+from fastapi_events.errors import DeclarationError, InvalidPayload, PublishError, UnknownOption
 from fastapi_events.model.context import current_flow
 from fastapi_events.model.envelope import NO_OPTIONS, Envelope, PublishOptions, seal, seal_raw
 from fastapi_events.model.event import Direction, Event, RawEvent
@@ -23,6 +23,7 @@ from fastapi_events.model.event import Direction, Event, RawEvent
 __all__ = ["EventPublisher", "Published", "SharedKeywords", "SingleKeywords", "SyncEventPublisher"]
 
 _DEPENDENCIES = (("SyncPublisher", "sync_publisher_on"), ("Publisher", "publisher_on"))
+_ONE_THING = (type, Event, str, bytes, Mapping)
 _OPTIONS = tuple(field.name for field in fields(PublishOptions))
 
 
@@ -75,8 +76,8 @@ class _Publisher:
         given, derived = self._given(keywords)
         if not isinstance(event, Event):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers may be untyped
             raise PublishError(
-                f"publish() takes an event, an instance of a class derived from Event, not {_shown(event)}. For an "
-                "event that has no class here use publish.raw(name, payload)."
+                f"publish() takes an event, an instance of a class derived from Event, not {_shown(event)}. "
+                f"{_instead_of(event)}"
             )
         port = self._port
         port.registry.learn(type(event))
@@ -140,7 +141,7 @@ class EventPublisher(_Publisher):
 
     async def many(self, events: Iterable[Event], **options: Unpack[SharedKeywords]) -> list[Published]:
         """Publish several events with the same options, or none of them if one is refused."""
-        envelopes = [self._seal(event, options) for event in events]
+        envelopes = [self._seal(event, options) for event in _several(events)]
         return _answers(envelopes, await self._outlet.put(envelopes, caller(self._endpoint)))
 
     async def raw(
@@ -187,7 +188,7 @@ class SyncEventPublisher(_Publisher):
 
     def many(self, events: Iterable[Event], **options: Unpack[SharedKeywords]) -> list[Published]:
         """Publish several events with the same options, or none of them if one is refused."""
-        envelopes = [self._seal(event, options) for event in events]
+        envelopes = [self._seal(event, options) for event in _several(events)]
         return _answers(envelopes, self._outlet.put(envelopes, caller(self._endpoint)))
 
     def raw(
@@ -212,12 +213,48 @@ def _answers(envelopes: Sequence[Envelope], duplicates: Sequence[bool]) -> list[
     return [Published(envelope.id, duplicate) for envelope, duplicate in zip(envelopes, duplicates, strict=True)]
 
 
+def check_options(given: Mapping[str, Any], *more: str) -> None:
+    """Raise ``UnknownOption`` for what is no option of ``publish``, nor one of these; the near miss is named."""
+    known = (*more, *_OPTIONS)
+    for unknown in given:
+        if unknown in known:
+            continue
+        near = get_close_matches(unknown, known, n=1)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        raise UnknownOption(f"publish() has no option {unknown!r}. {hint}The options are {', '.join(known)}.")
+
+
 def _options(given: Mapping[str, Any]) -> PublishOptions:
-    for unknown in given.keys() - set(_OPTIONS):
-        near = get_close_matches(unknown, _OPTIONS, n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else f"The options are {', '.join(_OPTIONS)}."
-        raise UnknownOption(f"publish() has no option {unknown!r}. {hint}")
+    check_options(given)
+    moment = given.get("occurred_at")
+    if moment is not None and not isinstance(moment, datetime):
+        raise InvalidPayload(
+            f"publish(): occurred_at={ascii(moment)[:80]} has no time zone: it is no datetime. Pass an aware datetime, "
+            "e.g. datetime.now(UTC).",
+            path="$.occurred_at",
+        )
     return PublishOptions(**given)
+
+
+def _several(events: Iterable[Event]) -> Iterable[Event]:
+    """What ``many`` is to publish."""
+    if not _are_several(events):
+        raise PublishError(
+            f"publish.many() takes several events, a list for example, not {_shown(events)}. For one event write "
+            "publish(event)."
+        )
+    return events
+
+
+def _are_several(value: object) -> bool:
+    """Whether it is iterable, and not because one thing is: an event is, over its fields."""
+    return isinstance(value, Iterable) and not isinstance(value, _ONE_THING)
+
+
+def _instead_of(event: object) -> str:
+    if _are_several(event):
+        return "For several events use publish.many([...]), of a publisher such as events.publisher(session)."
+    return "For an event that has no class here use publish.raw(name, payload)."
 
 
 def _shown(value: object) -> str:

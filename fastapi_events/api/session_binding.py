@@ -92,8 +92,8 @@ async def publish_detached(
     if owner is not None and not detached:
         raise DetachedPublish(
             f"events.publish({type(event).__name__}(...)) without a session, while {owner} is active: the event would "
-            "commit by itself, whatever becomes of that transaction. Use that publisher, pass session=, or say "
-            "detached=True if the event shall be published in any case."
+            "commit by itself, whatever becomes of that transaction. Use its publisher (a handler adds the parameter "
+            "publish: EventPublisher), pass session=, or say detached=True to publish the event in any case."
         )
     async with open_session() as own:
         published = await bind_async(port, own)(event, **options)

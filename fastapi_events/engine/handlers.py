@@ -10,10 +10,10 @@ from typing import Any, NoReturn
 
 from fastapi_events.engine.handler_connection import HandlerConnection
 from fastapi_events.engine.handler_session import HandlerSession, SyncHandlerSession
-from fastapi_events.engine.injection import Given, Signature, read_signature
+from fastapi_events.engine.injection import Dependency, Given, Signature, gives_one_of, read_signature
 from fastapi_events.errors import InvalidHandler
 from fastapi_events.model.delivery import Delivery
-from fastapi_events.model.event_parameter import check_event_parameter
+from fastapi_events.model.event_parameter import check_event_parameter, takes_raw_events
 from fastapi_events.model.module import HandlerDeclaration
 from fastapi_events.model.registry import Registry
 from fastapi_events.model.retry import Retry
@@ -45,11 +45,14 @@ class Handler:
     queues: bool = field(init=False)
     """Whether an attempt waits for a connection or a thread before its handler's time begins."""
     ordered: bool = field(init=False)
+    raw: bool = field(init=False)
+    """Whether it takes every event as a ``RawEvent``, also that of a known class."""
 
     def __post_init__(self) -> None:
         wants = self.signature.wants
         self.id, self.function = self.declaration.id, self.declaration.function
         self.ordered = self.declaration.ordered
+        self.raw = self.declaration.event_class is None and takes_raw_events(self.function)
         self.transactional = not _TRANSACTIONAL.isdisjoint(wants)
         self.queues = self.transactional or not self.is_async
         self.simple = self.is_async and not self.signature.parameters
@@ -146,6 +149,7 @@ def compile_handlers(
     handlers = [_compile(declaration, given | OWN_TYPES, retry, timeout) for declaration in registry.handlers.values()]
     for handler in handlers:
         _check_sessions(handler, sync_sessions=sync_sessions, connections=connections)
+        _check_awaits(handler, tuple(kind for kind in given if inspect.iscoroutinefunction(kind.__call__)))
     return handlers
 
 
@@ -193,6 +197,21 @@ def _check_sessions(handler: Handler, *, sync_sessions: bool, connections: bool)
             "a HandlerConnection is asyncpg's, but Events(sessions=...) are not sessions of one postgresql+asyncpg "
             "engine. Give such a session maker, or take a HandlerSession."
         )
+
+
+def _check_awaits(handler: Handler, awaited: tuple[type[Any], ...]) -> None:
+    """Refuse a ``def`` handler of what it cannot await; a dependency may hand it on to something that does."""
+    if handler.is_async:
+        return
+    for name, source in handler.signature.parameters:
+        gives = source.gives if isinstance(source, Dependency) else (source.type,)
+        kind = next((kind for kind in awaited if any(gives_one_of(one, (kind,)) for one in gives)), None)
+        if kind is not None:
+            raise InvalidHandler(
+                f"{_owner(handler.declaration)}: a def handler takes an {kind.__name__}, {name!r}: a call of it there "
+                f"is never awaited, and the event would be lost. Make the handler async def, or take a "
+                f"Sync{kind.__name__}."
+            )
 
 
 def _hint_of(declaration: HandlerDeclaration) -> Retry | None:

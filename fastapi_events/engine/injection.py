@@ -11,7 +11,8 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from fastapi_events.errors import InvalidHandler
 
@@ -25,6 +26,8 @@ class Dependency:
     function: Callable[..., Any]
     parameters: tuple[tuple[str, Source], ...]
     cached: bool
+    gives: tuple[Any, ...] = ()
+    """The annotations that say what it gives: that of the parameter which takes it, and its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,16 @@ def read_signature(function: Callable[..., Any], known: frozenset[type[Any]], *,
             f"{owner}: has a yield, and so would never run. A handler returns; a dependency may yield."
         )
     return Signature(sources, frozenset(wants))
+
+
+def gives_one_of(annotation: Any, kinds: tuple[type[Any], ...]) -> bool:
+    """Whether an annotation names one of these classes: as it is, in a union, ``Annotated`` or a generator's."""
+    if isinstance(annotation, type):
+        return issubclass(annotation, kinds)
+    inner = get_args(annotation)
+    if get_origin(annotation) in (Union, UnionType):
+        return any(gives_one_of(one, kinds) for one in inner)
+    return bool(inner) and gives_one_of(inner[0], kinds)  # Annotated[Session, ...], AsyncIterator[Session]
 
 
 async def fill(signature: Signature, needs: Needs) -> dict[str, Any]:
@@ -166,12 +179,19 @@ def _dependency(
     function = mark.dependency if mark.dependency is not None else plain
     if not callable(function):
         raise InvalidHandler(f"{owner}: Depends() without a callable. Name the function, e.g. Depends(get_settings).")
+    instead = getattr(function, "fastapi_events_in_handlers", None)
+    if isinstance(instead, str):
+        raise InvalidHandler(
+            f"{owner}: {getattr(plain, '__name__', plain)} comes from a dependency of endpoints, which needs a "
+            f"request. In a handler take {instead}, without Depends: its transaction is that of the delivery."
+        )
     if function in path:
         raise InvalidHandler(f"{owner}: the dependency {_name(function)} depends on itself.")
     inner = f"{owner} → {_name(function)}"
     parameters = list(_parameters_of(function, inner))
     sources = _sources(function, parameters, known, wants, owner=inner, path=(*path, function))
-    return Dependency(function, sources, bool(getattr(mark, "use_cache", True)))
+    gives = (plain, _hints(function, inner).get("return"))
+    return Dependency(function, sources, bool(getattr(mark, "use_cache", True)), gives)
 
 
 def _yields(function: Callable[..., Any]) -> bool:

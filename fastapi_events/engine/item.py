@@ -58,7 +58,7 @@ class Item:
     def event_for(self, handler: Handler, registry: Registry) -> Any:
         """The event as the handler takes it; raises ``Unreadable`` if it cannot be."""
         wanted = handler.declaration.event_class
-        if wanted is None:
+        if wanted is None and not handler.raw:
             wanted = registry.class_of(self.name, self.version)
         event = self._decoded.get(wanted)
         if event is None:

@@ -8,9 +8,10 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from difflib import get_close_matches
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
 
-from fastapi_events.errors import DeclarationError, InvalidHandler
+from fastapi_events.errors import DeclarationError, InvalidHandler, UnknownOption
 from fastapi_events.model.event import Event, RawEvent, options_of
 from fastapi_events.model.event_parameter import check_event_parameter
 from fastapi_events.model.handler_options import OnDead, checked_id, checked_options
@@ -131,12 +132,14 @@ class Module:
         idempotency_key: Callable[[Any], str] | None = None,
         ordered: bool = True,
         on_dead: Literal["park", "continue"] = "park",
+        **unknown: Any,
     ) -> Callable[[Any], Any]:
         """Declare a handler of an event class, of an event's name, or of a wildcard such as ``"orders.*"``.
 
-        The handler is called with the event (for a name or wildcard whose class this process does not know, with a
-        ``RawEvent``) and may ask for dependencies, see the guide. Its ``id``, ``module.function`` by default, is the
-        identity of its retries and dead letters: keep it, or list old ids in ``was`` after a rename.
+        The handler is called with the event (for a name or wildcard whose class this process does not know, or if the
+        parameter is annotated ``RawEvent``, with a ``RawEvent``) and may ask for dependencies, see the guide. Its
+        ``id``, ``module.function`` by default, is the identity of its retries and dead letters: keep it, or list old
+        ids in ``was`` after a rename.
 
         ``timeout`` is in seconds (default: the setting ``handler_timeout``, 30). With ``ordered`` (the default) the
         next event of the same ordering key starts only when this one is settled. ``on_dead="continue"`` lets
@@ -158,6 +161,7 @@ class Module:
             "on_dead": on_dead,
             "was": was,
         }
+        _check_options(unknown, ["id", *given], self.name)
 
         def declare(function: Callable[..., Any]) -> Callable[..., Any]:
             self._add(event, function, id, given)
@@ -194,6 +198,15 @@ def _check_event(event: object, module: str) -> None:
         f"module {module!r}: on() takes an Event class, an event's name or a wildcard, not {ascii(event)[:80]}. Write "
         "@module.on(OrderPlaced) with class OrderPlaced(Event, name='orders.order.placed')."
     )
+
+
+def _check_options(unknown: dict[str, Any], known: list[str], module: str) -> None:
+    for name in unknown:
+        near = get_close_matches(name, known, n=1)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        raise UnknownOption(
+            f"module {module!r}: on() has no option {name!r}. {hint}The options are {', '.join(known)}."
+        )
 
 
 def _selected(event: type[Event] | str, function: Callable[..., Any], owner: str) -> tuple[str, type[Event] | None]:

@@ -22,8 +22,9 @@ from fastapi_events.model.event import Event
 from fastapi_events.model.module import Module
 from fastapi_events.model.registry import Registry
 from fastapi_events.model.retry import Retry
+from fastapi_events.plugin import checks, siblings
 from fastapi_events.plugin.assembly import assemble, gives_connections, make_engine, make_sessions, prepare_schema
-from fastapi_events.plugin.checks import check_attribute, check_makers, check_settings, checked_modules, checked_prefix
+from fastapi_events.plugin.database_problems import note_problem
 from fastapi_events.plugin.locating import locate
 from fastapi_events.plugin.publishing import PUBLISHERS, Publishing
 from fastapi_events.settings import EventsSettings
@@ -66,11 +67,12 @@ class Events(Module):
         tags: Sequence[str] | None = None,
     ) -> None:
         super().__init__("app")
-        check_makers(sessions, sync_sessions)
-        check_settings(settings)
-        self.prefix, self.authorize = checked_prefix(prefix), authorize
+        checks.check_makers(sessions, sync_sessions)
+        checks.check_settings(settings)
+        self.prefix, self.authorize = checks.checked_prefix(prefix), authorize
         self.include_in_schema, self.tags = include_in_schema, tags
-        self._modules, self._settings, self._group = checked_modules(modules), settings, group
+        self._modules, self._group = checks.checked_modules(modules), checks.checked_group(group)
+        self._settings = settings
         self._sessions, self._sync_sessions = sessions, sync_sessions
         self._starts = 0
         self._lock: asyncio.Lock | None = None
@@ -84,11 +86,12 @@ class Events(Module):
         self.publishing = Publishing(self)
         self.registry = Registry([*self._modules, self])
         self._handlers()
+        siblings.made(self)
 
     if not TYPE_CHECKING:  # to checkers, an attribute that is not there is none
 
         def __getattr__(self, name: str) -> Any:
-            check_attribute(name)
+            checks.check_attribute(name)
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
 
     @property
@@ -153,7 +156,11 @@ class Events(Module):
         As a ``lifespan`` it is called with the application, which then serves as ``app.state.fastapi_events``.
         """
         if app is not None and hasattr(app, "state"):
+            from fastapi_events.plugin.routing import check_app
+
+            check_app(app)
             app.state.fastapi_events = self
+            siblings.warn_of_idle(self)
         await self.start()
         try:
             yield
@@ -171,8 +178,9 @@ class Events(Module):
             if self._starts == 1:
                 try:
                     await self._start(drains)
-                except BaseException:
+                except BaseException as error:
                     self._starts = 0
+                    note_problem(error, self)
                     await self._close()
                     raise
 
@@ -206,9 +214,7 @@ class Events(Module):
         Without a session it raises ``DetachedPublish`` where a request's publisher or a handler is active, since the
         event would not commit with that transaction; ``detached=True`` says that this is wanted.
         """
-        if session is not None:
-            return await self.publishing.bind(session)(event, **options)
-        return await self.publishing.publish(event, detached=detached, **options)
+        return await self.publishing.publish(event, session=session, detached=detached, **options)
 
     def publisher(self, session: AsyncSession) -> EventPublisher:
         """A publisher bound to a session, for code that has no request."""
@@ -248,6 +254,7 @@ class Events(Module):
 
     async def _start(self, drains: bool | None) -> None:
         settings = self.settings
+        siblings.in_use(self)
         self._exit = contextlib.AsyncExitStack()
         self.registry = Registry([*self._modules, self])
         for module in self.registry.modules:

@@ -12,6 +12,7 @@ from fastapi_events.engine.executor import Executor
 from fastapi_events.engine.handler_session import HandlerSession, SyncHandlerSession, handler_session_class
 from fastapi_events.engine.handler_transaction import Transactions, asyncpg_engine, transactions_for, within_pools
 from fastapi_events.engine.handlers import HandlerPlan, compile_handlers
+from fastapi_events.engine.own_sessions import warn_of_own_sessions
 from fastapi_events.engine.runtime import Runtime
 from fastapi_events.model.registry import Registry
 from fastapi_events.model.retry import Backoff, Retry, exponential, fixed, linear
@@ -111,6 +112,7 @@ def make_plan(registry: Registry, settings: EventsSettings, *, sessions: Any, sy
             connections=gives_connections(sessions),
         )
     )
+    warn_of_own_sessions(plan.handlers.values())
     check_retention(plan.handlers.values(), settings)
     return plan
 

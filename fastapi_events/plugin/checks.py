@@ -85,6 +85,20 @@ def checked_prefix(prefix: Any) -> str:
     return prefix
 
 
+def checked_group(group: Any) -> str | None:
+    """The name of the consumer group, if one is given; raises ``SettingsError`` for what the setting would refuse."""
+    if group is None:
+        return None
+    try:
+        if not isinstance(group, str):
+            raise TypeError(f"it must be text, not a {type(group).__name__}")
+        for rule in EventsSettings.model_fields["group"].metadata:
+            rule.func(group)
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"Events(group={ascii(group)[:80]}): {error}, e.g. group='orders'.") from None
+    return group
+
+
 def check_retention(handlers: Iterable[Handler], settings: EventsSettings) -> None:
     """Marks must outlive every retry, or a late one would apply its effects again."""
     for handler in handlers:

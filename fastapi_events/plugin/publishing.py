@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
-from fastapi_events.api.publisher import EventPublisher, Published, SyncEventPublisher
+from fastapi_events.api.publisher import EventPublisher, Published, SyncEventPublisher, check_options
 from fastapi_events.api.publishing.caller import Site
 from fastapi_events.api.session_binding import bind_async, bind_sync, publish_detached
 from fastapi_events.engine.run import Run
@@ -94,8 +94,11 @@ class Publishing:
         """A publisher bound to a session or connection."""
         return bind_async(self, session)
 
-    async def publish(self, event: Event, *, detached: bool, **options: Any) -> Published:
-        """Publish in a transaction of its own."""
+    async def publish(self, event: Event, *, session: Any, detached: bool, **options: Any) -> Published:
+        """Publish on a session, or in a transaction of its own."""
+        check_options(options, "session", "detached")
+        if session is not None:
+            return await self.bind(session)(event, **options)
         return await publish_detached(self, event, self._events.session, detached=detached, **options)
 
     def for_run(self, run: Run, kind: type[Any]) -> Any:

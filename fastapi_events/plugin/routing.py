@@ -7,10 +7,14 @@ from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
+from fastapi.routing import iter_route_contexts
+from starlette.applications import Starlette
 
 from fastapi_events.api.dependencies import check_routes
 from fastapi_events.api.routes import api_router, health_router
+from fastapi_events.errors import DeclarationError
 from fastapi_events.plugin.checks import missing_extra
+from fastapi_events.plugin.siblings import has_router, with_router
 
 if TYPE_CHECKING:
     from fastapi_events.plugin.application import Events
@@ -21,7 +25,6 @@ def make_router(events: Events) -> APIRouter:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Any) -> AsyncGenerator[None]:
-        check_routes(app)
         async with events.lifespan(app):
             yield
 
@@ -30,7 +33,29 @@ def make_router(events: Events) -> APIRouter:
     router.include_router(api_router(events, include_in_schema=events.include_in_schema))
     if events.settings.dashboard:
         router.include_router(_dashboard(events))
+    has_router(events)
     return router
+
+
+def check_app(app: Any) -> None:
+    """Raise ``DeclarationError`` for routes of an application that can never work; other frameworks' are let be."""
+    if isinstance(app, Starlette):
+        check_routes(app)
+        _check_prefixes(app)
+
+
+def _check_prefixes(app: Any) -> None:
+    """Raise ``DeclarationError`` if two instances have their routes at the same place in an app."""
+    firsts = {id(next(iter_route_contexts(events.router.routes)).original_route) for events in with_router()}
+    seen: dict[str, Any] = {}
+    for context in iter_route_contexts(app.routes):
+        route = context.original_route
+        if id(route) in firsts and seen.setdefault(str(context.path), route) is not route:
+            raise DeclarationError(
+                f"Two Events objects of this app answer at {context.path}, and only the first one is heard. Give one "
+                "of them another prefix, Events(prefix='/shop-events'), or make one Events object of both: "
+                "Events(modules=[...])."
+            )
 
 
 def _dashboard(events: Events) -> APIRouter:

@@ -278,7 +278,7 @@ async def test_background_tasks_and_streams_are_refused(
         await http.post("/task")
         await http.get("/stream")
     assert len(refused) == 2
-    assert all("events.publish(...) without a session" in message for message in refused)
+    assert all("events.publish(..., detached=True)" in message for message in refused)
     assert (await log.numbers(), port.counted, caplog.records) == ([], {}, [])
 
 

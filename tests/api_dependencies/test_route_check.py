@@ -1,5 +1,6 @@
 """Endpoints whose events would leave the transaction of their rows are refused at start."""
 
+import functools
 from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Any
 
@@ -15,8 +16,9 @@ from fastapi_events.api.dependencies import (
     SyncPublisher,
     check_routes,
     publisher_on,
+    sync_publisher_on,
 )
-from fastapi_events.api.publisher import EventPublisher
+from fastapi_events.api.publisher import EventPublisher, SyncEventPublisher
 from fastapi_events.errors import DeclarationError
 
 
@@ -144,3 +146,64 @@ def test_a_publisher_on_the_same_dependency_in_another_scope(given: Any) -> None
     assert message.startswith("POST /orders (")
     assert "get_session with scope 'request' and one with scope 'function'" in message
     assert "Give publisher_on the very alias" in message
+
+
+def hand_on(publish: OwnPublisher) -> EventPublisher:
+    return publish
+
+
+class Shop:
+    def __init__(self, publish: OwnPublisher) -> None: ...
+
+
+def decorated(function: Any) -> Any:
+    @functools.wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
+        return function(*arguments, **options)
+
+    return call
+
+
+@pytest.mark.parametrize(
+    "publisher",
+    [
+        OwnPublisher,
+        Publisher,
+        Annotated[EventPublisher, Depends(hand_on)],
+        Annotated[Any, Depends(publisher_on(OwnSession))],
+    ],
+)
+def test_a_publisher_that_a_def_endpoint_cannot_await(publisher: Any) -> None:
+    app = FastAPI()
+
+    @app.post("/orders")
+    def place(publish: publisher) -> None: ...
+
+    message = refused(app)
+    assert message.startswith("POST /orders (tests.api_dependencies.test_route_check.")
+    assert "place) is a def function and takes an EventPublisher, 'publish'" in message
+    assert "the event would be lost. Write async def, or take SyncPublisher" in message
+    assert "Annotated[SyncEventPublisher, Depends(sync_publisher_on(SessionDep))]" in message
+
+
+def test_def_endpoints_that_leave_the_awaiting_to_others() -> None:
+    app = FastAPI()
+
+    @app.post("/sync")
+    def sync(publish: Annotated[SyncEventPublisher, Depends(sync_publisher_on(get_plain_session))]) -> None: ...
+
+    @app.post("/service")
+    def service(shop: Annotated[Shop, Depends()]) -> None: ...
+
+    @app.post("/unseen", dependencies=[Depends(publisher_on(OwnSession))])
+    def unseen() -> None: ...
+
+    @app.post("/decorated")
+    @decorated
+    async def inside(publish: OwnPublisher) -> None: ...
+
+    class Place:
+        async def __call__(self, publish: OwnPublisher) -> None: ...
+
+    app.post("/object")(functools.partial(Place()))
+    check_routes(app)

@@ -8,7 +8,22 @@ import fast_depends
 import pytest
 from fastapi import Depends, Header, Query, Request
 
-from fastapi_events import Delivery, EventPublisher, Events, HandlerSession, Module, Retry, fixed
+from fastapi_events import (
+    Delivery,
+    EventPublisher,
+    Events,
+    HandlerSession,
+    Module,
+    Publisher,
+    Retry,
+    SessionDep,
+    SyncEventPublisher,
+    SyncPublisher,
+    SyncSessionDep,
+    fixed,
+    publisher_on,
+    sync_publisher_on,
+)
 from fastapi_events.errors import InvalidHandler
 from tests.delivery.stage import Placed, Shipped, Stage, effect, publish
 
@@ -232,3 +247,71 @@ async def test_context_variables_that_a_handler_sets_do_not_reach_the_next_deliv
     await publish(events, [Placed(order=order, number=number) for number, order in enumerate("aabbc")])
     await events.drain_once()
     assert sorted(seen) == [(number, "the application's") for number in range(5)]
+
+
+def through_a_service(publish: Publisher) -> EventPublisher:
+    return publish
+
+
+OwnPublisher = Annotated[EventPublisher, Depends(publisher_on(get_prefix))]
+OwnSyncPublisher = Annotated[SyncEventPublisher, Depends(sync_publisher_on(get_prefix))]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "instead"),
+    [
+        (Publisher, "EventPublisher"),
+        (OwnPublisher, "EventPublisher"),
+        (SyncPublisher, "SyncEventPublisher"),
+        (OwnSyncPublisher, "SyncEventPublisher"),
+        (SessionDep, "HandlerSession"),
+        (SyncSessionDep, "SyncHandlerSession"),
+        (Annotated[EventPublisher, Depends(through_a_service)], "EventPublisher"),
+    ],
+)
+def test_what_endpoints_take_is_refused_with_what_handlers_take(annotation: Any, instead: str) -> None:
+    module = Module("shop")
+
+    @module.on(Placed)
+    async def handle(event: Placed, thing: annotation) -> None: ...
+
+    with pytest.raises(InvalidHandler) as caught:
+        Events([module])
+    message = str(caught.value)
+    assert "handler 'shop.handle'" in message
+    assert "parameter 'thing'" in message
+    assert f"from a dependency of endpoints, which needs a request. In a handler take {instead}, without" in message
+
+
+def give(publish: EventPublisher) -> EventPublisher:
+    return publish
+
+
+class Announcer:
+    def __init__(self, publish: EventPublisher) -> None: ...
+
+
+@pytest.mark.parametrize("annotation", [EventPublisher, Annotated[EventPublisher, Depends(give)]])
+def test_a_publisher_that_a_def_handler_cannot_await_is_refused(annotation: Any) -> None:
+    module = Module("shop")
+
+    @module.on(Placed)
+    def handle(event: Placed, publish: annotation) -> None: ...
+
+    with pytest.raises(
+        InvalidHandler, match=r"'shop.handle' .* def handler takes an EventPublisher, 'publish'"
+    ) as caught:
+        Events([module])
+    assert "the event would be lost. Make the handler async def, or take a SyncEventPublisher." in str(caught.value)
+
+
+def test_a_def_handler_may_leave_the_awaiting_to_what_it_is_given() -> None:
+    module = Module("shop")
+
+    @module.on(Placed)
+    def handle(event: Placed, announcer: Annotated[Announcer, Depends()], publish: SyncEventPublisher) -> None: ...
+
+    @module.on(Placed)
+    async def on_the_loop(event: Placed, publish: EventPublisher, given: Annotated[Any, Depends(give)]) -> None: ...
+
+    Events([module])

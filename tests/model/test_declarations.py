@@ -213,3 +213,20 @@ def test_a_retry_policy_that_cannot_work_is_refused(make: Any) -> None:
 def test_retry_later_takes_a_delay_that_a_database_can_hold(delay: float) -> None:
     with pytest.raises(ValueError, match="0 seconds to ten years"):
         RetryLater(delay)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (
+            {"retries": 3},
+            r"module 'shop': on\(\) has no option 'retries'. Did you mean 'retry'\? The options are id, retry",
+        ),
+        ({"time_out": 3}, r"Did you mean 'timeout'\?"),
+        ({"colour": 3}, r"has no option 'colour'. The options are id, retry, timeout, idempotency_key"),
+    ],
+)
+def test_an_option_that_a_handler_lacks(options: dict[str, Any], told: str) -> None:
+    module: Any = Module("shop")
+    with pytest.raises(UnknownOption, match=told):
+        module.on(Placed, **options)

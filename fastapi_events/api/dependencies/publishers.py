@@ -17,7 +17,7 @@ from fastapi_events.api.session_binding import bind_async, bind_sync
 
 P = TypeVar("P", EventPublisher, SyncEventPublisher)
 
-_publishers: WeakSet[Any] = WeakSet()
+_publishers: dict[type[Any], WeakSet[Any]] = {EventPublisher: WeakSet(), SyncEventPublisher: WeakSet()}
 
 
 def publisher_on(session: Any) -> Callable[..., Awaitable[EventPublisher]]:
@@ -31,20 +31,25 @@ def publisher_on(session: Any) -> Callable[..., Awaitable[EventPublisher]]:
 
     Raises ``DeclarationError`` for anything else, and for a session that is not shared (``use_cache=False``).
     """
-    return _publisher_dependency(Declared.of(session, "publisher_on"), bind_async)
+    return _publisher_dependency(Declared.of(session, "publisher_on"), bind_async, EventPublisher)
 
 
 def sync_publisher_on(session: Any) -> Callable[..., Awaitable[SyncEventPublisher]]:
     """As ``publisher_on``, for plain sessions in ``def`` endpoints: gives a ``SyncEventPublisher``."""
-    return _publisher_dependency(Declared.of(session, "sync_publisher_on"), bind_sync)
+    return _publisher_dependency(Declared.of(session, "sync_publisher_on"), bind_sync, SyncEventPublisher)
 
 
-def is_publisher(dependency: object) -> bool:
-    """Whether a dependency was made here."""
-    return dependency in _publishers
+def publisher_kind(dependency: object) -> type[Any] | None:
+    """What a dependency that was made here gives; None for any other."""
+    return next((kind for kind, made in _publishers.items() if dependency in made), None)
 
 
-def _publisher_dependency(declared: Declared, bind: Callable[..., P]) -> Callable[..., Awaitable[P]]:
+def for_endpoints_only(dependency: Any, instead: type[Any]) -> None:
+    """Note what a handler, which has no request, is to take in place of a dependency; its error says so."""
+    dependency.fastapi_events_in_handlers = instead.__name__
+
+
+def _publisher_dependency(declared: Declared, bind: Callable[..., P], kind: type[P]) -> Callable[..., Awaitable[P]]:
     description = f"a publisher bound to the session of {declared.name}"
 
     async def publisher(connection: HTTPConnection, session: Any) -> P:
@@ -55,7 +60,8 @@ def _publisher_dependency(declared: Declared, bind: Callable[..., P]) -> Callabl
     # FastAPI shares a dependency per callable and scope: this is the user's own, so it is the endpoint's own session.
     # The publisher has neither end nor scope: it may depend on a session of any scope, and costs half of one with.
     _sign(publisher, connection=HTTPConnection, session=declared.annotation)
-    _publishers.add(publisher)
+    _publishers[kind].add(publisher)
+    for_endpoints_only(publisher, kind)
     return publisher
 
 

@@ -12,8 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from fastapi_events.api.dependencies.instance import instance_of
-from fastapi_events.api.dependencies.publishers import publisher_on, sync_publisher_on
+from fastapi_events.api.dependencies.publishers import for_endpoints_only, publisher_on, sync_publisher_on
 from fastapi_events.api.publisher import EventPublisher, SyncEventPublisher
+from fastapi_events.engine.handler_session import HandlerSession, SyncHandlerSession
 
 
 async def library_session(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
@@ -34,6 +35,9 @@ async def library_sync_session(connection: HTTPConnection) -> AsyncIterator[Sess
     finally:
         await run_in_threadpool(session.close)
 
+
+for_endpoints_only(library_session, HandlerSession)
+for_endpoints_only(library_sync_session, SyncHandlerSession)
 
 SessionDep = Annotated[AsyncSession, Depends(library_session, scope="function")]
 """A session of the library's own; it ends with the endpoint, before the response is sent, and never commits itself."""

@@ -1,24 +1,26 @@
-"""Finding endpoints whose event would silently leave the transaction of their rows."""
+"""Finding endpoints whose event would silently leave the transaction of their rows, or never be published."""
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Iterator
-from types import UnionType
-from typing import Any, NamedTuple, Union, get_args, get_origin
+from typing import Any, NamedTuple
 
 from fastapi.routing import Mount, iter_route_contexts
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
 
-from fastapi_events.api.dependencies.publishers import is_publisher
+from fastapi_events.api.dependencies.publishers import publisher_kind
 from fastapi_events.api.dependencies.ready_made import (
     library_session,
     library_sync_session,
     ready_publisher,
     ready_sync_publisher,
 )
+from fastapi_events.api.publisher import EventPublisher
+from fastapi_events.engine.injection import gives_one_of
 from fastapi_events.errors import DeclarationError
 
 _SESSIONS = (AsyncSession, Session, AsyncConnection, Connection)
@@ -30,11 +32,11 @@ _OWN: tuple[Any, ...] = (library_session, library_sync_session)
 
 
 def check_routes(app: Any) -> None:
-    """Refuse endpoints whose publisher and rows would be in two sessions.
+    """Refuse endpoints whose publisher and rows would be in two sessions, and such as cannot await their publisher.
 
-    These are: the ready-made publisher beside a session from another dependency, and a publisher whose session is
-    declared with another scope than the endpoint's. ``app`` is a FastAPI application or a router. Raises
-    ``DeclarationError`` naming the route and the mend.
+    These are: the ready-made publisher beside a session from another dependency, a publisher whose session is
+    declared with another scope than the endpoint's, and an ``EventPublisher`` in a ``def`` endpoint. ``app`` is a
+    FastAPI application or a router. Raises ``DeclarationError`` naming the route and the mend.
     """
     for context in iter_route_contexts(app.routes):
         if isinstance(context.original_route, Mount):
@@ -45,6 +47,7 @@ def check_routes(app: Any) -> None:
         if dependant is not None:
             route = f"{_verbs(context)} {context.path} ({_name(context.endpoint)})"
             taken = list(_taken(dependant, by=None))
+            _check_awaits(dependant, route)
             _check_scopes(taken, route)
             _check_ready_made([one for one in taken if one.by not in _PUBLISHERS], route)
 
@@ -66,10 +69,34 @@ def _taken(dependant: Any, by: Any) -> Iterator[_Taken]:
         yield from _taken(inner, by=inner.call)
 
 
+def _check_awaits(dependant: Any, route: str) -> None:
+    """What a dependency does with its publisher is its own affair: it may hand it on to something that awaits."""
+    if not _runs_in_a_thread(dependant.call):
+        return
+    hints = _hints(dependant.call)
+    for inner in dependant.dependencies:
+        if inner.name is None:  # of the route's dependencies=[...]: the endpoint does not see it
+            continue
+        if publisher_kind(inner.call) is EventPublisher or gives_one_of(hints.get(inner.name), (EventPublisher,)):
+            raise DeclarationError(
+                f"{route} is a def function and takes an EventPublisher, {inner.name!r}: a call of it there is never "
+                "awaited, and the event would be lost. Write async def, or take SyncPublisher (on your own plain "
+                "session: Annotated[SyncEventPublisher, Depends(sync_publisher_on(SessionDep))])."
+            )
+
+
+def _runs_in_a_thread(call: Any) -> bool:
+    """Whether an endpoint is one of plain ``def``, as FastAPI tells it."""
+    while isinstance(call, functools.partial):
+        call = call.func
+    found = [one if inspect.isroutine(one) else type(one).__call__ for one in (call, inspect.unwrap(call))]
+    return not any(inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one) for one in found)
+
+
 def _check_scopes(taken: list[_Taken], route: str) -> None:
     """FastAPI calls a dependency once per scope."""
     for bound in taken:
-        if not is_publisher(bound.by):
+        if publisher_kind(bound.by) is None:
             continue
         for other in taken:
             if other.call is bound.call and other.scope != bound.scope:
@@ -106,12 +133,7 @@ def _hints(call: Any) -> dict[str, Any]:
 
 
 def _is_session(annotation: Any) -> bool:
-    if isinstance(annotation, type):
-        return issubclass(annotation, _SESSIONS)
-    inner = get_args(annotation)
-    if get_origin(annotation) in (Union, UnionType):
-        return any(map(_is_session, inner))
-    return bool(inner) and _is_session(inner[0])  # Annotated[Session, ...], AsyncIterator[Session]
+    return gives_one_of(annotation, _SESSIONS)
 
 
 def _verbs(context: Any) -> str:

@@ -27,8 +27,8 @@ _WRITE = update(table("event"))
 
 _CLOSED = (
     "This session has been closed since the publisher was bound to it, so nothing would ever commit the event. Publish "
-    "before the session ends, or call events.publish(..., detached=True), which commits by itself (in a background task "
-    "or while a response is streamed, for example). To go on with the session, or after expunge_all(), begin a "
+    "before the session ends, or call events.publish(..., detached=True), which commits by itself (in a background "
+    "task or while a response is streamed, for example). To go on with the session, or after expunge_all(), begin a "
     "transaction on it first."
 )
 
