@@ -87,7 +87,7 @@ class Takers:
 
     def of(self, xid: int | None, oldest_seen: int) -> tuple[Taker, ...]:
         """Those that an event is meant for: the ones that had started before its transaction became visible."""
-        if oldest_seen >= self.complete_from or xid is None:
+        if xid is None or xid >= self.complete_from or oldest_seen >= self.complete_from:
             return self.all
         return tuple(t for t in self.all if t.started_after is None or not t.started_after.shows(xid))
 
