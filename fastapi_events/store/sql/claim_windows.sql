@@ -2,7 +2,8 @@
 --
 -- $1 group, $2 lane, $3 number of partitions, $4 worker, $5 lease in seconds, $6 batch size,
 -- $7..$13 the partitions held already, each in its state after everything read so far: partition, seq, seen, target,
--- position, floor, remaining, $14 the free partitions to look at (null: all), $15 whether to take more than the fair share. Returns one header row per partition (position null, payload a JSON object) and the events.
+-- position, floor, remaining, $14 the free partitions to look at (null: all), $15 whether to take more than the fair
+-- share. Returns one header row per partition (position null, payload a JSON object) and the events.
 --
 -- READ COMMITTED: the statement's own snapshot is the target of every window it opens.
 WITH moment AS MATERIALIZED (
@@ -66,8 +67,9 @@ win AS MATERIALIZED (
                   ORDER BY l.lane::integer * 1024 + l.partition, l.xid, l.position) e
               WHERE e.position >= sealed.low AND pg_visible_in_snapshot(x.xid, m.snapshot)) t) w
     WHERE c.target IS NULL),
--- A worker takes free partitions up to its fair share, and now and then those too that nobody took; the batch is split by what each partition has left, so a hot
--- one gets nearly all of it and each gets something: hence no more partitions than there are events in the batch.
+-- A worker takes free partitions up to its fair share, and now and then those too that nobody took; the batch is split
+-- by what each partition has left, so a hot one gets nearly all of it and each gets something: hence no more partitions
+-- than there are events in the batch.
 work AS MATERIALIZED (
     SELECT r.*, least(r.remaining, ceil($6::float8 * r.remaining / sum(r.remaining) OVER ()))::bigint AS quota
     FROM (SELECT win.*, row_number() OVER (PARTITION BY win.kept ORDER BY random()) AS number
