@@ -153,7 +153,10 @@ class LaneDrain(Loop):
         self._forget_old_parks()
         if problem is not None:
             await self._settling
-            raise problem
+            if not is_infrastructure(problem):
+                raise problem
+            # A lost connection loses nothing but this reading; if the server itself is gone, the next claim says so.
+            logger.warning("%s: could not read ahead (%s)", self.name, type(problem).__name__)
         if following is None or not following.partitions:
             await self._settling
             # Everything is settled: what is parked is read from the database from here on.

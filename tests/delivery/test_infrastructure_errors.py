@@ -257,6 +257,39 @@ async def test_losing_every_connection_of_the_library_repeats_no_handler(stage: 
     assert await stage.deliveries() == []
 
 
+async def test_a_connection_lost_while_reading_ahead_ends_no_drain(stage: Stage) -> None:
+    module, seen = Module("shop"), []
+    locker = await asyncpg.connect(stage.url, server_settings={"application_name": "locker"})
+    lock = locker.transaction()
+
+    async def cut() -> bool:
+        """Cut whichever connection waits for the lock; True once the reading ahead was among them."""
+        cut = await stage.rows(
+            "SELECT query, pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND wait_event_type = 'Lock' AND application_name LIKE 'fastapi_events%'"
+        )
+        return any("Finds work of one lane" in row["query"] for row in cut)
+
+    @module.on(Placed, retry=Retry(1))
+    async def handle(event: Placed) -> None:
+        seen.append(event.number)
+        if event.number == 0:
+            await lock.start()
+            await locker.execute("LOCK TABLE events.cursor_log IN ACCESS EXCLUSIVE MODE")
+        elif event.number == 1:
+            await until(cut, "the claim that reads ahead")
+            await lock.rollback()
+
+    events = await stage.idle(module, batch_size=1, lease=30.0)
+    await publish(events, [Placed(order="a", number=number) for number in range(4)])
+    try:
+        await within(events.drain_once())
+    finally:
+        await locker.close()
+    assert seen == list(range(4))
+    assert await stage.deliveries() == []
+
+
 async def renewed_since(stage: Stage, seq: int) -> bool:
     return bool(await stage.value("SELECT max(seq) > $1 FROM events.cursor_log", seq))
 
