@@ -1,8 +1,9 @@
 """A crew of hands that work through chains of attempts: chains at the same time, each chain in its order.
 
-Hands share one watch on the clock. An attempt that outlives its time-out is given up at once: its hand is cancelled and
-left behind, and a new hand goes on with the chain, whatever the handler does with the cancellation. (A task and a timer
-per attempt would cost more than the rest of the dispatch.)
+Hands share one watch on the clock. An attempt that outlives the inline budget is detached: its hand goes on with it
+alone, and a new hand goes on with the chain. One that outlives its time-out is given up at once: its hand is cancelled
+and left behind, whatever the handler does with the cancellation. (A task and a timer per attempt would cost more than
+the rest of the dispatch.)
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Protocol
 
+from fastapi_events.engine.away import Away
+from fastapi_events.engine.detached import Detached
 from fastapi_events.engine.executor import Executor
 from fastapi_events.engine.outcomes import interrupted, timed_out
 from fastapi_events.engine.run import Run
@@ -36,26 +39,37 @@ class Chain(Protocol):
         """Take note of what became of an attempt."""
         ...
 
+    def detach(self, away: Away) -> None:
+        """Take note that the attempt goes on beside the chain, which goes on without it."""
+        ...
+
     def release(self) -> None:
         """Take note that no further attempt will be made: the process stops."""
         ...
 
 
 class _Hand:
-    __slots__ = ("chain", "deadline", "run", "task")
+    __slots__ = ("away", "chain", "deadline", "due", "run", "task")
 
     def __init__(self) -> None:
         self.task: asyncio.Task[None] | None = None
+        self.away: asyncio.Future[Outcome] | None = None
+        self.due = 0.0
         self.run: Run | None = None
         self.chain: Chain | None = None
         self.deadline = 0.0
 
 
 class Crew:
-    """Works through chains with at most ``limit`` hands. One crew serves one batch after the other."""
+    """Works through chains with at most ``limit`` hands. One crew serves one batch after the other.
 
-    def __init__(self, executor: Executor, limit: int) -> None:
-        self._executor, self._limit = executor, limit
+    An attempt that runs for longer than ``budget`` seconds is detached, and counts among the hands until it ends.
+    """
+
+    def __init__(self, executor: Executor, limit: int, detached: Detached, budget: float) -> None:
+        self._executor, self._limit, self._detached, self._budget = executor, limit, detached, budget
+        self._away = 0
+        self._ahead: dict[Chain, Run] = {}
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
         self._chains: deque[Chain] = deque()
@@ -90,6 +104,7 @@ class Crew:
     def stop_starting(self) -> None:
         """Begin no further attempt; those that run go on."""
         self._stopping = True
+        self._grow()
 
     def interrupt(self) -> None:
         """Give up every attempt that runs."""
@@ -100,7 +115,7 @@ class Crew:
 
     def _grow(self) -> None:
         """Add a hand, and look again once it has had its turn: hands that never wait need no company."""
-        if self._chains and len(self._hands) < self._limit:
+        if self._chains and len(self._hands) < max(self._limit - self._away, int(self._stopping)):
             hand = _Hand()
             self._hands.add(hand)
             hand.task = self._loop.create_task(self._serve(hand), context=self._context.copy())
@@ -122,6 +137,10 @@ class Crew:
             chain = hand.chain = self._chains.popleft()
             while (run := self._begin(hand, chain)) is not None:
                 outcome = await self._executor.run(run)
+                if hand.away is not None:
+                    if not hand.away.done():
+                        hand.away.set_result(outcome)
+                    return
                 if run.abandoned:
                     return
                 hand.run = None
@@ -146,6 +165,7 @@ class Crew:
         """A defect of ours: nothing of the batch may count as handled, and nobody may wait for it."""
         self._error = error
         self._chains.clear()
+        self._ahead.clear()
         for hand in list(self._hands):
             self._leave(hand)
         self._unfinished = 0
@@ -153,15 +173,18 @@ class Crew:
         self._finished.set()
 
     def _begin(self, hand: _Hand, chain: Chain) -> Run | None:
+        ahead = self._ahead.pop(chain, None) if self._ahead else None
         if self._stopping:
+            if ahead is not None:
+                chain.settle(ahead, Outcome("interrupted"))
             chain.release()
             return None
-        run = chain.next()
+        run = ahead or chain.next()
         if run is not None:
             hand.run = run
             if run.handler.queues:
                 # Waiting for a connection or a thread is not the handler's time: its clock starts when it has one.
-                hand.deadline = float("inf")
+                hand.due = hand.deadline = float("inf")
                 run.on_start = functools.partial(self._start_clock, hand, run)
             else:
                 self._start_clock(hand, run)
@@ -169,9 +192,11 @@ class Crew:
 
     def _start_clock(self, hand: _Hand, run: Run) -> None:
         run.began = self._loop.time()
-        hand.deadline = deadline = run.began + run.handler.timeout
-        if deadline < self._next_check:
-            self._check_at(deadline)
+        timeout = run.handler.timeout
+        hand.deadline = run.began + timeout
+        hand.due = due = run.began + min(timeout, self._budget)
+        if due < self._next_check:
+            self._check_at(due)
 
     def _finish_chain(self) -> None:
         self._unfinished -= 1
@@ -193,10 +218,14 @@ class Crew:
     def _check(self) -> None:
         self._cancel_timer()
         now = self._loop.time()
-        for hand in [h for h in self._hands if h.run is not None and h.deadline <= now]:
-            if hand.run is not None:
+        for hand in [h for h in self._hands if h.run is not None and h.due <= now]:
+            if hand.run is None:
+                continue
+            if hand.deadline <= now:
                 self._give_up(hand, timed_out(hand.run))
-        pending = min((hand.deadline for hand in self._hands if hand.run is not None), default=float("inf"))
+            else:
+                self._detach(hand)
+        pending = min((hand.due for hand in self._hands if hand.run is not None), default=float("inf"))
         if pending < float("inf") and self._timer is None:
             self._check_at(pending)
 
@@ -207,6 +236,32 @@ class Crew:
         self._leave(hand)
         chain.settle(run, outcome)
         self._chains.appendleft(chain)
+        self._grow()
+
+    def _detach(self, hand: _Hand) -> None:
+        """Let a hand go on with its attempt alone; a new one goes on with the chain."""
+        run, chain = hand.run, hand.chain
+        if run is None or chain is None:
+            return
+        hand.away = self._loop.create_future()
+        away = self._detached.take(run, hand.task, hand.away)
+        self._hands.discard(hand)
+        self._away += 1
+        if away.watch is not None:
+            away.watch.add_done_callback(self._came_back)
+        chain.detach(away)
+        # A chain that is at its end needs no hand: every one may be away.
+        following = None if self._stopping else chain.next()
+        if following is None and not self._stopping:
+            self._finish_chain()
+            return
+        if following is not None:
+            self._ahead[chain] = following
+        self._chains.appendleft(chain)
+        self._grow()
+
+    def _came_back(self, _: object) -> None:
+        self._away -= 1
         self._grow()
 
     def _leave(self, hand: _Hand) -> None:

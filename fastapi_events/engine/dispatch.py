@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Literal
 from uuid import UUID
 
+from fastapi_events.engine.away import Away
 from fastapi_events.engine.failure import fingerprint_of
 from fastapi_events.engine.handlers import HandlerPlan, Taker
 from fastapi_events.engine.item import Item
@@ -40,13 +41,15 @@ class Dispatch:
         record_success: RecordSuccess,
         parked: ParkedKeys,
         number: int,
+        lease: float,
     ) -> None:
-        self._batch, self._plan, self._lane = batch, plan, lane
+        self._batch, self._plan, self._lane, self._lease = batch, plan, lane, lease
         self._record_success: RecordSuccess = record_success
         self._parked, self._number = parked, number
         self._sets: dict[tuple[int, ...], int] = {}
         self.settlement = Settlement(datetime.now(UTC))
         self.items: list[Item] = []
+        self.away: list[Away] = []
         self._chains: list[LaneChain] = []
         self._build()
 
@@ -116,6 +119,16 @@ class Dispatch:
         if row["holds"] and taker.ordered and item.key is not None:
             self._parked[(taker.number, item.key)] = self._number
 
+    def detach(self, item: Item, taker: Taker, away: Away) -> None:
+        """Leave a delivery behind for an attempt that goes on, whose key is parked under its own lease meanwhile."""
+        row = delivery_row(item, taker, item.slot(ordered=taker.ordered), None, "detached")
+        row |= {"tombstone": None, "delay": self._lease, "token": away.token}
+        self.settlement.deliveries.append(row)
+        away.enter(taker.number, row)
+        self.away.append(away)
+        if taker.ordered and item.key is not None:
+            self._parked[(taker.number, item.key)] = self._number
+
 
 class LaneChain:
     """The events of one ordering key in one batch, each for each of its handlers."""
@@ -144,6 +157,10 @@ class LaneChain:
             return
         report(run, outcome)
         self._dispatch.park(run.item, taker, outcome, reason_of(outcome), tombstone_of(run, outcome))
+
+    def detach(self, away: Away) -> None:
+        if self._current is not None:
+            self._dispatch.detach(away.run.item, self._current, away)
 
     def release(self) -> None:
         for run in self._steps:

@@ -14,22 +14,23 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from fastapi_events.engine.away import Away
 from fastapi_events.engine.batch_reader import BatchReader
 from fastapi_events.engine.crew import Crew
+from fastapi_events.engine.detached import Detached
 from fastapi_events.engine.dispatch import REMEMBERED_BATCHES, Dispatch, ParkedKeys, RecordSuccess
 from fastapi_events.engine.executor import Executor
 from fastapi_events.engine.handlers import HandlerPlan
+from fastapi_events.engine.holding import Holding, Shares
 from fastapi_events.engine.infrastructure import is_infrastructure, is_refusal
+from fastapi_events.engine.patience import patiently
 from fastapi_events.engine.refused_batch import RefusedBatch
 from fastapi_events.engine.service import Loop
 from fastapi_events.engine.wake import Pace, Wake, wait_for_flag
 from fastapi_events.model.lane import LANE_NAMES, LogPlace, place_of
-from fastapi_events.store.cursors import Batch, CursorStore, HeldPartition, PartitionBatch, Place, Settlement
+from fastapi_events.store.cursors import Batch, CursorStore, HeldPartition, Settlement
 
 logger = logging.getLogger("fastapi_events")
-
-SETTLE_PAUSES = (0.05, 0.5, 2.0)
-"""Seconds between tries to settle a handled batch: worth more than one, since unsettled means redelivered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +42,16 @@ class DrainRules:
     heartbeat: float
     partitions: int
     record_success: RecordSuccess
+    lease: float
+    inline_budget: float
 
 
 class LaneDrain(Loop):
     """Drains one lane for one group."""
 
     def __init__(
-        self, lane: int, cursors: CursorStore, executor: Executor, plan: HandlerPlan, wake: Wake, rules: DrainRules, *,
+        self, lane: int, cursors: CursorStore, executor: Executor, plan: HandlerPlan, wake: Wake, rules: DrainRules,
+        detached: Detached, *,
         refresh_plan: Callable[[], object], poll_interval: Callable[[], float],
         committed: Callable[[Collection[LogPlace]], None], keys_due: Callable[[], None], lost: Callable[[int], None],
     ) -> None:  # fmt: skip
@@ -58,7 +62,8 @@ class LaneDrain(Loop):
         self._refresh_plan, self._poll_interval = refresh_plan, poll_interval
         self._committed, self._keys_due, self._lost = committed, keys_due, lost
         self._crew: Crew | None = None
-        self._held: dict[int, HeldPartition] = {}
+        self._detached, self._away = detached, set[Away]()
+        self._holding = Holding(self.name, lost)
         self._parked: ParkedKeys = {}
         self._number = 0
         self._pace = Pace()
@@ -113,7 +118,7 @@ class LaneDrain(Loop):
 
         Others are told what was let go of: they have looked there in vain while it was held.
         """
-        task, let_go = self._task, [place_of(self._lane, number) for number in self._held]
+        task, let_go = self._task, [place_of(self._lane, number) for number in self._holding.numbers]
         self.stopping.set()
         self.interrupt()
         if task is not None:
@@ -127,11 +132,12 @@ class LaneDrain(Loop):
 
     async def recover(self) -> None:
         """Forget what was held: its leases run out, or are found to be free. Whatever woke this loop still waits."""
-        self._held.clear()
+        self._holding.clear()
         self._flag.set()
         if self._crew is not None and self._crew.busy:
             self._crew.interrupt()
             self._crew = None
+        self._follow(self._away, recorded=False)
 
     async def _handle(self, batch: Batch) -> Batch:
         """Handle one batch and return the next, which was read meanwhile."""
@@ -141,10 +147,14 @@ class LaneDrain(Loop):
         dispatch = Dispatch(
             batch, self._plan, self._lane,
             record_success=self._rules.record_success, parked=self._parked, number=self._number,
+            lease=self._rules.lease,
         )  # fmt: skip
         more = any(share.place_after.target is not None for share in batch.partitions.values())
         prefetch = asyncio.create_task(self._claim(batch)) if more and not self.stopping.is_set() else None
-        await self._work(dispatch)
+        try:
+            await self._work(dispatch)
+        finally:
+            self._away.update(dispatch.away)
         following, problem = await _result_of(prefetch)
         if self._settling is not None:
             await self._settling
@@ -168,11 +178,9 @@ class LaneDrain(Loop):
         held: list[HeldPartition] = []
         if isinstance(current, Batch):
             share = math.ceil(self._rules.partitions / max(current.workers, 1))
-            held = [part.held for part in current.partitions.values() if self._holds(part)][:share]
+            held = [part.held for part in current.partitions.values() if self._holding.holds(part)][:share]
         batch = await self._reader.read(held, where)
-        kept = {partition.number for partition in held}
-        # One that was lost while it was read ahead must stay lost: only what is claimed anew is entered.
-        self._held.update({number: part.held for number, part in batch.partitions.items() if number not in kept})
+        self._holding.enter(batch, {partition.number for partition in held})
         return batch
 
     async def _refresh(self) -> None:
@@ -181,7 +189,8 @@ class LaneDrain(Loop):
             await result
 
     async def _work(self, dispatch: Dispatch) -> None:
-        crew = self._crew = self._crew or Crew(self._executor, self._rules.concurrency)
+        rules = self._rules
+        crew = self._crew = self._crew or Crew(self._executor, rules.concurrency, self._detached, rules.inline_budget)
         if self.stopping.is_set():
             crew.stop_starting()
         work = asyncio.create_task(crew.work(dispatch.chains()))
@@ -198,9 +207,9 @@ class LaneDrain(Loop):
         """Extend the leases of everything held while handlers take their time."""
         if self._settling is not None:
             await self._settling
-        shares = [(held, held.settled) for held in self._held.values()]
+        shares = self._holding.shares()
         if shares:
-            keep = frozenset(self._held)
+            keep = self._holding.numbers
             try:
                 accepted = await self._cursors.settle(shares, keep, Settlement(datetime.now(UTC)))
             except Exception as error:
@@ -208,25 +217,28 @@ class LaneDrain(Loop):
                     raise
                 logger.warning("%s: leases could not be extended (%s)", self.name, type(error).__name__)
                 return
-            self._take_over(shares, accepted)
+            self._holding.take_over(shares, accepted)
 
     async def _settle(self, batch: Batch, keep: frozenset[int], dispatch: Dispatch) -> None:
-        self._forget_outlived(batch)
-        parts = [part for part in batch.partitions.values() if self._holds(part)]
+        self._holding.forget_outlived(batch)
+        parts = [part for part in batch.partitions.values() if self._holding.holds(part)]
         try:
             await self._record([(part.held, part.place_after) for part in parts], keep, dispatch.settlement)
         except Exception as error:
             if not is_refusal(error):
                 raise
-            pieces = RefusedBatch(dispatch, keep, record=self._record, holds=self._holds, parked=self._note_parked)
+            pieces = RefusedBatch(
+                dispatch, keep, record=self._record, holds=self._holding.holds, parked=self._note_parked
+            )
             await pieces.settle(parts, error)
-        for part in parts:
-            if part.held.number not in keep and self._holds(part):
-                del self._held[part.held.number]
+        held = {part.held.number for part in parts if self._holding.holds(part)}
+        for away in dispatch.away:
+            self._follow({away}, recorded=away.run.item.partition in held)
+        self._holding.release(parts, keep)
 
-    async def _record(self, shares: list[tuple[HeldPartition, Place]], keep: frozenset[int], what: Settlement) -> None:
-        accepted = await self._settle_patiently(shares, keep, what)
-        self._take_over(shares, accepted)
+    async def _record(self, shares: Shares, keep: frozenset[int], what: Settlement) -> None:
+        accepted = await patiently(lambda: self._cursors.settle(shares, keep, what))
+        self._holding.take_over(shares, accepted)
         if any(self.stopping.is_set() or delivery["reason"] == "no_handler" for delivery in what.deliveries):
             self._keys_due()  # another process has to take them
         elif what.deliveries:
@@ -234,49 +246,14 @@ class LaneDrain(Loop):
         if what.children:
             self._committed({child.place for partition, child in what.children if partition in accepted})
 
+    def _follow(self, attempts: Collection[Away], *, recorded: bool) -> None:
+        """Settle detached attempts as they end, if their deliveries are recorded; else they count for nothing."""
+        for away in list(attempts):
+            self._away.discard(away)
+            (self._detached.recorded if recorded else self._detached.forget)(away)
+
     def _note_parked(self, handler: int, key: str) -> None:
         self._parked[(handler, key)] = self._number
-
-    def _holds(self, part: PartitionBatch) -> bool:
-        return self._held.get(part.held.number) is part.held
-
-    def _forget_outlived(self, batch: Batch) -> None:
-        """Forget partitions that were read ahead in one life of the server, and written to in another.
-
-        A crash of the server takes back transactions that such a reading saw as ended, and gives their numbers out
-        again: whoever gets them would count as seen. As long as the row that a reading stands on is younger than the
-        reading and from before the crash, its survival proves that they have survived too. A connection that is lost
-        while the server lives proves nothing against a reading.
-        """
-        outlived = [part for part in batch.partitions.values() if part.read_in != part.held.written_in]
-        for part in filter(self._holds, outlived):
-            del self._held[part.held.number]
-            self._lost(1)
-            logger.warning("%s: the server was restarted; partition %d is read again", self.name, part.held.number)
-
-    async def _settle_patiently(
-        self, shares: list[tuple[HeldPartition, Place]], keep: frozenset[int], what: Settlement
-    ) -> dict[int, int]:
-        for pause in SETTLE_PAUSES:
-            try:
-                return await self._cursors.settle(shares, keep, what)
-            except Exception as error:
-                if not is_infrastructure(error):
-                    raise
-                await asyncio.sleep(pause)
-        return await self._cursors.settle(shares, keep, what)
-
-    def _take_over(self, shares: list[tuple[HeldPartition, Place]], accepted: dict[int, int]) -> None:
-        for held, place in shares:
-            token = accepted.get(held.number)
-            if token is not None:
-                held.seq, held.settled = token, place
-            elif self._held.get(held.number) is held:
-                del self._held[held.number]
-        lost = len(shares) - len(accepted)
-        if lost:
-            self._lost(lost)
-            logger.warning("%s: %d partition(s) had been taken over; their batch was not settled", self.name, lost)
 
     def _forget_old_parks(self) -> None:
         if self._parked:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from typing import Any
@@ -43,12 +43,13 @@ class Executor:
         make_publisher: Callable[[Run, type[Any]], Any],
         connections: int,
         threads: int,
+        lanes: Collection[int],
         cascade_depth: int,
     ) -> None:
         self._registry, self._marks = registry, marks
         self._transactions, self._sync_sessions = transactions, sync_sessions
         self._publishers, self._make_publisher = publishers, make_publisher
-        self._connections, self._threads_free = Slots(connections), Slots(threads)
+        self._connections, self._threads_free = Slots(connections, lanes), Slots(threads, lanes)
         # Attempts that were given up keep their threads until they return: there is room for some of those.
         self._most_threads = threads * 4
         self._threads = ThreadPoolExecutor(self._most_threads, thread_name_prefix="fastapi_events")
@@ -84,9 +85,9 @@ class Executor:
             run.mark = run.item.mark(handler, event)
         if handler.queues:
             if not handler.is_async:
-                run.slots.append(await self._threads_free.take())
+                run.slots.append(await self._threads_free.take(run.item.lane))
             if handler.transactional:
-                run.slots.append(await self._connections.take())
+                run.slots.append(await self._connections.take(run.item.lane))
             run.start()
         if handler.transactional:
             return await (self._in_sync_session(run, event) if handler.sync_session else self._in_session(run, event))

@@ -8,20 +8,21 @@ followers pass.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
-from fastapi_events.engine.dispatch import attempt_row, reason_of, tombstone_of
-from fastapi_events.engine.drain import SETTLE_PAUSES
 from fastapi_events.engine.executor import Executor
-from fastapi_events.engine.failure import failure_of, fingerprint_of
-from fastapi_events.engine.handlers import Handler, HandlerPlan
-from fastapi_events.engine.infrastructure import is_infrastructure, is_refusal
+from fastapi_events.engine.failure import failure_of
+from fastapi_events.engine.handlers import HandlerPlan
+from fastapi_events.engine.infrastructure import is_refusal
 from fastapi_events.engine.item import Item
+from fastapi_events.engine.key_results import note
 from fastapi_events.engine.outcomes import interrupted, timed_out
-from fastapi_events.engine.report import report
+from fastapi_events.engine.patience import patiently
 from fastapi_events.engine.run import Run
 from fastapi_events.engine.service import Loop
 from fastapi_events.engine.wake import Wake, wait_for_flag
@@ -103,17 +104,19 @@ class Redelivery(Loop):
         full = full or now >= self._next_full_search
         room = min(CLAIM_LIMIT, self._concurrency - len(self._working))
         numbers = self._plan.numbers
-        if room <= 0 or not numbers:
+        rooms = self._rooms(numbers, room)
+        if not rooms:
             self._next_due = None
             return 0
         look_back = None if full else now - self._caught_up + LOOK_BACK
         if full:
             self._next_full_search = now + self._poll_interval() * random.uniform(0.8, 1.0)  # noqa: S311 - jitter
-        claims = await self._store.claim(numbers, room, look_back)
-        if len(claims) < room:
+        claims = await self._store.claim(rooms, room, look_back)
+        taken = Counter(claim.handler_id for claim in claims)
+        if len(claims) < room and all(taken[number] < rooms.get(number, 0) for number in numbers):
             self._caught_up = now
         if not claims:
-            due = await self._store.next_due(numbers, look_back)
+            due = await self._store.next_due(list(rooms), look_back)
             self._next_due = SHORTEST_WAIT if due is not None and due <= 0 else due
             return 0
         self._next_due = 0.0
@@ -122,6 +125,13 @@ class Redelivery(Loop):
             self._working[task] = queue.claim
             task.add_done_callback(self._finished)
         return len(claims)
+
+    def _rooms(self, numbers: Collection[int], room: int) -> dict[int, int]:
+        """How many more keys each handler may have at work: one whose attempts hang leaves half of what there is."""
+        busy = Counter(claim.handler_id for claim in self._working.values())
+        others = self._concurrency - len(self._working)
+        rooms = {number: min(math.ceil((others - busy[number]) / 2), room) for number in numbers}
+        return {number: most for number, most in rooms.items() if most > 0}
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._working.pop(task, None)
@@ -139,9 +149,9 @@ class Redelivery(Loop):
                 break
             item = Item(row, lane=row["lane"], version=row["version_of_event"] or 0, xid=None)
             budget_used = row["attempts"] - row["attempts_before"]
-            run = Run(handler, item, budget_used + 1, redelivered=row["attempts"] > 0)
+            run = Run(handler, item, budget_used + 1, redelivered=_tried_before(row))
             outcome = await self._attempt(run)
-            if not self._note(result, handler, row, run, outcome):
+            if not note(result, row, run, outcome):
                 break
         else:
             if queue.held and result.drained:
@@ -158,7 +168,7 @@ class Redelivery(Loop):
         one, and the one whose result is refused again is dead.
         """
         try:
-            settled = await self._settle_patiently(result)
+            settled = await patiently(lambda: self._store.settle(result))
         except Exception as error:
             if not is_refusal(error) or last is None:
                 raise
@@ -169,21 +179,11 @@ class Redelivery(Loop):
                 return True
             result = KeyResult(queue.claim, queue.version, drained=False)
             dead = Outcome("dead", reason="gave_up", failure=failure_of(error))
-            self._note(result, last.handler, queue.rows[0], last, dead)
-            settled = await self._settle_patiently(result)
+            note(result, queue.rows[0], last, dead)
+            settled = await patiently(lambda: self._store.settle(result))
         if result.drained:
             self._unsettled.discard(_key(queue))
         return settled
-
-    async def _settle_patiently(self, result: KeyResult) -> bool:
-        for pause in SETTLE_PAUSES:
-            try:
-                return await self._store.settle(result)
-            except Exception as error:
-                if not is_infrastructure(error):
-                    raise
-                await asyncio.sleep(pause)
-        return await self._store.settle(result)
 
     async def _attempt(self, run: Run) -> Outcome:
         loop = asyncio.get_running_loop()
@@ -209,47 +209,11 @@ class Redelivery(Loop):
         task.cancel()
         return interrupted("the process stopped before the handler was done") if done else timed_out(run)
 
-    def _note(self, result: KeyResult, handler: Handler, row: Any, run: Run, outcome: Outcome) -> bool:
-        """Add an outcome to the key's result; False if the key's queue must stop here."""
-        report(run, outcome)
-        kind = outcome.kind
-        number = row["attempts"] + (1 if outcome.spent else 0)
-        result.results.append(_result_row(row, run, outcome, number))
-        result.attempts.append(attempt_row(row["delivery_id"], row["attempts"] + 1, outcome))
-        if outcome.settled:
-            if kind == "done" and run.mark is not None and not outcome.committed:
-                result.marks.append((run.mark, run.item.position))
-            result.children.extend(outcome.children)
-            return True
-        if kind == "dead" and not _parks(handler, run.item):
-            return True
-        result.drained = False
-        result.delay = None if kind == "dead" else outcome.delay
-        return False
+
+def _tried_before(row: Any) -> bool:
+    """Whether the event may have been handled before: also by an attempt that was detached and not heard of again."""
+    return bool(row["attempts"] > 0 or row["reason"] == "detached")
 
 
 def _key(queue: KeyQueue) -> tuple[int, str]:
     return queue.claim.handler_id, queue.claim.slot
-
-
-def _parks(handler: Handler, item: Item) -> bool:
-    """Whether a dead delivery of this event keeps what follows it waiting."""
-    return handler.ordered and item.key is not None and handler.declaration.on_dead == "park"
-
-
-def _result_row(row: Any, run: Run, outcome: Outcome, attempts: int) -> dict[str, object]:
-    what = outcome.failure
-    states = {"done": "done", "duplicate": "done", "dead": "dead", "discarded": "discarded"}
-    return {
-        "position": row["position"],
-        "state": states.get(outcome.kind, "waiting"),
-        "reason": reason_of(outcome),
-        "note": outcome.note,
-        "attempts": attempts,
-        "postponed": 1 if outcome.kind in ("postponed", "interrupted") else 0,
-        "error_type": what.error_type if what else None,
-        "error_message": what.message if what else None,
-        "fingerprint": fingerprint_of(what) if what else None,
-        "holds": outcome.kind == "dead" and _parks(run.handler, run.item),
-        "tombstone": tombstone_of(run, outcome),
-    }

@@ -7,10 +7,11 @@ import importlib.metadata
 import os
 import socket
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
+from fastapi_events.engine.detached import Detached
 from fastapi_events.engine.drain import DrainRules, LaneDrain
 from fastapi_events.engine.executor import Executor
 from fastapi_events.engine.handlers import HandlerPlan
@@ -29,7 +30,7 @@ from fastapi_events.store.cursors import CursorStore
 from fastapi_events.store.database import BOOKKEEPING_CONNECTIONS, Database
 from fastapi_events.store.group import GroupStore
 from fastapi_events.store.log import EventLog
-from fastapi_events.store.parked import ParkedKeyStore
+from fastapi_events.store.parked import KeyClaim, ParkedKeyStore
 from fastapi_events.store.statements import Statements
 from fastapi_events.store.upkeep import UpkeepStore
 
@@ -63,6 +64,7 @@ class Runtime:
         self.listener: Listener | None = None
         self.drain_loops: list[LaneDrain] = []
         self.redelivery: Redelivery | None = None
+        self.detached: Detached | None = None
         self._services: list[Loop] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reported_stale = 0
@@ -90,7 +92,8 @@ class Runtime:
         """Stop in the reverse order: no new work, running handlers within the grace period, then the rest."""
         grace = self.settings.shutdown_grace
         draining: list[Loop] = [*self.drain_loops, *([self.redelivery] if self.redelivery else [])]
-        await asyncio.gather(*(service.stop(grace) for service in draining))
+        beside = [self.detached.stop(grace)] if self.detached is not None else []
+        await asyncio.gather(*(service.stop(grace) for service in draining), *beside)
         for service in reversed([service for service in self._services if service not in draining]):
             await service.stop()
         await self.executor.close()
@@ -125,6 +128,8 @@ class Runtime:
         handled = 0
         while True:
             round_handled = sum([await lane.drain() for lane in self.drain_loops])
+            if self.detached is not None:
+                await self.detached.drain()
             if self.redelivery is not None:
                 round_handled += await self.redelivery.drain()
             handled += round_handled
@@ -157,7 +162,7 @@ class Runtime:
             Heartbeat(
                 self.store, self.worker, lease=self.settings.lease, interval=self.settings.heartbeat,
                 wake_up=lambda: self.wake_up,
-                claims=lambda: self.redelivery.claims if self.redelivery else [],
+                claims=self._claims,
                 stale=self._new_stale, register=self._register_worker,
             )
         )  # fmt: skip
@@ -174,28 +179,38 @@ class Runtime:
         settings = self.settings
         rules = DrainRules(
             settings.batch_size,
-            settings.handler_concurrency,
+            0,
             settings.heartbeat,
             self.partitions,
             settings.record_success,
+            settings.lease,
+            settings.inline_budget,
         )
-        for lane in sorted(LANES[name] for name in settings.lanes):
+        parked = ParkedKeyStore(self.database, self.statements, self.log, worker=self.worker, lease=settings.lease)
+        self.detached = Detached(parked, committed=self.committed, keys_due=self.keys_due, lost=self._lost)
+        concurrency = {LANES[name]: limit for name, limit in settings.lane_concurrency.items()}
+        for lane, limit in sorted(concurrency.items()):
             cursors = CursorStore(
                 self.database, self.statements, self.log,
                 group=self.group_id, lane=lane, partitions=self.partitions, worker=self.worker, lease=settings.lease,
             )  # fmt: skip
             self.drain_loops.append(
                 LaneDrain(
-                    lane, cursors, self.executor, self.plan, self.wake, rules, refresh_plan=self.refresh_plan,
+                    lane, cursors, self.executor, self.plan, self.wake, replace(rules, concurrency=limit),
+                    self.detached, refresh_plan=self.refresh_plan,
                     poll_interval=self._poll_interval, committed=self.committed, keys_due=self.keys_due,
                     lost=self._lost,
                 )
             )  # fmt: skip
-        parked = ParkedKeyStore(self.database, self.statements, self.log, worker=self.worker, lease=settings.lease)
         self.redelivery = Redelivery(
-            parked, self.executor, self.plan, self.wake, concurrency=settings.handler_concurrency,
+            parked, self.executor, self.plan, self.wake, concurrency=sum(concurrency.values()),
             poll_interval=self._poll_interval, committed=self.committed, keys_due=self.keys_due, lost=self._lost,
         )  # fmt: skip
+
+    def _claims(self) -> list[KeyClaim]:
+        """The parked keys that this process works on."""
+        redelivered = self.redelivery.claims if self.redelivery is not None else []
+        return redelivered + (self.detached.claims if self.detached is not None else [])
 
     def _listen_url(self) -> str | None:
         return self.settings.listener_url(self.database.url)

@@ -14,6 +14,7 @@ from fastapi_events.engine.handler_transaction import Transactions, asyncpg_engi
 from fastapi_events.engine.handlers import HandlerPlan, compile_handlers
 from fastapi_events.engine.own_sessions import warn_of_own_sessions
 from fastapi_events.engine.runtime import Runtime
+from fastapi_events.model.lane import LANES
 from fastapi_events.model.registry import Registry
 from fastapi_events.model.retry import Backoff, Retry, exponential, fixed, linear
 from fastapi_events.plugin.checks import check_retention
@@ -80,7 +81,8 @@ async def assemble(
         publishers=PUBLISHERS,
         make_publisher=publishing.for_run,
         connections=within_pools(settings.handler_connections, sessions, sync_sessions),
-        threads=min(SYNC_THREADS, settings.handler_concurrency),
+        threads=min(SYNC_THREADS, sum(settings.lane_concurrency.values())),
+        lanes=[LANES[name] for name in settings.lanes],
         cascade_depth=settings.cascade_depth,
     )
     runtime = Runtime(

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, ModelWrapValidatorHandler, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from fastapi_events.settings.concurrency import RESERVED_POOLS, by_pool
 from fastapi_events.settings.problems import by_key, checked
 from fastapi_events.settings.urls import plain_url, redacted
 
@@ -133,8 +134,13 @@ class EventsSettings(BaseSettings):
     """Seconds after which the wait for a handler ends and the attempt has failed."""
     handler_connections: Count = 10
     """Connections of one process for handlers that take a session."""
-    handler_concurrency: Count = 100
-    """Handlers without a session that run at once in one process."""
+    concurrency: Annotated[dict[str, int], NoDecode, BeforeValidator(by_pool)] = RESERVED_POOLS
+    """Handlers that run at once in one process, by the reserved pool names of the lanes: ``events_inbound`` (20),
+    ``events_change`` (30) and ``events_outbound`` (10). What is not named keeps its number; in the environment
+    ``events_change=50,events_outbound=5``."""
+    inline_budget: Seconds = 1.0
+    """Seconds for which a handler may hold up the batch that its event came in. One that runs on is detached: its lane
+    goes on with other keys, and its own key waits for it."""
     cascade_depth: Count = 50
     """How long a chain of events caused by events may become."""
 
@@ -173,6 +179,11 @@ class EventsSettings(BaseSettings):
     def degraded_interval(self) -> float:
         """Seconds between looks at the log while LISTEN is down."""
         return min(self.poll_interval, self.poll_interval_degraded)
+
+    @property
+    def lane_concurrency(self) -> dict[LaneName, int]:
+        """Handlers that run at once, for each lane that this process serves."""
+        return {lane: self.concurrency[f"events_{lane}"] for lane in self.lanes}
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         for name, value in super().__repr_args__():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -59,10 +59,19 @@ class ParkedKeyStore:
         self._database, self._statements, self._log = database, statements, log
         self._worker, self._lease = worker, lease
 
-    async def claim(self, handlers: Sequence[int], limit: int, look_back: float | None) -> list[KeyClaim]:
-        """Take up to ``limit`` keys that are due; ``look_back`` seconds limit the search (None: everything)."""
+    async def claim(self, rooms: Mapping[int, int], limit: int, look_back: float | None) -> list[KeyClaim]:
+        """Take up to ``limit`` keys that are due, and of each handler no more than it has room for.
+
+        ``look_back`` seconds limit the search (None: everything).
+        """
         rows = await self._database.fetch(
-            self._statements["claim_keys"], list(handlers), limit, self._lease, self._worker, look_back
+            self._statements["claim_keys"],
+            list(rooms),
+            limit,
+            self._lease,
+            self._worker,
+            look_back,
+            list(rooms.values()),
         )
         return [KeyClaim(row["handler_id"], row["slot"], row["token"]) for row in rows]
 

@@ -55,7 +55,7 @@ class Application:
             batch_size=batch_size,
             lanes=("change",),
             handler_connections=4,
-            handler_concurrency=12,
+            concurrency={"events_change": 12},
             shutdown_grace=2,
         )
         self.events = Events([make(self)], sessions=self.sessions, settings=settings)

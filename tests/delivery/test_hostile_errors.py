@@ -161,7 +161,7 @@ async def test_a_handler_that_cancels_its_own_task_ends_nothing(stage: Stage) ->
         assert task is not None
         task.cancel()
 
-    events = await stage.running(module, handler_concurrency=1)
+    events = await stage.running(module, lanes=["change"], concurrency={"events_change": 1})
     await publish(events, [Placed(order=str(number), number=number) for number in range(5)])
     await until(lambda: len(seen) >= 5)
     await publish(events, [Placed(order="a", number=5)])

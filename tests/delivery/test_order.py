@@ -209,7 +209,7 @@ async def test_small_batches_keep_order_and_miss_nothing(stage: Stage) -> None:
         await asyncio.sleep(0)
         seen.append((event.order, event.number))
 
-    events = await stage.idle(module, batch_size=3, handler_concurrency=5)
+    events = await stage.idle(module, batch_size=3, concurrency={"events_change": 5})
     for number in range(40):
         await publish(events, [Placed(order=str(order), number=number) for order in range(5)])
     await events.drain_once()

@@ -1,10 +1,12 @@
 """Retries, limits, and what a handler may say about its delivery's fate."""
 
+import asyncio
+
 import pytest
 
 from fastapi_events import Delivery, Discard, Module, Retry, RetryLater, fixed
 from fastapi_events.errors import DeadLetter
-from tests.delivery.stage import Placed, Stage, within
+from tests.delivery.stage import Placed, Shipped, Stage, publish, until, within
 
 
 async def test_a_retry_waits_for_its_back_off_by_the_database_clock(stage: Stage) -> None:
@@ -208,3 +210,29 @@ async def test_no_steering_can_stop_the_lane(stage: Stage, steering: object) -> 
     [row] = await stage.deliveries()
     assert row["state"] in ("waiting", "dead", "discarded")
     assert len(row["note"] or "") <= 8_000
+
+
+async def test_retries_of_a_handler_that_hangs_leave_room_for_those_of_others(stage: Stage) -> None:
+    module, hanging, go, seen = Module("shop"), [], asyncio.Event(), []
+
+    @module.on(Placed, retry=Retry(2, fixed(0)))
+    async def hangs(event: Placed, delivery: Delivery) -> None:
+        if delivery.attempt == 1:
+            raise ValueError("no")
+        hanging.append(event.order)
+        await go.wait()
+
+    @module.on(Shipped, retry=Retry(2, fixed(0)))
+    async def works(event: Shipped, delivery: Delivery) -> None:
+        if delivery.attempt == 1:
+            raise ValueError("no")
+        seen.append(event.order)
+
+    events = await stage.running(module, lanes=["change"], concurrency={"events_change": 4})
+    await publish(events, [Placed(order=str(number)) for number in range(10)])
+    await until(lambda: len(hanging) == 2)
+    await publish(events, [Shipped(order=str(number)) for number in range(10)])
+    await until(lambda: len(seen) == 10)
+    assert len(hanging) == 2
+    go.set()
+    await until(lambda: len(hanging) == 10)

@@ -185,7 +185,9 @@ async def test_threads_that_never_come_back_cost_nobody_an_attempt(stage: Stage)
     def good(event: Shipped, delivery: Delivery) -> None:
         attempts.append(delivery.attempt)
 
-    events = await stage.idle(module, handler_concurrency=1)  # one thread, and room for three that are stuck
+    events = await stage.idle(
+        module, lanes=["change"], concurrency={"events_change": 1}
+    )  # one thread, and room for three that are stuck
     try:
         await publish(events, [Placed(order=str(number)) for number in range(4)])
         await within(events.drain_once())

@@ -52,6 +52,8 @@ def _shown(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return "`true`" if value else "`false`"
+    if isinstance(value, dict):
+        return f"`{','.join(f'{key}={number}' for key, number in value.items())}`"
     if isinstance(value, tuple):
         return f"`{','.join(map(str, value))}`"
     text = f"`{int(value) if isinstance(value, float) and value.is_integer() else value}`"

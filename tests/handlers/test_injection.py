@@ -243,7 +243,7 @@ async def test_context_variables_that_a_handler_sets_do_not_reach_the_next_deliv
         REQUEST.set(str(event.number))
 
     REQUEST.set("the application's")
-    events = await stage.idle(module, handler_concurrency=1)
+    events = await stage.idle(module, lanes=["change"], concurrency={"events_change": 1})
     await publish(events, [Placed(order=order, number=number) for number, order in enumerate("aabbc")])
     await events.drain_once()
     assert sorted(seen) == [(number, "the application's") for number in range(5)]

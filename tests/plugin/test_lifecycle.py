@@ -26,7 +26,9 @@ async def test_a_stop_lets_running_handlers_finish_and_hands_the_rest_over_at_on
 
         return module
 
-    first = await stage.running(shop("first", gated=True), handler_concurrency=1, lease=600.0, heartbeat=60.0)
+    first = await stage.running(
+        shop("first", gated=True), lanes=["change"], concurrency={"events_change": 1}, lease=600.0, heartbeat=60.0
+    )
     publisher = await stage.idle()
     await publish(publisher, [Placed(order=order, number=number) for number in (1, 2) for order in "abc"])
     await within(reached.wait())

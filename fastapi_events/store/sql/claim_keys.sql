@@ -1,17 +1,18 @@
 -- Takes parked keys that are due, for the handlers that this process has. The row is lock and lease of its key: due_at
 -- moves to the end of the lease, the token to this claim. $1 handlers, $2 limit, $3 lease in seconds, $4 worker,
--- $5 how far back to look in seconds (null: everything): dead index entries of keys claimed long ago are then not walked.
+-- $5 how far back to look in seconds (null: everything): dead index entries of keys claimed long ago are then not walked;
+-- $6 how many of each handler at most, in the order of $1.
 UPDATE {schema}.parked_key AS k
 SET token = k.token + 1, due_at = clock_timestamp() + make_interval(secs => $3), worker_id = $4
 WHERE k.ctid = ANY (ARRAY(
     SELECT due.ctid
-    FROM unnest($1::integer[]) AS h(id)
+    FROM unnest($1::integer[], $6::integer[]) AS h(id, room)
     CROSS JOIN LATERAL (
         SELECT p.ctid FROM {schema}.parked_key p
         WHERE p.handler_id = h.id AND p.blocked AND p.due_at <= clock_timestamp()
           AND p.due_at >= coalesce(clock_timestamp() - make_interval(secs => $5), '-infinity'::timestamptz)
         ORDER BY p.handler_id, p.due_at
-        LIMIT $2
+        LIMIT h.room
         FOR UPDATE SKIP LOCKED) due
     LIMIT $2))
 RETURNING k.handler_id, k.slot, k.token, k.version

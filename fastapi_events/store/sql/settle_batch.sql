@@ -57,7 +57,7 @@ parked AS MATERIALIZED (
     FROM jsonb_to_recordset($23::jsonb) AS p(
         id uuid, handler_id integer, position bigint, partition smallint, slot text, event_id uuid, event_name text,
         tenant_id text, state text, reason text, note text, attempts integer, postponed integer, error_type text,
-        error_message text, fingerprint text, published_at timestamptz, delay float8, holds boolean, tombstone uuid)
+        error_message text, fingerprint text, published_at timestamptz, delay float8, holds boolean, tombstone uuid, token bigint)
     JOIN own ON own.partition = p.partition
     JOIN {schema}.handler h ON h.id = p.handler_id
     CROSS JOIN LATERAL (
@@ -88,12 +88,15 @@ attempts AS (
         traceback text, duration float8)
     JOIN own ON own.partition = a.partition),
 -- A key is parked with the row that waits for it, in the same statement; a newcomer raises the version, so that
--- whoever empties the queue at this moment sees that it did not. A dead head is due never, until an operator acts.
+-- whoever empties the queue at this moment sees that it did not. A dead head is due never, until an operator acts. An
+-- attempt that goes on beside its lane holds the key by the token that it brings, until its lease (the delay) is over;
+-- version 1 says to it that nothing has been parked behind it.
 slots AS (
-    INSERT INTO {schema}.parked_key AS k (handler_id, slot, due_at)
+    INSERT INTO {schema}.parked_key AS k (handler_id, slot, due_at, token, worker_id, version)
     SELECT p.handler_id, p.slot,
            CASE WHEN bool_or(p.state = 'dead') THEN 'infinity'::timestamptz
-                ELSE clock_timestamp() + make_interval(secs => max(p.delay)) END
+                ELSE clock_timestamp() + make_interval(secs => max(p.delay)) END,
+           coalesce(max(p.token), 1), CASE WHEN max(p.token) IS NOT NULL THEN $3::uuid END, count(*)
     FROM parked p
     WHERE p.parks
     GROUP BY p.slot, p.handler_id
@@ -101,5 +104,7 @@ slots AS (
     ON CONFLICT (slot, handler_id) DO UPDATE
     SET version = k.version + 1,
         due_at = CASE WHEN k.blocked THEN k.due_at ELSE excluded.due_at END,
+        token = CASE WHEN k.blocked OR excluded.worker_id IS NULL THEN k.token ELSE excluded.token END,
+        worker_id = CASE WHEN k.blocked OR excluded.worker_id IS NULL THEN k.worker_id ELSE excluded.worker_id END,
         blocked = true)
 SELECT partition, seq FROM own

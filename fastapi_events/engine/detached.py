@@ -1,0 +1,127 @@
+"""Attempts that outlive the inline budget: their lane goes on, and they go on beside it.
+
+Such an attempt leaves a waiting delivery in its batch's settlement, whose key is parked under a lease of its own: what
+follows of that key waits for it, for this handler only. The attempt itself is the same: its time-out, its transaction
+and its connection go on. Once it ends, its outcome is settled with the key, fenced by the key's token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from typing import Any
+
+from fastapi_events.engine.away import Away
+from fastapi_events.engine.failure import failure_of
+from fastapi_events.engine.infrastructure import describe, is_refusal
+from fastapi_events.engine.key_results import note
+from fastapi_events.engine.outcomes import interrupted, timed_out
+from fastapi_events.engine.patience import patiently
+from fastapi_events.engine.run import Run
+from fastapi_events.model.lane import LogPlace
+from fastapi_events.model.outcome import Outcome
+from fastapi_events.store.parked import KeyClaim, KeyResult, ParkedKeyStore
+
+logger = logging.getLogger("fastapi_events")
+
+
+class Detached:
+    """The detached attempts of one process: each watched to its end, then settled with its key."""
+
+    def __init__(
+        self, store: ParkedKeyStore, *, committed: Callable[[Collection[LogPlace]], None],
+        keys_due: Callable[[], None], lost: Callable[[int], None],
+    ) -> None:  # fmt: skip
+        self._store, self._committed, self._keys_due, self._lost = store, committed, keys_due, lost
+        self._cut_off = asyncio.Event()
+        self._settling: dict[asyncio.Task[None], KeyClaim] = {}
+
+    @property
+    def claims(self) -> list[KeyClaim]:
+        """The keys whose leases are to be extended."""
+        return list(self._settling.values())
+
+    def take(self, run: Run, task: asyncio.Task[None] | None, result: asyncio.Future[Outcome]) -> Away:
+        """Watch an attempt from now on: it ends by itself, at its time-out, or when the process stops."""
+        away = Away(run, task, result)
+        away.watch = asyncio.create_task(self._watch(away))
+        return away
+
+    def recorded(self, away: Away) -> None:
+        """Its delivery is in the database: settle it when it ends."""
+        if away.claim is not None:
+            task = asyncio.create_task(self._finish(away, away.claim))
+            self._settling[task] = away.claim
+            task.add_done_callback(self._finished)
+
+    def forget(self, away: Away) -> None:
+        """Its delivery is not in the database: the event is delivered again, and this attempt counts for nothing."""
+        away.give_up()
+        if away.watch is not None:
+            away.watch.cancel()
+
+    async def drain(self) -> int:
+        """Wait until every attempt has been settled; returns their number."""
+        count = 0
+        while self._settling:
+            count += len(self._settling)
+            await asyncio.wait(list(self._settling))
+        return count
+
+    async def start(self) -> None:
+        """Take attempts again after a stop."""
+        self._cut_off.clear()
+
+    async def stop(self, grace: float = 5.0) -> None:
+        """Let them finish for ``grace`` seconds, then interrupt them: another process takes their deliveries."""
+        if self._settling:
+            await asyncio.wait(list(self._settling), timeout=grace)
+        self._cut_off.set()
+        if self._settling:
+            await asyncio.wait(list(self._settling), timeout=5.0)
+
+    async def _watch(self, away: Away) -> Outcome:
+        loop, run = asyncio.get_running_loop(), away.run
+        began = loop.time() if run.began is None else run.began
+        cut_off = asyncio.create_task(self._cut_off.wait())
+        left = max(began + run.handler.timeout - loop.time(), 0.0)
+        ends: set[asyncio.Future[Any]] = {away.result, cut_off}
+        await asyncio.wait(ends, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        stopped = cut_off.done()
+        cut_off.cancel()
+        if away.result.done():
+            return replace(away.result.result(), duration=loop.time() - began)
+        away.give_up()
+        return interrupted("the process stopped before the handler was done") if stopped else timed_out(run)
+
+    async def _finish(self, away: Away, claim: KeyClaim) -> None:
+        if away.watch is None or away.row is None:
+            return
+        outcome = await away.watch
+        result = self._result(away, claim, outcome)
+        try:
+            settled = await patiently(lambda: self._store.settle(result))
+        except Exception as error:
+            if not is_refusal(error):
+                raise
+            # What the database refuses it would refuse for ever.
+            result = self._result(away, claim, Outcome("dead", reason="unsettleable", failure=failure_of(error)))
+            settled = await patiently(lambda: self._store.settle(result))
+        if not settled:
+            self._lost(1)
+        elif result.children:
+            self._committed({child.place for child in result.children})
+        self._keys_due()
+
+    def _result(self, away: Away, claim: KeyClaim, outcome: Outcome) -> KeyResult:
+        """A fresh key has version 1: if anything has been parked behind the attempt, the key stays parked, and due."""
+        result = KeyResult(claim, version=1, drained=True)
+        note(result, away.row, away.run, outcome)
+        return result
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._settling.pop(task, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.warning("detached attempts: one could not be settled (%s); it is repeated", describe(error))
