@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fastapi_events.engine.handler_connection import HandlerConnection
     from fastapi_events.engine.handler_session import HandlerSession, SyncHandlerSession
     from fastapi_events.errors import DeadLetter, Discard, EventsError, RetryLater
+    from fastapi_events.model.breaker import Breaker
     from fastapi_events.model.delivery import Delivery
     from fastapi_events.model.event import Event, RawEvent
     from fastapi_events.model.identity import deterministic_id
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Actor",
+    "Breaker",
     "DeadLetter",
     "Delivery",
     "Discard",
@@ -88,6 +90,7 @@ _HOMES = {
     "model.event": ("Event", "RawEvent"),
     "model.identity": ("deterministic_id",),
     "model.module": ("Module",),
+    "model.breaker": ("Breaker",),
     "model.retry": ("Retry", "exponential", "fixed", "linear"),
     "plugin": ("Events",),
     "plugin.ready_made": ("events", "events_router"),

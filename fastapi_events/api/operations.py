@@ -9,9 +9,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from fastapi_events.api.gate_operations import GateOperations
 from fastapi_events.api.observe.filters import as_uuid
 from fastapi_events.errors import OperationRefused
 from fastapi_events.store.dead_letters import DeadLetterStore
+from fastapi_events.store.gates import GateStore
+from fastapi_events.store.group import GroupStore
 
 MOST_AT_ONCE = 10_000
 
@@ -36,15 +39,19 @@ class OperatorAction:
     acted_at: datetime
 
 
-class Operations:
-    """Redrive and discard dead deliveries of this group. Every call is recorded with its actor.
+class Operations(GateOperations):
+    """Redrive and discard dead deliveries of this group, pause and resume. Every call is recorded with its actor.
 
     A redriven delivery keeps its place in its key's order and gets a fresh budget of attempts; a discarded one is
     given up for good, and what waits behind it goes on.
     """
 
-    def __init__(self, store: DeadLetterStore, group_id: Callable[[], int], changed: Callable[[], None]) -> None:
-        self._store, self._group_id, self._changed = store, group_id, changed
+    def __init__(
+        self, store: DeadLetterStore, gates: GateStore, groups: GroupStore, group_id: Callable[[], int], *,
+        keys_due: Callable[[], None], handlers_changed: Callable[[], None],
+    ) -> None:  # fmt: skip
+        super().__init__(gates, groups, group_id, handlers_changed)
+        self._dead_letters, self._keys_due = store, keys_due
 
     async def redrive(self, delivery_ids: Sequence[UUID | str], *, actor: str, reason: str = "") -> Changed:
         """Run dead deliveries again, each by the handler that failed and no other.
@@ -53,7 +60,7 @@ class Operations:
         ``OperationRefused`` for more than 10,000 ids, and for what is no id.
         """
         ids = _checked(delivery_ids, actor)
-        done = await self._store.redrive(ids, actor=actor, details={"reason": reason})
+        done = await self._dead_letters.redrive(ids, actor=actor, details={"reason": reason})
         return self._after(ids, done)
 
     async def discard(self, delivery_ids: Sequence[UUID | str], *, actor: str, reason: str) -> Changed:
@@ -64,7 +71,7 @@ class Operations:
         ids = _checked(delivery_ids, actor)
         if not reason.strip():
             raise OperationRefused("A discard needs a reason: it is kept with the delivery for whoever asks later.")
-        done = await self._store.discard(ids, reason=reason, actor=actor, details={"reason": reason})
+        done = await self._dead_letters.discard(ids, reason=reason, actor=actor, details={"reason": reason})
         return self._after(ids, done)
 
     async def redrive_matching(
@@ -85,7 +92,7 @@ class Operations:
 
     async def actions(self, *, limit: int = 100) -> list[OperatorAction]:
         """The newest ``limit`` actions."""
-        rows = await self._store.actions(limit)
+        rows = await self._dead_letters.actions(limit)
         return [
             OperatorAction(
                 row["id"], row["action"], row["actor"], row["target"], json.loads(row["details"]), row["acted_at"]
@@ -100,14 +107,14 @@ class Operations:
             raise OperationRefused(
                 f"limit={limit}: one action changes 1 to {MOST_AT_ONCE:,} deliveries. Do it in parts."
             )
-        return await self._store.matching(
+        return await self._dead_letters.matching(
             self._group_id(), handler=handler, event_name=event_name, fingerprint=fingerprint,
             changed_before=changed_before, limit=limit,
         )  # fmt: skip
 
     def _after(self, asked: Sequence[UUID], done: Sequence[UUID]) -> Changed:
         if done:
-            self._changed()
+            self._keys_due()
         return Changed(len(asked), len(done))
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from fastapi_events.engine.away import Away
 from fastapi_events.engine.failure import failure_of
+from fastapi_events.engine.gates import Gates
 from fastapi_events.engine.infrastructure import describe, is_refusal
 from fastapi_events.engine.key_results import note
 from fastapi_events.engine.outcomes import interrupted, timed_out
@@ -31,9 +32,10 @@ class Detached:
     """The detached attempts of one process: each watched to its end, then settled with its key."""
 
     def __init__(
-        self, store: ParkedKeyStore, *, committed: Callable[[Collection[LogPlace]], None],
+        self, store: ParkedKeyStore, gates: Gates, *, committed: Callable[[Collection[LogPlace]], None],
         keys_due: Callable[[], None], lost: Callable[[int], None],
     ) -> None:  # fmt: skip
+        self._gates = gates
         self._store, self._committed, self._keys_due, self._lost = store, committed, keys_due, lost
         self._cut_off = asyncio.Event()
         self._settling: dict[asyncio.Task[None], KeyClaim] = {}
@@ -100,6 +102,7 @@ class Detached:
         if away.watch is None or away.row is None:
             return
         outcome = await away.watch
+        self._gates.note(away.run.handler, outcome)
         result = self._result(away, claim, outcome)
         try:
             settled = await patiently(lambda: self._store.settle(result))

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from fastapi_events.engine.away import Away
 from fastapi_events.engine.failure import fingerprint_of
+from fastapi_events.engine.gates import Gates
 from fastapi_events.engine.handlers import HandlerPlan, Taker
 from fastapi_events.engine.item import Item
 from fastapi_events.engine.report import report
@@ -42,7 +43,9 @@ class Dispatch:
         parked: ParkedKeys,
         number: int,
         lease: float,
+        gates: Gates,
     ) -> None:
+        self.gates = gates
         self._batch, self._plan, self._lane, self._lease = batch, plan, lane, lease
         self._record_success: RecordSuccess = record_success
         self._parked, self._number = parked, number
@@ -151,11 +154,14 @@ class LaneChain:
             return
         kind = outcome.kind
         if kind == "done" or kind == "duplicate":
+            if run.handler.failed_at:
+                self._dispatch.gates.note(run.handler, outcome)
             if not outcome.committed:
                 self._note_success(run, taker, outcome)
             self._done.append(taker.number)
             return
         report(run, outcome)
+        self._dispatch.gates.note(run.handler, outcome)
         self._dispatch.park(run.item, taker, outcome, reason_of(outcome), tombstone_of(run, outcome))
 
     def detach(self, away: Away) -> None:
@@ -181,6 +187,8 @@ class LaneChain:
                     dispatch.park(item, taker, None, "no_handler")
                 elif dispatch.is_parked(taker, item):
                     dispatch.park(item, taker, None, "key_blocked")
+                elif dispatch.gates.closed and (why := dispatch.gates.closed.get(taker.number)) is not None:
+                    dispatch.park(item, taker, None, why)
                 else:
                     self._current = taker
                     yield Run(taker.handler, item, redelivered=self._redelivered)

@@ -20,6 +20,7 @@ from fastapi_events.engine.crew import Crew
 from fastapi_events.engine.detached import Detached
 from fastapi_events.engine.dispatch import REMEMBERED_BATCHES, Dispatch, ParkedKeys, RecordSuccess
 from fastapi_events.engine.executor import Executor
+from fastapi_events.engine.gates import Gates
 from fastapi_events.engine.handlers import HandlerPlan
 from fastapi_events.engine.holding import Holding, Shares
 from fastapi_events.engine.infrastructure import is_infrastructure, is_refusal
@@ -51,7 +52,7 @@ class LaneDrain(Loop):
 
     def __init__(
         self, lane: int, cursors: CursorStore, executor: Executor, plan: HandlerPlan, wake: Wake, rules: DrainRules,
-        detached: Detached, *,
+        detached: Detached, gates: Gates, *,
         refresh_plan: Callable[[], object], poll_interval: Callable[[], float],
         committed: Callable[[Collection[LogPlace]], None], keys_due: Callable[[], None], lost: Callable[[int], None],
     ) -> None:  # fmt: skip
@@ -62,7 +63,7 @@ class LaneDrain(Loop):
         self._refresh_plan, self._poll_interval = refresh_plan, poll_interval
         self._committed, self._keys_due, self._lost = committed, keys_due, lost
         self._crew: Crew | None = None
-        self._detached, self._away = detached, set[Away]()
+        self._detached, self._away, self._gates = detached, set[Away](), gates
         self._holding = Holding(self.name, lost)
         self._parked: ParkedKeys = {}
         self._number = 0
@@ -147,7 +148,7 @@ class LaneDrain(Loop):
         dispatch = Dispatch(
             batch, self._plan, self._lane,
             record_success=self._rules.record_success, parked=self._parked, number=self._number,
-            lease=self._rules.lease,
+            lease=self._rules.lease, gates=self._gates,
         )  # fmt: skip
         more = any(share.place_after.target is not None for share in batch.partitions.values())
         prefetch = asyncio.create_task(self._claim(batch)) if more and not self.stopping.is_set() else None
@@ -175,6 +176,8 @@ class LaneDrain(Loop):
         return following
 
     async def _claim(self, current: Batch | tuple[()], where: Sequence[int] | None = None) -> Batch:
+        if self._lane in self._gates.paused_lanes:
+            return Batch({}, 0, 0)
         held: list[HeldPartition] = []
         if isinstance(current, Batch):
             share = math.ceil(self._rules.partitions / max(current.workers, 1))

@@ -12,6 +12,7 @@ from fastapi_events.engine.handler_connection import HandlerConnection
 from fastapi_events.engine.handler_session import HandlerSession, SyncHandlerSession
 from fastapi_events.engine.injection import Dependency, Given, Signature, gives_one_of, read_signature
 from fastapi_events.errors import InvalidHandler
+from fastapi_events.model.breaker import Breaker
 from fastapi_events.model.delivery import Delivery
 from fastapi_events.model.event_parameter import check_event_parameter, takes_raw_events
 from fastapi_events.model.module import HandlerDeclaration
@@ -33,9 +34,14 @@ class Handler:
     is_async: bool
     retry: Retry
     timeout: float
+    breaker: Breaker | None = None
     number: int = 0
     started_after: Snapshot | None = None
 
+    failed_at: list[float] = field(default_factory=list[float], init=False)
+    """When it has failed in this process since its last success, as far as its breaker cares."""
+    had_success: bool = field(default=False, init=False)
+    """Whether it has succeeded here after a failure, since failures were last written down."""
     id: str = field(init=False)
     function: Callable[..., Any] = field(init=False)
     simple: bool = field(init=False)
@@ -139,6 +145,7 @@ def compile_handlers(
     given: frozenset[type[Any]],
     retry: Retry,
     timeout: float,
+    breaker: Breaker | None = None,
     sync_sessions: bool,
     connections: bool,
 ) -> list[Handler]:
@@ -146,14 +153,19 @@ def compile_handlers(
 
     ``sync_sessions`` and ``connections`` say whether a ``SyncHandlerSession`` and a ``HandlerConnection`` can be given.
     """
-    handlers = [_compile(declaration, given | OWN_TYPES, retry, timeout) for declaration in registry.handlers.values()]
+    handlers = [
+        _compile(declaration, given | OWN_TYPES, retry, timeout, breaker or Breaker())
+        for declaration in registry.handlers.values()
+    ]
     for handler in handlers:
         _check_sessions(handler, sync_sessions=sync_sessions, connections=connections)
         _check_awaits(handler, tuple(kind for kind in given if inspect.iscoroutinefunction(kind.__call__)))
     return handlers
 
 
-def _compile(declaration: HandlerDeclaration, given: frozenset[type[Any]], retry: Retry, timeout: float) -> Handler:
+def _compile(
+    declaration: HandlerDeclaration, given: frozenset[type[Any]], retry: Retry, timeout: float, breaker: Breaker
+) -> Handler:
     owner = _owner(declaration)
     signature = read_signature(declaration.function, given, owner=owner)
     if declaration.event_class is not None:  # again: an annotation may not have been readable at the declaration
@@ -164,6 +176,7 @@ def _compile(declaration: HandlerDeclaration, given: frozenset[type[Any]], retry
         is_async=_is_async(declaration.function),
         retry=declaration.retry or _hint_of(declaration) or retry,
         timeout=declaration.timeout or timeout,
+        breaker=breaker if declaration.breaker is None else declaration.breaker or None,
     )
 
 

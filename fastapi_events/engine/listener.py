@@ -100,6 +100,8 @@ class Listener(Loop):
         hint = Hint.read(str(payload))
         if hint.keys:
             self._wake.parked()
+        if hint.handlers:
+            self._wake.handlers()
         if hint.places:
             self._wake.places(hint.places)
         if hint.lanes or hint.everywhere:

@@ -32,7 +32,7 @@ class Notifier(Loop):
         self._connection: Any = None
         self._wanted = asyncio.Event()
         self._places: set[LogPlace] = set()
-        self._keys = False
+        self._keys = self._handlers = False
 
     def announce(self, places: Collection[LogPlace]) -> None:
         """Have it announced soon that events were published there. Call it on the event loop's thread."""
@@ -42,6 +42,11 @@ class Notifier(Loop):
     def announce_keys(self) -> None:
         """Have it announced soon that parked keys have become due. Call it on the event loop's thread."""
         self._keys = True
+        self._wanted.set()
+
+    def announce_handlers(self) -> None:
+        """Have it announced soon that handlers have changed. Call it on the event loop's thread."""
+        self._handlers = True
         self._wanted.set()
 
     def interrupt(self) -> None:
@@ -60,13 +65,14 @@ class Notifier(Loop):
             self._drop()
             self._places |= hint.places
             self._keys |= hint.keys
+            self._handlers |= hint.handlers
             self._wanted.set()
             raise
         await asyncio.sleep(GATHERING)
 
     def _take(self) -> Hint:
-        hint = Hint(frozenset(self._places), keys=self._keys)
-        self._places, self._keys = set(), False
+        hint = Hint(frozenset(self._places), keys=self._keys, handlers=self._handlers)
+        self._places, self._keys, self._handlers = set(), False, False
         return hint
 
     async def _send(self, hint: Hint) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from fastapi_events.engine.executor import Executor
 from fastapi_events.engine.failure import failure_of
+from fastapi_events.engine.gates import Gates, spared
 from fastapi_events.engine.handlers import HandlerPlan
 from fastapi_events.engine.infrastructure import is_refusal
 from fastapi_events.engine.item import Item
@@ -46,12 +47,14 @@ class Redelivery(Loop):
     name = "redelivery"
 
     def __init__(
-        self, store: ParkedKeyStore, executor: Executor, plan: HandlerPlan, wake: Wake, *, concurrency: int,
+        self, store: ParkedKeyStore, executor: Executor, plan: HandlerPlan, wake: Wake, gates: Gates, *,
+        concurrency: int,
         poll_interval: Callable[[], float], committed: Callable[[Collection[LogPlace]], None],
         keys_due: Callable[[], None], lost: Callable[[int], None],
     ) -> None:  # fmt: skip
         super().__init__()
         self._store, self._executor, self._plan, self._wake = store, executor, plan, wake
+        self._gates = gates
         self._concurrency, self._poll_interval = concurrency, poll_interval
         self._committed, self._keys_due, self._lost = committed, keys_due, lost
         self._working: dict[asyncio.Task[None], KeyClaim] = {}
@@ -76,7 +79,8 @@ class Redelivery(Loop):
 
     async def turn(self) -> None:
         wait = self._poll_interval() if self._next_due is None else min(self._next_due, self._poll_interval())
-        await wait_for_flag(self._wake.keys, max(wait, 0.0))
+        probe = self._gates.next_probe
+        await wait_for_flag(self._wake.keys, max(wait if probe is None else min(wait, probe), 0.0))
         if not self.stopping.is_set():
             await self._claim_due()
 
@@ -104,19 +108,21 @@ class Redelivery(Loop):
         full = full or now >= self._next_full_search
         room = min(CLAIM_LIMIT, self._concurrency - len(self._working))
         numbers = self._plan.numbers
-        rooms = self._rooms(numbers, room)
+        probes = await self._gates.probes(self._plan.by_number.values(), all_due=full) if room > 0 else frozenset[int]()
+        rooms = self._rooms(numbers, room, probes)
         if not rooms:
             self._next_due = None
             return 0
         look_back = None if full else now - self._caught_up + LOOK_BACK
         if full:
             self._next_full_search = now + self._poll_interval() * random.uniform(0.8, 1.0)  # noqa: S311 - jitter
-        claims = await self._store.claim(rooms, room, look_back)
+        paused = self._gates.paused_lanes
+        claims = await self._store.claim(rooms, room, look_back, probes=probes, paused_lanes=paused)
         taken = Counter(claim.handler_id for claim in claims)
         if len(claims) < room and all(taken[number] < rooms.get(number, 0) for number in numbers):
             self._caught_up = now
         if not claims:
-            due = await self._store.next_due(list(rooms), look_back)
+            due = await self._store.next_due(list(rooms), look_back, paused)
             self._next_due = SHORTEST_WAIT if due is not None and due <= 0 else due
             return 0
         self._next_due = 0.0
@@ -126,12 +132,13 @@ class Redelivery(Loop):
             task.add_done_callback(self._finished)
         return len(claims)
 
-    def _rooms(self, numbers: Collection[int], room: int) -> dict[int, int]:
+    def _rooms(self, numbers: Collection[int], room: int, probes: Collection[int]) -> dict[int, int]:
         """How many more keys each handler may have at work: one whose attempts hang leaves half of what there is."""
         busy = Counter(claim.handler_id for claim in self._working.values())
         others = self._concurrency - len(self._working)
-        rooms = {number: min(math.ceil((others - busy[number]) / 2), room) for number in numbers}
-        return {number: most for number, most in rooms.items() if most > 0}
+        callable_ = [number for number in numbers if number not in self._gates.closed]
+        rooms = {number: min(math.ceil((others - busy[number]) / 2), room) for number in callable_}
+        return {number: most for number, most in rooms.items() if most > 0} | dict.fromkeys(probes, 1)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._working.pop(task, None)
@@ -150,7 +157,15 @@ class Redelivery(Loop):
             item = Item(row, lane=row["lane"], version=row["version_of_event"] or 0, xid=None)
             budget_used = row["attempts"] - row["attempts_before"]
             run = Run(handler, item, budget_used + 1, redelivered=_tried_before(row))
+            run.probe = queue.claim.probe
             outcome = await self._attempt(run)
+            if run.probe:
+                outcome = spared(outcome)
+            self._gates.note(handler, outcome, probe=run.probe)
+            if run.probe and outcome.settled:
+                note(result, row, run, outcome)
+                result.drained = False
+                break
             if not note(result, row, run, outcome):
                 break
         else:

@@ -30,6 +30,7 @@ class Run:
         "item",
         "mark",
         "on_start",
+        "probe",
         "redelivered",
         "session",
         "slots",
@@ -39,6 +40,7 @@ class Run:
     def __init__(self, handler: Handler, item: Item, attempt: int = 1, *, redelivered: bool = False) -> None:
         self.handler, self.item, self.attempt, self.redelivered = handler, item, attempt, redelivered
         self.abandoned = False
+        self.probe = False
         self.transaction: Transaction | SyncLine | None = None
         self.session: Any = None
         self.driver: Any = None

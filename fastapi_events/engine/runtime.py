@@ -14,6 +14,7 @@ from uuid import UUID
 from fastapi_events.engine.detached import Detached
 from fastapi_events.engine.drain import DrainRules, LaneDrain
 from fastapi_events.engine.executor import Executor
+from fastapi_events.engine.gates import Gates
 from fastapi_events.engine.handlers import HandlerPlan
 from fastapi_events.engine.heartbeat import Heartbeat
 from fastapi_events.engine.listener import Listener, WakeUp
@@ -28,6 +29,7 @@ from fastapi_events.settings import EventsSettings
 from fastapi_events.store.channel import Channel
 from fastapi_events.store.cursors import CursorStore
 from fastapi_events.store.database import BOOKKEEPING_CONNECTIONS, Database
+from fastapi_events.store.gates import GateStore
 from fastapi_events.store.group import GroupStore
 from fastapi_events.store.log import EventLog
 from fastapi_events.store.parked import KeyClaim, ParkedKeyStore
@@ -60,6 +62,8 @@ class Runtime:
         self.wake = Wake(self.lanes)
         self._channel = Channel(statements)
         self.store = GroupStore(database, statements)
+        self.gate_store = GateStore(database, statements)
+        self.gates = Gates(self.gate_store, changed=self.handlers_changed, keys_due=self.keys_due)
         self.notifier: Notifier | None = None
         self.listener: Listener | None = None
         self.drain_loops: list[LaneDrain] = []
@@ -94,6 +98,7 @@ class Runtime:
         draining: list[Loop] = [*self.drain_loops, *([self.redelivery] if self.redelivery else [])]
         beside = [self.detached.stop(grace)] if self.detached is not None else []
         await asyncio.gather(*(service.stop(grace) for service in draining), *beside)
+        await self.gates.stop()
         for service in reversed([service for service in self._services if service not in draining]):
             await service.stop()
         await self.executor.close()
@@ -121,7 +126,22 @@ class Runtime:
     async def refresh_plan(self) -> None:
         """Read the group's handlers anew."""
         known, revision = await self.store.handlers(self.group_id)
+        paused = await self.gate_store.paused_lanes(self.group_id)
         self.plan.learn(known, revision)
+        self.gates.learn(known.values(), paused)
+
+    def handlers_changed(self) -> None:
+        """Breakers or pauses of this group have changed: have it noticed here and elsewhere."""
+        self.wake.everything()
+        if self.notifier is not None and self._loop is not None:
+            self._loop.call_soon_threadsafe(self.notifier.announce_handlers)
+
+    async def _revised(self, revision: int) -> None:
+        """Somebody says which revision of the handlers is the newest: read them anew if another one is known here."""
+        if revision != self.plan.revision:
+            await self.refresh_plan()
+            self.wake.lane()
+            self.wake.parked()
 
     async def drain_once(self) -> int:
         """Handle what is there now, in every lane and among the keys that are due; returns the events handled."""
@@ -132,6 +152,7 @@ class Runtime:
                 await self.detached.drain()
             if self.redelivery is not None:
                 round_handled += await self.redelivery.drain()
+            await self.gates.written()
             handled += round_handled
             if not round_handled:
                 return handled
@@ -163,7 +184,7 @@ class Runtime:
                 self.store, self.worker, lease=self.settings.lease, interval=self.settings.heartbeat,
                 wake_up=lambda: self.wake_up,
                 claims=self._claims,
-                stale=self._new_stale, register=self._register_worker,
+                stale=self._new_stale, register=self._register_worker, wake=self.wake, revised=self._revised,
             )
         )  # fmt: skip
         if self.settings.enabled and self.drains:
@@ -187,7 +208,7 @@ class Runtime:
             settings.inline_budget,
         )
         parked = ParkedKeyStore(self.database, self.statements, self.log, worker=self.worker, lease=settings.lease)
-        self.detached = Detached(parked, committed=self.committed, keys_due=self.keys_due, lost=self._lost)
+        self.detached = Detached(parked, self.gates, committed=self.committed, keys_due=self.keys_due, lost=self._lost)
         concurrency = {LANES[name]: limit for name, limit in settings.lane_concurrency.items()}
         for lane, limit in sorted(concurrency.items()):
             cursors = CursorStore(
@@ -197,13 +218,14 @@ class Runtime:
             self.drain_loops.append(
                 LaneDrain(
                     lane, cursors, self.executor, self.plan, self.wake, replace(rules, concurrency=limit),
-                    self.detached, refresh_plan=self.refresh_plan,
+                    self.detached, self.gates, refresh_plan=self.refresh_plan,
                     poll_interval=self._poll_interval, committed=self.committed, keys_due=self.keys_due,
                     lost=self._lost,
                 )
             )  # fmt: skip
         self.redelivery = Redelivery(
-            parked, self.executor, self.plan, self.wake, concurrency=sum(concurrency.values()),
+            parked, self.executor, self.plan, self.wake,
+            self.gates, concurrency=sum(concurrency.values()),
             poll_interval=self._poll_interval, committed=self.committed, keys_due=self.keys_due, lost=self._lost,
         )  # fmt: skip
 

@@ -33,15 +33,17 @@ class LaneFlag(asyncio.Event):
 
 
 class Wake:
-    """One flag per lane and one for parked keys; setting one twice before it is seen wakes once.
+    """One flag per lane, one for parked keys and one for the plan of handlers.
 
-    Setting is safe from any thread and never blocks, so a commit hook may do it.
+    Setting one twice before it is seen wakes once. Setting is safe from any thread and never blocks, so a commit hook
+    may do it.
     """
 
     def __init__(self, lanes: Iterable[int]) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.lanes = {lane: LaneFlag() for lane in lanes}
         self.keys = asyncio.Event()
+        self.plan = asyncio.Event()
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Say which event loop the services run on."""
@@ -59,6 +61,10 @@ class Wake:
         """A parked key may have become due."""
         self._run(self.keys.set)
 
+    def handlers(self) -> None:
+        """Handlers may have changed: new ones, breakers, pauses."""
+        self._run(self.plan.set)
+
     def everything(self) -> None:
         """Anything may wait: after a reconnect, or when the process stops."""
         self._run(self._set_all)
@@ -66,6 +72,7 @@ class Wake:
     def _set_all(self) -> None:
         self._set(None)
         self.keys.set()
+        self.plan.set()
 
     def _set(self, lanes: Collection[int] | None) -> None:
         for number, flag in self.lanes.items():

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import Any, Literal, TypedDict, get_args
 
 from fastapi_events.errors import LONGEST_DELAY, ContradictoryOptions, DeclarationError
+from fastapi_events.model.breaker import Breaker
 from fastapi_events.model.retry import Retry
 
 OnDead = Literal["park", "continue"]
@@ -24,6 +25,7 @@ class HandlerOptions(TypedDict):
     ordered: bool
     on_dead: OnDead
     was: tuple[str, ...]
+    breaker: Breaker | Literal[False] | None
 
 
 def checked_options(
@@ -35,6 +37,7 @@ def checked_options(
     ordered: Any,
     on_dead: Any,
     was: Any,
+    breaker: Any,
 ) -> HandlerOptions:
     """The options, if each is a value that can work; ``owner`` is what the errors name.
 
@@ -59,6 +62,11 @@ def checked_options(
         raise refuse(f"on_dead={_shown(on_dead)} is neither 'park' nor 'continue'.{hint}")
     if isinstance(was, str) or not hasattr(was, "__iter__"):
         raise refuse(f"was={_shown(was)} is not a list of ids. Write was=['old.id'].")
+    if not (breaker is None or breaker is False or isinstance(breaker, Breaker)):
+        raise refuse(
+            f"breaker={_shown(breaker)} is no circuit breaker. Write breaker=Breaker(threshold=5), or breaker=False to "
+            "have none."
+        )
     return HandlerOptions(
         retry=retry,
         timeout=_checked_timeout(timeout, owner),
@@ -66,6 +74,7 @@ def checked_options(
         ordered=ordered,
         on_dead=on_dead,
         was=tuple(map(checked_id, was)),
+        breaker=breaker,
     )
 
 

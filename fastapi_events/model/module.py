@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from fastapi_events.errors import DeclarationError, InvalidHandler, UnknownOption
+from fastapi_events.model.breaker import Breaker
 from fastapi_events.model.event import Event, RawEvent, options_of
 from fastapi_events.model.event_parameter import check_event_parameter
 from fastapi_events.model.handler_options import OnDead, checked_id, checked_options
@@ -41,6 +42,7 @@ class HandlerDeclaration:
     ordered: bool = True
     on_dead: OnDead = "park"
     was: tuple[str, ...] = ()
+    breaker: Breaker | Literal[False] | None = None
 
     def takes(self, name: str) -> bool:
         """Whether the handler selects events of this name."""
@@ -105,6 +107,7 @@ class Module:
         idempotency_key: Callable[[E], str] | None = None,
         ordered: bool = True,
         on_dead: Literal["park", "continue"] = "park",
+        breaker: Breaker | Literal[False] | None = None,
     ) -> HandlerDecorator[E]: ...
 
     @overload
@@ -119,6 +122,7 @@ class Module:
         idempotency_key: Callable[[Any], str] | None = None,
         ordered: bool = True,
         on_dead: Literal["park", "continue"] = "park",
+        breaker: Breaker | Literal[False] | None = None,
     ) -> Callable[[F], F]: ...
 
     def on(
@@ -132,6 +136,7 @@ class Module:
         idempotency_key: Callable[[Any], str] | None = None,
         ordered: bool = True,
         on_dead: Literal["park", "continue"] = "park",
+        breaker: Breaker | Literal[False] | None = None,
         **unknown: Any,
     ) -> Callable[[Any], Any]:
         """Declare a handler of an event class, of an event's name, or of a wildcard such as ``"orders.*"``.
@@ -143,7 +148,8 @@ class Module:
 
         ``timeout`` is in seconds (default: the setting ``handler_timeout``, 30). With ``ordered`` (the default) the
         next event of the same ordering key starts only when this one is settled. ``on_dead="continue"`` lets
-        followers of a dead event pass instead of parking them behind it.
+        followers of a dead event pass instead of parking them behind it. ``breaker`` is the handler's circuit breaker
+        (default: by the settings ``breaker_threshold``, ``breaker_window`` and ``breaker_recovery``; False: none).
 
         The function is returned as it is and may be declared for further events, each time with an ``id`` of its own.
 
@@ -160,6 +166,7 @@ class Module:
             "ordered": ordered,
             "on_dead": on_dead,
             "was": was,
+            "breaker": breaker,
         }
         _check_options(unknown, ["id", *given], self.name)
 

@@ -8,12 +8,15 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
+from fastapi_events.api.observe import Observe
+from fastapi_events.api.operations import Operations
 from fastapi_events.engine.executor import Executor
 from fastapi_events.engine.handler_session import HandlerSession, SyncHandlerSession, handler_session_class
 from fastapi_events.engine.handler_transaction import Transactions, asyncpg_engine, transactions_for, within_pools
 from fastapi_events.engine.handlers import HandlerPlan, compile_handlers
 from fastapi_events.engine.own_sessions import warn_of_own_sessions
 from fastapi_events.engine.runtime import Runtime
+from fastapi_events.model.breaker import Breaker
 from fastapi_events.model.lane import LANES
 from fastapi_events.model.registry import Registry
 from fastapi_events.model.retry import Backoff, Retry, exponential, fixed, linear
@@ -23,6 +26,7 @@ from fastapi_events.plugin.publishing import PUBLISHERS, Publishing
 from fastapi_events.settings import EventsSettings
 from fastapi_events.store import schema
 from fastapi_events.store.database import Database, sqlalchemy_url
+from fastapi_events.store.dead_letters import DeadLetterStore
 from fastapi_events.store.group import GroupStore
 from fastapi_events.store.log import DatabaseIdentity, EventLog
 from fastapi_events.store.marks import MarkStore
@@ -93,6 +97,19 @@ async def assemble(
     return runtime
 
 
+def make_observe(database: Database, settings: EventsSettings, group: str) -> Observe:
+    """Readings for people, over connections of their own."""
+    return Observe(database.url, schema=settings.db_schema, group=group, pgbouncer=settings.pgbouncer)
+
+
+def make_operations(runtime: Runtime) -> Operations:
+    """What operators do, with a started instance's stores."""
+    return Operations(
+        DeadLetterStore(runtime.database, runtime.statements), runtime.gate_store, runtime.store,
+        lambda: runtime.group_id, keys_due=runtime.keys_due, handlers_changed=runtime.handlers_changed,
+    )  # fmt: skip
+
+
 def _note_partitions(settings: EventsSettings, installed: int) -> None:
     """Say that a number of partitions was asked for in vain: it is decided when the schema is made."""
     if "partitions" in settings.model_fields_set and settings.partitions != installed:
@@ -110,6 +127,9 @@ def make_plan(registry: Registry, settings: EventsSettings, *, sessions: Any, sy
             given=PUBLISHERS,
             retry=Retry(settings.max_attempts, _backoff(settings)),
             timeout=settings.handler_timeout,
+            breaker=Breaker(
+                settings.breaker_threshold, window=settings.breaker_window, recovery=settings.breaker_recovery
+            ),
             sync_sessions=sync_sessions is not None,
             connections=gives_connections(sessions),
         )

@@ -141,6 +141,12 @@ class EventsSettings(BaseSettings):
     inline_budget: Seconds = 1.0
     """Seconds for which a handler may hold up the batch that its event came in. One that runs on is detached: its lane
     goes on with other keys, and its own key waits for it."""
+    breaker_threshold: Annotated[int, Field(ge=1, le=1000)] = 5
+    """Failures in a row that open a handler's circuit breaker, where its ``breaker`` says nothing else."""
+    breaker_window: Seconds = 60.0
+    """Seconds within which they must have come."""
+    breaker_recovery: Seconds = 30.0
+    """Seconds between two attempts while it is open."""
     cascade_depth: Count = 50
     """How long a chain of events caused by events may become."""
 

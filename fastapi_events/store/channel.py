@@ -20,7 +20,7 @@ _LONGEST_HINT = 64
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """What a notification says: where events may wait, and whether parked keys may have become due.
+    """What a notification says: where events may wait, whether parked keys may have become due, handlers changed.
 
     Nobody can trust it. What cannot be read means that anything may wait anywhere.
     """
@@ -28,6 +28,7 @@ class Hint:
     places: frozenset[LogPlace] = frozenset()
     lanes: frozenset[int] = frozenset()
     keys: bool = False
+    handlers: bool = False
     everywhere: bool = False
 
     @classmethod
@@ -43,8 +44,10 @@ class Hint:
                 places.add(place_of(int(lane), int(partition)))
             else:
                 lanes.add(int(lane))
-        keys = "k" in words
-        return cls(frozenset(places), frozenset(lanes), keys, everywhere=not (places or lanes or keys))
+        keys, handlers = "k" in words, "h" in words
+        return cls(
+            frozenset(places), frozenset(lanes), keys, handlers, everywhere=not (places or lanes or keys or handlers)
+        )
 
     def written(self) -> str:
         """The notification's text."""
@@ -53,7 +56,7 @@ class Hint:
             places, lanes = frozenset[LogPlace](), lanes | lanes_of(places)
         named = (divmod(place, PLACES_PER_LANE) for place in sorted(places))
         words = [*map(str, sorted(lanes)), *(f"{lane}.{partition}" for lane, partition in named)]
-        return ",".join([*words, *(["k"] if self.keys else [])])
+        return ",".join([*words, *(["k"] if self.keys else []), *(["h"] if self.handlers else [])])
 
 
 def lanes_of(places: Collection[LogPlace]) -> frozenset[int]:

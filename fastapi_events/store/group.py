@@ -45,6 +45,9 @@ class KnownHandler:
     ordered: bool
     on_dead: str
     started_after: Snapshot | None
+    paused: bool
+    probe_in: float | None
+    """Seconds until its breaker, which is open, may be tried; None if it is closed."""
 
     def takes(self, name: str) -> bool:
         """Whether the handler selects events of this name."""
@@ -119,13 +122,16 @@ class GroupStore:
 
     async def beat(
         self, worker: UUID, lease: float, wake_up: str, stale_settles: int, keys: Sequence[KeyClaim]
-    ) -> bool:
-        """Extend this process's life and its parked keys; False if the process is not registered any more."""
+    ) -> int | None:
+        """Extend this process's life and its parked keys.
+
+        Returns the newest revision of the group's handlers; None if the process is not registered any more.
+        """
         rows = await self._database.fetch(
             self._statements["heartbeat"], worker, lease, wake_up, stale_settles,
             [key.handler_id for key in keys], [key.slot for key in keys], [key.token for key in keys],
         )  # fmt: skip
-        return bool(rows)
+        return rows[0]["revision"] if rows else None
 
     async def remove_worker(self, worker: UUID) -> None:
         """Leave in good order."""
@@ -150,4 +156,6 @@ def _known(row: Any) -> KnownHandler:
         ordered=row["ordered"],
         on_dead=row["on_dead"],
         started_after=Snapshot.parse(started) if started else None,
+        paused=row["paused"],
+        probe_in=row["probe_in"],
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -21,6 +21,8 @@ class KeyClaim:
     handler_id: int
     slot: str
     token: int
+    probe: bool = False
+    """Whether the handler's breaker is open, and this is the one attempt that may be made."""
 
 
 @dataclass(slots=True)
@@ -59,25 +61,26 @@ class ParkedKeyStore:
         self._database, self._statements, self._log = database, statements, log
         self._worker, self._lease = worker, lease
 
-    async def claim(self, rooms: Mapping[int, int], limit: int, look_back: float | None) -> list[KeyClaim]:
+    async def claim(
+        self, rooms: Mapping[int, int], limit: int, look_back: float | None, *, probes: Collection[int],
+        paused_lanes: Collection[int],
+    ) -> list[KeyClaim]:  # fmt: skip
         """Take up to ``limit`` keys that are due, and of each handler no more than it has room for.
 
-        ``look_back`` seconds limit the search (None: everything).
+        ``look_back`` seconds limit the search (None: everything). ``probes`` are handlers whose breakers are open and
+        that may be tried once.
         """
         rows = await self._database.fetch(
-            self._statements["claim_keys"],
-            list(rooms),
-            limit,
-            self._lease,
-            self._worker,
-            look_back,
-            list(rooms.values()),
-        )
-        return [KeyClaim(row["handler_id"], row["slot"], row["token"]) for row in rows]
+            self._statements["claim_keys"], list(rooms), limit, self._lease, self._worker, look_back,
+            list(rooms.values()), list(probes), list(paused_lanes),
+        )  # fmt: skip
+        return [KeyClaim(row["handler_id"], row["slot"], row["token"], row["handler_id"] in probes) for row in rows]
 
-    async def next_due(self, handlers: Sequence[int], look_back: float | None) -> float | None:
+    async def next_due(
+        self, handlers: Sequence[int], look_back: float | None, paused_lanes: Collection[int]
+    ) -> float | None:
         """Seconds until the next key is due; None if none waits."""
-        rows = await self._database.fetch(self._statements["next_due"], list(handlers), look_back)
+        rows = await self._database.fetch(self._statements["next_due"], list(handlers), look_back, list(paused_lanes))
         return rows[0]["seconds"] if rows else None
 
     async def read(self, claims: Sequence[KeyClaim], depth: int) -> list[KeyQueue]:

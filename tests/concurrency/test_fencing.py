@@ -182,7 +182,7 @@ async def test_a_heartbeat_does_not_revive_a_lost_key(stage: Stage) -> None:
     await heir.drain_once()
     before = await stage.rows("SELECT * FROM events.parked_key")
     store = zombie.runtime.store
-    assert await store.beat(zombie.runtime.worker, 60.0, "polling", 0, [claim])
+    assert await store.beat(zombie.runtime.worker, 60.0, "polling", 0, [claim]) is not None
     assert await stage.rows("SELECT * FROM events.parked_key") == before
     gate.go.set()
     await within(working)

@@ -23,6 +23,8 @@ from fastapi_events.model.registry import Registry
 from fastapi_events.settings import EventsSettings
 from fastapi_events.store.database import Database
 from fastapi_events.store.dead_letters import DeadLetterStore
+from fastapi_events.store.gates import GateStore
+from fastapi_events.store.group import GroupStore
 from fastapi_events.store.statements import Statements
 from tests.dashboard.seeding import Seeded, Seeding, seed_shop
 
@@ -131,7 +133,12 @@ class ground_on:  # noqa: N801 - a context manager
         seeded = self._seeding.seeded
         self._database = Database(self._url)
         await self._database.open()
-        operations = Operations(DeadLetterStore(self._database, Statements()), lambda: seeded.group, lambda: None)
+        statements = Statements()
+        operations = Operations(
+            DeadLetterStore(self._database, statements), GateStore(self._database, statements),
+            GroupStore(self._database, statements), lambda: seeded.group,
+            keys_due=lambda: None, handlers_changed=lambda: None,
+        )  # fmt: skip
         registry = Registry([])
         registry.learn(CardStored)
         self._port = Port(Observe(self._url, group="shop"), operations, registry=registry)

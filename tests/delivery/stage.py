@@ -19,6 +19,7 @@ QUICK: dict[str, Any] = {
     "heartbeat": 0.2,
     "shutdown_grace": 2.0,
     "inline_budget": 60.0,  # a slow machine shall detach nothing: tests of that set their own
+    "breaker_threshold": 1000,
     "backoff": "fixed",
     "backoff_first": 0.0,
     "backoff_jitter": False,

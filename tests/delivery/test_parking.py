@@ -143,10 +143,10 @@ async def test_a_due_key_that_somebody_has_locked_is_not_asked_for_without_pause
         assert events.runtime.redelivery is not None
         store, asked, claim = events.runtime.redelivery._store, 0, events.runtime.redelivery._store.claim
 
-        async def counted(*arguments: object) -> object:
+        async def counted(*arguments: object, **more: object) -> object:
             nonlocal asked
             asked += 1
-            return await claim(*arguments)  # type: ignore[arg-type]
+            return await claim(*arguments, **more)  # type: ignore[arg-type]
 
         store.claim = counted  # type: ignore[method-assign, assignment]
         began = time.monotonic()

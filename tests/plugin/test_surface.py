@@ -9,7 +9,8 @@ import pytest
 import fastapi_events
 
 PUBLIC = {
-    "Actor", "DeadLetter", "Delivery", "Discard", "Event", "EventPublisher", "Events", "EventsError", "EventsSettings",
+    "Actor", "Breaker", "DeadLetter", "Delivery", "Discard", "Event", "EventPublisher", "Events", "EventsError",
+    "EventsSettings",
     "HandlerConnection", "HandlerSession", "Module", "Permission", "Published", "Publisher", "RawEvent", "Retry",
     "RetryLater", "SessionDep", "SyncEventPublisher", "SyncHandlerSession", "SyncPublisher", "SyncSessionDep",
     "deterministic_id", "events", "events_router", "exponential", "fixed", "linear", "publisher_on",

@@ -1,5 +1,5 @@
-DROP TABLE {schema}.operator_action, {schema}.parked_key, {schema}.attempt, {schema}.delivery, {schema}.success_batch,
-    {schema}.processing_mark, {schema}.cursor_log, {schema}.worker, {schema}.handler, {schema}.consumer_group,
+DROP TABLE {schema}.operator_action, {schema}.breaker, {schema}.parked_key, {schema}.attempt, {schema}.delivery,
+    {schema}.success_batch, {schema}.processing_mark, {schema}.cursor_log, {schema}.worker, {schema}.handler, {schema}.consumer_group,
     {schema}.event_key, {schema}.log_segment, {schema}.event, {schema}.installation;
 
 DROP SEQUENCE {schema}.event_position, {schema}.handler_revision

@@ -69,6 +69,7 @@ CREATE TABLE {schema}.event_key (
 CREATE TABLE {schema}.consumer_group (
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name text NOT NULL UNIQUE,
+    paused_lanes smallint[] NOT NULL DEFAULT '{}',
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
@@ -90,6 +91,7 @@ CREATE TABLE {schema}.handler (
     registered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     last_seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     retired_at timestamptz,
+    paused_at timestamptz,
     UNIQUE (group_id, name) DEFERRABLE
 );
 
@@ -225,10 +227,21 @@ CREATE TABLE {schema}.parked_key (
     token bigint NOT NULL DEFAULT 1,
     version bigint NOT NULL DEFAULT 1,
     worker_id uuid,
+    lane smallint NOT NULL DEFAULT 1,
     PRIMARY KEY (slot, handler_id)
 );
 
 CREATE INDEX parked_key_due ON {schema}.parked_key (handler_id, due_at) WHERE blocked;
+
+-- Circuit breakers of handlers that have failed: the newest failures without a success between them, and while it is
+-- open, since when, and when the next probe may be made.
+CREATE TABLE {schema}.breaker (
+    handler_id integer PRIMARY KEY REFERENCES {schema}.handler (id),
+    failures timestamptz[] NOT NULL DEFAULT '{}',
+    opened_at timestamptz,
+    probe_at timestamptz,
+    changed_at timestamptz NOT NULL DEFAULT clock_timestamp()
+) WITH (fillfactor = 50);
 
 -- What operators did.
 CREATE TABLE {schema}.operator_action (

@@ -1,14 +1,15 @@
 -- Extends the worker's life and the leases of the parked keys it is working on; a key lost to another is left alone.
 -- $1 worker, $2 lease in seconds, $3 how it is woken, $4 stale settles since the last beat,
--- $5 handlers, $6 slots and $7 tokens of the keys held. Returns one row if the worker is registered.
+-- $5 handlers, $6 slots and $7 tokens of the keys held. Returns one row if the worker is registered,
+-- with the newest revision of its group's handlers.
 WITH alive AS (
     UPDATE {schema}.worker
     SET lease_until = clock_timestamp() + make_interval(secs => $2), wake_up = $3, stale_settles = stale_settles + $4
     WHERE id = $1
-    RETURNING id),
+    RETURNING group_id),
 keys AS (
     UPDATE {schema}.parked_key k
     SET due_at = clock_timestamp() + make_interval(secs => $2)
     FROM unnest($5::integer[], $6::text[], $7::bigint[]) AS h(handler_id, slot, token)
     WHERE k.slot = ANY ($6) AND k.slot = h.slot AND k.handler_id = h.handler_id AND k.token = h.token)
-SELECT id FROM alive
+SELECT (SELECT coalesce(max(h.revision), 0) FROM {schema}.handler h WHERE h.group_id = a.group_id) AS revision FROM alive a

@@ -12,7 +12,7 @@ changed AS (
         holds = false, changed_at = clock_timestamp()
     FROM chosen c
     WHERE d.handler_id = c.handler_id AND d.position = c.position
-    RETURNING d.id, d.handler_id, d.slot),
+    RETURNING d.id, d.handler_id, d.slot, d.lane),
 -- One index look-up for each mark: LIMIT keeps the planner from beginning with the marks. Locked, they stay in place.
 marked AS MATERIALIZED (
     SELECT found.ctid AS place, g.positions
@@ -31,8 +31,8 @@ unburied AS (
     FROM marked w
     WHERE m.ctid = w.place AND m.ctid = ANY (ARRAY(SELECT place FROM marked))),
 keys AS (
-    INSERT INTO {schema}.parked_key AS k (handler_id, slot, due_at)
-    SELECT DISTINCT handler_id, slot, clock_timestamp() FROM changed ORDER BY 2, 1
+    INSERT INTO {schema}.parked_key AS k (handler_id, slot, due_at, lane)
+    SELECT handler_id, slot, clock_timestamp(), min(lane) FROM changed GROUP BY handler_id, slot ORDER BY 2, 1
     ON CONFLICT (slot, handler_id) DO UPDATE
     SET version = k.version + 1, blocked = true,
         due_at = CASE WHEN k.worker_id IS NULL THEN excluded.due_at ELSE k.due_at END)

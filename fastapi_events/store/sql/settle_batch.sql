@@ -92,11 +92,11 @@ attempts AS (
 -- attempt that goes on beside its lane holds the key by the token that it brings, until its lease (the delay) is over;
 -- version 1 says to it that nothing has been parked behind it.
 slots AS (
-    INSERT INTO {schema}.parked_key AS k (handler_id, slot, due_at, token, worker_id, version)
+    INSERT INTO {schema}.parked_key AS k (handler_id, slot, due_at, token, worker_id, version, lane)
     SELECT p.handler_id, p.slot,
            CASE WHEN bool_or(p.state = 'dead') THEN 'infinity'::timestamptz
                 ELSE clock_timestamp() + make_interval(secs => max(p.delay)) END,
-           coalesce(max(p.token), 1), CASE WHEN max(p.token) IS NOT NULL THEN $3::uuid END, count(*)
+           coalesce(max(p.token), 1), CASE WHEN max(p.token) IS NOT NULL THEN $3::uuid END, count(*), $2
     FROM parked p
     WHERE p.parks
     GROUP BY p.slot, p.handler_id

@@ -1,0 +1,78 @@
+"""Pausing, letting go on, and resetting breakers: what operators do to what is handled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Any
+
+from fastapi_events.errors import OperationRefused
+from fastapi_events.model.lane import LANES, Lane
+from fastapi_events.store.gates import GateStore
+from fastapi_events.store.group import GroupStore, KnownHandler
+
+
+class GateOperations:
+    """Pauses and breakers of one group. Every call is recorded with its actor, and holds for every process."""
+
+    def __init__(
+        self, store: GateStore, groups: GroupStore, group_id: Callable[[], int], changed: Callable[[], None]
+    ) -> None:
+        self._store, self._groups, self._group_id, self._changed = store, groups, group_id, changed
+
+    async def pause(
+        self, *, handler: str | None = None, lane: Lane | None = None, actor: str, reason: str = ""
+    ) -> bool:
+        """Call a handler no more, or read a lane no more, or (without either) handle nothing; until ``resume``.
+
+        What runs goes on to its end. Events are kept, and no attempts are spent. It outlasts restarts. Returns whether
+        that changed anything. Raises ``OperationRefused`` for a handler that the group does not have.
+        """
+        return await self._set("pause", handler, lane, actor, reason)
+
+    async def resume(
+        self, *, handler: str | None = None, lane: Lane | None = None, actor: str, reason: str = ""
+    ) -> bool:
+        """Let a handler, a lane, or (without either) every lane go on; what waited is handled in order."""
+        return await self._set("resume", handler, lane, actor, reason)
+
+    async def reset_breaker(self, handler: str, *, actor: str, reason: str = "") -> bool:
+        """Close a handler's circuit breaker; False if it was closed. It opens again if the handler goes on failing."""
+        known = await self._handler(handler)
+        done = await self._store.reset_breaker(known.id, **_record("reset_breaker", handler, actor, reason))
+        return self._told(done)
+
+    async def _set(self, action: str, handler: str | None, lane: Lane | None, actor: str, reason: str) -> bool:
+        if handler is not None and lane is not None:
+            raise OperationRefused(f"{action}: a handler and a lane at once. Do one after the other.")
+        paused = action == "pause"
+        if handler is not None:
+            known = await self._handler(handler)
+            record = _record(f"{action}_handler", handler, actor, reason)
+            changed = await self._store.pause_handler(self._group_id(), known.name, paused=paused, **record)
+            return self._told(bool(changed))
+        if lane is not None and lane not in LANES:
+            raise OperationRefused(f"{ascii(lane)[:80]} is no lane. The lanes are {', '.join(LANES)}.")
+        lanes = list(LANES.values()) if lane is None else [LANES[lane]]
+        record = _record(f"{action}_lanes", lane or "every lane", actor, reason)
+        return self._told(await self._store.pause_lanes(self._group_id(), lanes, paused=paused, **record))
+
+    async def _handler(self, name: str) -> KnownHandler:
+        known, _ = await self._groups.handlers(self._group_id())
+        found = known.get(name)
+        if found is None:
+            near = get_close_matches(str(name), known, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise OperationRefused(f"This group has no handler {ascii(name)[:80]}.{hint}")
+        return found
+
+    def _told(self, changed: bool) -> bool:
+        if changed:
+            self._changed()
+        return changed
+
+
+def _record(action: str, target: str, actor: str, reason: str) -> dict[str, Any]:
+    if not actor.strip():
+        raise OperationRefused("actor is empty: every action is recorded with who did it. Pass actor='…'.")
+    return {"action": action, "actor": actor, "target": target, "details": {"reason": reason}}

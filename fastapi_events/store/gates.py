@@ -1,0 +1,81 @@
+"""What keeps handlers from being called, as the database knows it: breakers that are open, and what is paused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi_events.model.breaker import Breaker
+from fastapi_events.model.identity import new_id
+from fastapi_events.store.database import Database
+from fastapi_events.store.dead_letters import explained
+from fastapi_events.store.statements import Statements
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerState:
+    """A breaker after a failure: ``opened`` says that this failure opened it, ``probe_in`` is in seconds."""
+
+    is_open: bool
+    opened: bool
+    probe_in: float
+
+
+class GateStore:
+    """Breakers and pauses of one database."""
+
+    def __init__(self, database: Database, statements: Statements) -> None:
+        self._database, self._statements = database, statements
+
+    async def paused_lanes(self, group: int) -> frozenset[int]:
+        """The lanes that nobody of the group is to read."""
+        rows = await self._database.fetch(self._statements["read_pauses"], group)
+        return frozenset(rows[0]["paused_lanes"]) if rows else frozenset()
+
+    async def failed(self, handler: int, count: int, policy: Breaker, *, after_success: bool) -> BreakerState:
+        """Note failures of a handler; ``after_success`` if it has succeeded since those noted before."""
+        rows = await self._database.fetch(
+            self._statements["record_failures"],
+            handler, count, after_success, policy.threshold, policy.window, policy.recovery,
+        )  # fmt: skip
+        return BreakerState(rows[0]["is_open"], rows[0]["opened"], rows[0]["probe_in"] or 0.0)
+
+    async def close(self, handler: int) -> bool:
+        """Close a breaker; False if it was closed."""
+        return bool(await self._database.fetch(self._statements["close_breaker"], handler))
+
+    async def take_probes(self, recoveries: Mapping[int, float]) -> list[int]:
+        """Of these handlers, those that this process may try once; each with the seconds until the next may."""
+        rows = await self._database.fetch(self._statements["take_probes"], list(recoveries), list(recoveries.values()))
+        return [row["handler_id"] for row in rows]
+
+    async def pause_handler(self, group: int, name: str, *, paused: bool, **record: Any) -> bool | None:
+        """Pause a handler or let it go on; whether that changed anything, and None if there is no such handler."""
+        rows = await self._recorded("pause_handler", (group, name, paused), **record)
+        return rows[0]["changes"] if rows else None
+
+    async def pause_lanes(self, group: int, lanes: Sequence[int], *, paused: bool, **record: Any) -> bool:
+        """Pause lanes or let them go on; whether that changed anything."""
+        rows = await self._recorded("pause_lanes", (group, list(lanes), paused), **record)
+        return bool(rows and rows[0]["changes"])
+
+    async def reset_breaker(self, handler: int, **record: Any) -> bool:
+        """Close a breaker by an operator's hand; False if it was closed."""
+        return bool(await self._recorded("close_breaker", (handler,), **record))
+
+    async def _recorded(
+        self, statement: str, arguments: tuple[Any, ...], *, action: str, actor: str, target: str,
+        details: Mapping[str, Any],
+    ) -> list[Any]:  # fmt: skip
+        """Run it and record who asked for it, in one transaction that is on disk when it returns."""
+        with explained():
+            async with self._database.acquire() as connection, self._database.steered(connection):
+                await connection.execute("SET LOCAL synchronous_commit = on")
+                rows: list[Any] = await connection.fetch(self._statements[statement], *arguments)
+                await connection.execute(
+                    self._statements["record_action"], new_id(), action, actor, target,
+                    json.dumps(details, default=str),
+                )  # fmt: skip
+        return rows
