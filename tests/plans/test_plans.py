@@ -155,6 +155,8 @@ async def test_statements_keep_to_their_indexes(planner: tuple[Planner, Stage, A
             scans = await plans.scans(statements[name])
             found = {scan.index for scan in scans if scan.table in BIG and scan.index}
             assert found <= indexes, f"{name}, {state}: {scans}"
+            due = [scan for scan in scans if scan.index == "parked_key_due"]
+            assert all("due_at" in scan.condition for scan in due), f"{name}, {state}: {due}"
         check_windows(await plans.scans(statements["claim_windows"]), state)
         for name in ("redrive_deliveries", "discard_deliveries", "remove_tombstones"):
             scans = await plans.scans(statements[name])

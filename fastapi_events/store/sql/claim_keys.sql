@@ -3,6 +3,7 @@
 -- $5 how far back to look in seconds (null: everything): dead index entries of keys claimed long ago are then not walked;
 -- $6 how many of each handler at most, in the order of $1, $7 handlers that are being probed: one whose breaker is open
 -- gives nothing otherwise, whether or not this process has heard of it; $8 lanes that are paused.
+-- The time is asked for once, in brackets: a volatile function by itself is no condition that an index can use.
 UPDATE {schema}.parked_key AS k
 SET token = k.token + 1, due_at = clock_timestamp() + make_interval(secs => $3), worker_id = $4
 WHERE k.ctid = ANY (ARRAY(
@@ -11,9 +12,9 @@ WHERE k.ctid = ANY (ARRAY(
     LEFT JOIN {schema}.breaker b ON b.handler_id = h.id AND b.opened_at IS NOT NULL AND h.id <> ALL ($7::integer[])
     CROSS JOIN LATERAL (
         SELECT p.ctid FROM {schema}.parked_key p
-        WHERE p.handler_id = h.id AND p.blocked AND p.due_at <= clock_timestamp()
+        WHERE p.handler_id = h.id AND p.blocked AND p.due_at <= (SELECT clock_timestamp())
           AND b.handler_id IS NULL AND p.lane <> ALL ($8::smallint[])
-          AND p.due_at >= coalesce(clock_timestamp() - make_interval(secs => $5), '-infinity'::timestamptz)
+          AND p.due_at >= (SELECT coalesce(clock_timestamp() - make_interval(secs => $5), '-infinity'))
         ORDER BY p.handler_id, p.due_at
         LIMIT h.room
         FOR UPDATE SKIP LOCKED) due

@@ -5,6 +5,6 @@ FROM unnest($1::integer[]) AS h(id)
 CROSS JOIN LATERAL (
     SELECT p.due_at FROM {schema}.parked_key p
     WHERE p.handler_id = h.id AND p.blocked AND p.due_at < 'infinity' AND p.lane <> ALL ($3::smallint[])
-      AND p.due_at >= coalesce(clock_timestamp() - make_interval(secs => $2), '-infinity'::timestamptz)
+      AND p.due_at >= (SELECT coalesce(clock_timestamp() - make_interval(secs => $2), '-infinity'))
     ORDER BY p.handler_id, p.due_at
     LIMIT 1) due

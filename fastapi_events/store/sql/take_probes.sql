@@ -6,7 +6,7 @@ FROM unnest($1::integer[], $2::float8[]) AS h(id, recovery)
 WHERE b.handler_id = ANY ($1) AND b.handler_id = h.id AND b.opened_at IS NOT NULL AND b.probe_at <= clock_timestamp()
   AND EXISTS (
     SELECT FROM {schema}.parked_key p
-    WHERE p.handler_id = h.id AND p.blocked AND p.due_at <= clock_timestamp()
+    WHERE p.handler_id = h.id AND p.blocked AND p.due_at <= (SELECT clock_timestamp())
     ORDER BY p.handler_id, p.due_at
     LIMIT 1)
 RETURNING b.handler_id
