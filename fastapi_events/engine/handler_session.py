@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sqlalchemy import event
@@ -25,6 +26,8 @@ class OwnedSession(Session):
     """
 
     is_over = False
+    delivery: tuple[Run, Callable[[Run, type[Any]], Any]] | None = None
+    """Whose session it is, and what makes its publishers: for events that its rows tell by themselves."""
 
     def commit(self) -> None:
         """Refused: the library commits."""
@@ -71,6 +74,8 @@ def _refuse_late_use(session: OwnedSession, transaction: SessionTransaction) -> 
 if TYPE_CHECKING:
     from sqlmodel import Session as _SyncBase
     from sqlmodel.ext.asyncio.session import AsyncSession as _AsyncBase
+
+    from fastapi_events.engine.run import Run
 else:
     _AsyncBase, _SyncBase = AsyncSession, OwnedSession
 
