@@ -28,6 +28,8 @@ class OwnedSession(Session):
     is_over = False
     delivery: tuple[Run, Callable[[Run, type[Any]], Any]] | None = None
     """Whose session it is, and what makes its publishers: for events that its rows tell by themselves."""
+    sealer: Any = None
+    """What was made of it, once a row has told of itself."""
 
     def commit(self) -> None:
         """Refused: the library commits."""
@@ -57,6 +59,7 @@ class OwnedSession(Session):
     def end_delivery(self) -> None:
         """Roll back what was not committed, and close for good."""
         self.is_over = True
+        self.delivery = self.sealer = None  # the delivery knows its session: no circle is left to the collector
         super().close()
 
 

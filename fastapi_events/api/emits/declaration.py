@@ -131,7 +131,7 @@ def _mapper_of(mapped: type[Any]) -> Mapper[Any]:
         return class_mapper(mapped, configure=False)
     except (ArgumentError, UnmappedClassError) as error:
         raise DeclarationError(
-            f"class {getattr(mapped, '__qualname__', mapped)} emits events, but it is mapped to no table. Declare it of the class that has "
+            f"class {mapped.__qualname__} emits events, but it is mapped to no table. Declare it of the class that has "
             "table=True or __tablename__; if the class is mapped by a call, decorate it after that."
         ) from error
 

@@ -58,7 +58,9 @@ def before_execute(
     _connection: Connection, statement: Any, _multi: Any, _parameters: Any, options: Mapping[str, Any]
 ) -> None:
     """Look at a statement before it is sent; raises ``BulkChangeRefused``."""
-    if not isinstance(statement, UpdateBase) or (owner := _tables.get(statement.table)) is None:
+    table = getattr(statement, "table", None) if isinstance(statement, UpdateBase) else None
+    owner = None if table is None else _tables.get(table)
+    if owner is None:
         return
     if _flush.get() is not None or is_silent() or options.get("emits") is False:
         return

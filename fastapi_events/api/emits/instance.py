@@ -16,8 +16,6 @@ from fastapi_events.engine.handler_session import OwnedSession
 from fastapi_events.errors import EventsError, NotStarted
 from fastapi_events.model.event import Event
 
-_KEY = "fastapi_events_sealer"
-
 
 def sealer_of(session: Session, owner: str, event: type[Event]) -> Sealer:
     """What makes envelopes of a session's changes; raises ``NotStarted`` if no instance would publish them."""
@@ -40,10 +38,10 @@ def sealer_of(session: Session, owner: str, event: type[Event]) -> Sealer:
 def find_sealer(session: Session) -> Sealer | None:
     """The same, None if there is none."""
     if isinstance(session, OwnedSession) and session.delivery is not None:
-        if session.info.get(_KEY) is None:
+        if session.sealer is None:
             run, make_publisher = session.delivery
-            session.info[_KEY] = make_publisher(run, Sealer)
-        sealer: Sealer = session.info[_KEY]
+            session.sealer = make_publisher(run, Sealer)
+        sealer: Sealer = session.sealer
         return sealer
     events = events_of(session)
     if events is not None:

@@ -6,9 +6,11 @@ database makes are there. A flush is known by its own (sub)transaction, which en
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
+from weakref import ref
 
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.orm import Mapper, Session, SessionTransaction, object_session
@@ -25,9 +27,12 @@ _KEY = "fastapi_events_emits"
 
 @dataclass(slots=True)
 class _Flush:
-    """A flush under way: SQLAlchemy's own account of it, its transaction once it has begun, and what it does."""
+    """A flush under way: SQLAlchemy's own account of it, its transaction once it has begun, and what it does.
 
-    context: Any
+    The account leads to the session, which has this in its ``info``: neither shall keep the other alive.
+    """
+
+    context: Callable[[], Any]
     transaction: SessionTransaction | None = None
     notes: list[Note] = field(default_factory=list[Note])
 
@@ -68,7 +73,7 @@ def _before_commit(session: Session) -> None:
 
 
 def _before_flush(session: Session, context: Any, _instances: Any) -> None:
-    session.info[_KEY] = _Flush(context)
+    session.info[_KEY] = _Flush(ref(context))
 
 
 def _after_transaction_create(session: Session, transaction: SessionTransaction) -> None:
@@ -79,7 +84,10 @@ def _after_transaction_create(session: Session, transaction: SessionTransaction)
     if transaction.nested or transaction.parent is None:
         return
     flush = session.info.get(_KEY)
-    if isinstance(flush, _Flush) and flush.transaction is None and flush.context.has_work:
+    if not isinstance(flush, _Flush) or flush.transaction is not None:
+        return
+    context = flush.context()
+    if context is not None and context.has_work:
         flush.transaction = transaction
         guard.flush_begins(transaction)
 
