@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from sqlmodel import SQLModel
 from sqlmodel.main import SQLModelMetaclass
 
-from fastapi_events.api.emits.declaration import emits_from
+from fastapi_events.api.emits.declaration import Emits, emits_from
 from fastapi_events.errors import DeclarationError
+from fastapi_events.model.event import Event
 
 
 class _EmittingMeta(SQLModelMetaclass):
     """Reads the keyword that SQLModel's own metaclass would drop without a word."""
+
+    if TYPE_CHECKING:  # pyright looks here for the keywords of a class
+
+        def __new__(
+            cls,
+            name: str,
+            bases: tuple[type, ...],
+            class_dict: dict[str, Any],
+            *,
+            emits: Emits | Sequence[type[Event]] = (),
+            **kwargs: Any,
+        ) -> Any: ...
 
     def __init__(cls, name: str, bases: tuple[type, ...], class_dict: dict[str, Any], **kwargs: Any) -> None:  # noqa: N805
         given = kwargs.pop("emits", None)
