@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import Mock
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import delete, insert, select, update
+from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -101,6 +103,19 @@ async def test_bulk_methods_pass_if_they_are_meant(
         session.commit()
         assert sorted(rows(session)) == ["bulk@example.org", "loud@example.org", "quiet@example.org"]
     assert [payload["email"] for _, payload in await told()] == ["loud@example.org"]
+
+
+async def test_a_flush_that_a_hook_refuses_leaves_the_guard_up(
+    events: Events, sync_sessions: sessionmaker[Session]
+) -> None:
+    with sync_sessions() as session:
+        sqlalchemy_event.listen(session, "before_flush", refuse := Mock(side_effect=RuntimeError))
+        session.add(Contact(email="a@example.org"))
+        with pytest.raises(RuntimeError) as kept:
+            session.flush()
+        with pytest.raises(BulkChangeRefused):
+            session.bulk_save_objects([Contact(email="bulk@example.org")])
+        assert (refuse.call_count, kept.type) == (1, RuntimeError)
 
 
 async def test_a_failed_flush_leaves_the_guard_up(events: Events, sync_sessions: sessionmaker[Session]) -> None:
