@@ -5,7 +5,9 @@ from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
 from sqlalchemy import ForeignKey, MetaData, func
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.hybrid import hybrid_property
+from sqlalchemy.ext.mutable import MutableDict
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlmodel import Field, SQLModel
 
@@ -141,6 +143,21 @@ class Note(Base):
     __tablename__ = "emits_note"
     id: Mapped[int] = mapped_column(primary_key=True)
     text: Mapped[str | None]
+
+
+class CardUpdated(Event, name="book.card.updated", aggregate_id="number"):
+    number: int
+    changes: dict[str, Any]
+
+
+@emits(CardUpdated)
+class Card(Base):
+    """Its key may change, a document in it changes in place, and a column is called otherwise than its attribute."""
+
+    __tablename__ = "emits_card"
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    data: Mapped[dict[str, Any]] = mapped_column(MutableDict.as_mutable(JSONB))
+    shown: Mapped[str] = mapped_column("label", deferred=True)
 
 
 class Silent(Base):

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, selectinload, sessionmaker
 
 from fastapi_events import Event, Events
-from tests.emits.book import Contact, Group, Member, Photo, Post, Silent
+from tests.emits.book import Card, Contact, Group, Member, Photo, Post, Silent
 from tests.emits.conftest import Sessions, Told
 
 pytestmark = pytest.mark.usefixtures("events")
@@ -266,6 +266,32 @@ async def test_an_ignored_column_says_nothing(sessions: Sessions, told: Told, ev
         await session.commit()
     [(_, payload)] = await told()
     assert (payload["label"], payload["changes"]) == ("<b>", {"name": {"from": "a", "to": "b"}})
+
+
+async def test_keys_documents_and_deferred_columns_that_change(sessions: Sessions, told: Told) -> None:
+    await saved(sessions, Card(number=1, data={"a": 1}, shown="one"))
+    async with sessions() as session:
+        card = await session.get_one(Card, 1)
+        card.number = 2
+        await session.flush()
+        card.data["b"] = 2  # in place: SQLAlchemy keeps nothing of what was there
+        card.shown = "two"
+        await session.commit()
+        card.data["b"] = 2
+        await session.commit()
+    assert await told() == [
+        (
+            "card.updated",
+            {
+                "number": 2,
+                "changes": {
+                    "number": {"from": 1, "to": 2},
+                    "data": {"from": {"a": 1}, "to": {"a": 1, "b": 2}},
+                    "shown": {"from": "one", "to": "two"},
+                },
+            },
+        )
+    ]
 
 
 async def test_a_relationship_is_told_of_where_its_column_is(sessions: Sessions, told: Told, events: Events) -> None:
