@@ -106,6 +106,7 @@ class PostSaved(Event, name="book.post.saved", aggregate_id="id"):
     id: int
     kind: str
     words: int
+    views: int
 
 
 class PostGone(Event, name="book.post.gone", aggregate_id="id"):
@@ -113,7 +114,11 @@ class PostGone(Event, name="book.post.gone", aggregate_id="id"):
 
 
 @emits(
-    created=PostSaved, updated=PostSaved, deleted=PostGone, map=lambda post: {"words": len((post.body or "").split())}
+    created=PostSaved,
+    updated=PostSaved,
+    deleted=PostGone,
+    map=lambda post: {"words": len((post.body or "").split())},
+    ignore=["views"],
 )
 class Post(Base):
     """With subclasses in tables of their own, and in this one."""
@@ -122,6 +127,7 @@ class Post(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     kind: Mapped[str]
     body: Mapped[str | None]
+    views: Mapped[int] = mapped_column(default=0)
     __mapper_args__: ClassVar = {"polymorphic_on": "kind", "polymorphic_identity": "post"}
 
 

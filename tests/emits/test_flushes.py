@@ -294,6 +294,18 @@ async def test_keys_documents_and_deferred_columns_that_change(sessions: Session
     ]
 
 
+async def test_ignored_columns_are_up_to_date_in_what_is_told(sessions: Sessions, told: Told) -> None:
+    async with sessions() as session:
+        post = Post(body="one")
+        session.add(post)
+        await session.flush()
+        post.views = 2
+        await session.commit()
+        post.views = 3
+        await session.commit()
+    assert [(name, payload["views"]) for name, payload in await told()] == [("post.saved", 2)]
+
+
 async def test_a_relationship_is_told_of_where_its_column_is(sessions: Sessions, told: Told, events: Events) -> None:
     group, member = Group(title="friends"), Member(name="a")
     await saved(sessions, group, member)

@@ -46,8 +46,10 @@ def tell(session: Session, notes: Sequence[Note]) -> None:
             teller.tell(note, key, {})
         elif note.operation == "deleted":
             teller.tell(note, _key(note.target, {}), {})
-        elif values := differences(_mapper(note.target), note.target, note.values, note.emission.ignore):
-            teller.tell(note, _key(note.target, values), values)
+        else:
+            values = differences(_mapper(note.target), note.target, note.values, note.emission.ignore)
+            if values or teller.has_told(note.target):
+                teller.tell(note, _key(note.target, values), values)
 
 
 def deleted_values(emission: Emission, target: object) -> Mapping[str, Any]:
@@ -61,6 +63,11 @@ class _Teller:
 
     def __init__(self, session: Session, before: dict[object, Change]) -> None:
         self._session, self._before = session, before
+
+    def has_told(self, target: object) -> bool:
+        """Whether an event of the row waits: it is to have the last values, those of ignored columns too."""
+        before = self._before.get(_key(target, {}))
+        return before is not None and before.told
 
     def tell(self, note: Note, key: object, values: Values) -> None:
         identity = inspected(note.target, raiseerr=True).key
