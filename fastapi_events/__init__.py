@@ -21,6 +21,8 @@ if TYPE_CHECKING:
         publisher_on,
         sync_publisher_on,
     )
+    from fastapi_events.api.emits import emits, without_events
+    from fastapi_events.api.emits.table_model import EmitsEvents
     from fastapi_events.api.publisher import EventPublisher, Published, SyncEventPublisher
     from fastapi_events.engine.handler_connection import HandlerConnection
     from fastapi_events.engine.handler_session import HandlerSession, SyncHandlerSession
@@ -43,6 +45,7 @@ __all__ = [
     "DeadLetter",
     "Delivery",
     "Discard",
+    "EmitsEvents",
     "Event",
     "EventPublisher",
     "Events",
@@ -63,6 +66,7 @@ __all__ = [
     "SyncPublisher",
     "SyncSessionDep",
     "deterministic_id",
+    "emits",
     "events",
     "events_router",
     "exponential",
@@ -70,6 +74,7 @@ __all__ = [
     "linear",
     "publisher_on",
     "sync_publisher_on",
+    "without_events",
 ]
 
 _HOMES = {
@@ -82,6 +87,8 @@ _HOMES = {
         "publisher_on",
         "sync_publisher_on",
     ),
+    "api.emits": ("emits", "without_events"),
+    "api.emits.table_model": ("EmitsEvents",),
     "api.publisher": ("EventPublisher", "Published", "SyncEventPublisher"),
     "engine.handler_connection": ("HandlerConnection",),
     "engine.handler_session": ("HandlerSession", "SyncHandlerSession"),

@@ -15,7 +15,8 @@ EventsError
 │   ├── DetachedPublish
 │   ├── NotInTransaction
 │   ├── SessionClosed
-│   └── WrongDatabase
+│   ├── WrongDatabase
+│   └── BulkChangeRefused
 ├── TransactionAborted          a handler went on after a database error; its transaction could not commit
 ├── HandlerSessionMisuse        a handler tried to end the transaction that the library owns
 ├── OperationRefused            an operator's action that cannot be applied as asked
@@ -108,6 +109,10 @@ class SessionClosed(PublishError):
 
 class WrongDatabase(PublishError):
     """The publishing session is connected to another database than the drain."""
+
+
+class BulkChangeRefused(PublishError):
+    """A statement would change rows of a class that emits events, and no event could tell of them."""
 
 
 class TransactionAborted(EventsError):

@@ -106,6 +106,19 @@ class _Publisher:
         return replace(given, event_id=self._derive_id()), True
 
 
+class Sealer(_Publisher):
+    """Only the sealing, for events that are put into a session's buffer by somebody else."""
+
+    @property
+    def port(self) -> PublishingPort:
+        """What it seals for."""
+        return self._port
+
+    def seal(self, event: Event) -> Envelope:
+        """Validate and serialise an event that is published here and now."""
+        return self._seal(event, {})
+
+
 class EventPublisher(_Publisher):
     """Publishes events in the transaction of the session that it is bound to.
 

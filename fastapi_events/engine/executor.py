@@ -102,6 +102,8 @@ class Executor:
         wants = run.handler.signature.wants
         transaction = run.transaction = await self._transactions.open(session=HandlerSession in wants)
         run.session = transaction.session
+        if run.session is not None:
+            run.session.sync_session.delivery = (run, self._make_publisher)
         connection: HandlerConnection | None = None
         if HandlerConnection in wants:
             run.driver = transaction.driver
@@ -131,6 +133,7 @@ class Executor:
             raise InvalidHandler(f"handler {run.handler.id!r} asks for a session, but none can be made.")
         session, mark = self._sync_sessions(), run.mark
         run.session = session
+        session.delivery = (run, self._make_publisher)
 
         def work(call: Callable[[], Any]) -> Outcome:
             try:

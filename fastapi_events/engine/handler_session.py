@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sqlalchemy import event
@@ -25,6 +26,10 @@ class OwnedSession(Session):
     """
 
     is_over = False
+    delivery: tuple[Run, Callable[[Run, type[Any]], Any]] | None = None
+    """Whose session it is, and what makes its publishers: for events that its rows tell by themselves."""
+    sealer: Any = None
+    """What was made of it, once a row has told of itself."""
 
     def commit(self) -> None:
         """Refused: the library commits."""
@@ -54,6 +59,7 @@ class OwnedSession(Session):
     def end_delivery(self) -> None:
         """Roll back what was not committed, and close for good."""
         self.is_over = True
+        self.delivery = self.sealer = None  # the delivery knows its session: no circle is left to the collector
         super().close()
 
 
@@ -71,6 +77,8 @@ def _refuse_late_use(session: OwnedSession, transaction: SessionTransaction) -> 
 if TYPE_CHECKING:
     from sqlmodel import Session as _SyncBase
     from sqlmodel.ext.asyncio.session import AsyncSession as _AsyncBase
+
+    from fastapi_events.engine.run import Run
 else:
     _AsyncBase, _SyncBase = AsyncSession, OwnedSession
 

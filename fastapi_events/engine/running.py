@@ -20,6 +20,11 @@ def unregister(instance: Any) -> None:
     _running[:] = [other for other in _running if other is not instance]
 
 
+def started() -> list[Any]:
+    """Every instance that is started in this process."""
+    return list(_running)
+
+
 def current() -> Any:
     """The only instance started in this process; raises ``NotStarted`` if there is none, or more than one."""
     if len(_running) == 1:

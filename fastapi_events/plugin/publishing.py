@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
-from fastapi_events.api.publisher import EventPublisher, Published, SyncEventPublisher, check_options
+from fastapi_events.api.publisher import EventPublisher, Published, Sealer, SyncEventPublisher, check_options
 from fastapi_events.api.publishing.caller import Site
 from fastapi_events.api.session_binding import bind_async, bind_sync, publish_detached
 from fastapi_events.engine.run import Run
@@ -103,6 +103,8 @@ class Publishing:
 
     def for_run(self, run: Run, kind: type[Any]) -> Any:
         """The publisher of an attempt: bound to its session, or collecting what is appended with its success."""
+        if kind is Sealer:
+            return Sealer(self, derive_id=_child_ids(run, " emits"))
         derive = _child_ids(run)
         on = run.session if run.session is not None else run.driver
         if on is not None:
@@ -113,10 +115,13 @@ class Publishing:
         return SyncEventPublisher(self, _CollectedSync(run), derive_id=derive)
 
 
-def _child_ids(run: Run) -> Callable[[], UUID]:
-    """Ids that follow from event, handler and ordinal: a second attempt publishes the same events, not others."""
-    ordinals = itertools.count()
-    return lambda: child_event_id(run.item.id, run.handler.id, next(ordinals))
+def _child_ids(run: Run, what: str = "") -> Callable[[], UUID]:
+    """Ids that follow from event, handler and ordinal: a second attempt publishes the same events, not others.
+
+    ``what`` tells ordinals apart that are counted each for itself.
+    """
+    ordinals, by = itertools.count(), run.handler.id + what
+    return lambda: child_event_id(run.item.id, by, next(ordinals))
 
 
 class _CollectedSync:

@@ -9,12 +9,11 @@ import pytest
 import fastapi_events
 
 PUBLIC = {
-    "Actor", "Breaker", "DeadLetter", "Delivery", "Discard", "Event", "EventPublisher", "Events", "EventsError",
-    "EventsSettings",
-    "HandlerConnection", "HandlerSession", "Module", "Permission", "Published", "Publisher", "RawEvent", "Retry",
-    "RetryLater", "SessionDep", "SyncEventPublisher", "SyncHandlerSession", "SyncPublisher", "SyncSessionDep",
-    "deterministic_id", "events", "events_router", "exponential", "fixed", "linear", "publisher_on",
-    "sync_publisher_on",
+    "Actor", "Breaker", "DeadLetter", "Delivery", "Discard", "EmitsEvents", "Event", "EventPublisher", "Events",
+    "EventsError", "EventsSettings", "HandlerConnection", "HandlerSession", "Module", "Permission", "Published",
+    "Publisher", "RawEvent", "Retry", "RetryLater", "SessionDep", "SyncEventPublisher", "SyncHandlerSession",
+    "SyncPublisher", "SyncSessionDep", "deterministic_id", "emits", "events", "events_router", "exponential",
+    "fixed", "linear", "publisher_on", "sync_publisher_on", "without_events",
 }  # fmt: skip
 
 

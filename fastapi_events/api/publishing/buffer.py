@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fastapi_events.api.publishing.caller import Site
+from fastapi_events.api.publishing.changes import Change
 from fastapi_events.model.envelope import Envelope
 
 Scope = object
@@ -18,7 +19,8 @@ Scope = object
 class Entry:
     """A published event: the scope that decides about it, and the one its row was written in, if it was.
 
-    ``commit_began`` says that a commit was called for it. One that succeeds leaves no entry behind.
+    ``commit_began`` says that a commit was called for it. One that succeeds leaves no entry behind. ``change`` is what
+    a flush did to a row that tells of itself: of those of one row, the last stands for all.
     """
 
     envelope: Envelope
@@ -26,14 +28,16 @@ class Entry:
     site: Site
     written_in: Scope | None = None
     commit_began: bool = False
+    change: Change | None = None
 
 
 class EventBuffer:
     """The events of one transaction, in publishing order: those whose rows are written, then those that wait."""
 
-    __slots__ = ("waiting", "written")
+    __slots__ = ("has_changes", "waiting", "written")
 
     def __init__(self) -> None:
+        self.has_changes = False
         self.written: list[Entry] = []
         self.waiting: list[Entry] = []
 
@@ -53,13 +57,31 @@ class EventBuffer:
         gone = set(entries)
         self.waiting = [entry for entry in self.waiting if entry not in gone]
 
-    def write(self, scope: Scope, duplicates: Sequence[bool]) -> None:
-        """The rows of all that waits are written in ``scope``, but for duplicates, of which nothing is left to do."""
-        for entry, duplicate in zip(self.waiting, duplicates, strict=True):
+    def add_change(self, envelope: Envelope, change: Change, scope: Scope, site: Site) -> None:
+        """Note what a flush in ``scope`` did to a row; ``envelope`` tells of it, and of what came before."""
+        self.waiting.append(Entry(envelope, scope, site, change=change))
+        self.has_changes = True
+
+    def changes(self) -> dict[object, Change]:
+        """The last change of each row that is not written yet, by key."""
+        return {entry.change.key: entry.change for entry in self.waiting if entry.change is not None}
+
+    def ready(self, *, committing: bool) -> list[Entry]:
+        """What is to be written: of changes nothing before the commit, and then one event for each row."""
+        if not self.has_changes:
+            return self.waiting
+        if not committing:
+            return [entry for entry in self.waiting if entry.change is None]
+        return _one_for_each_row(self.waiting)
+
+    def write(self, ready: Sequence[Entry], scope: Scope, duplicates: Sequence[bool], *, committing: bool) -> None:
+        """The rows of these are written in ``scope``, but for duplicates, of which nothing is left to do."""
+        for entry, duplicate in zip(ready, duplicates, strict=True):
             if not duplicate:
                 entry.written_in = scope
                 self.written.append(entry)
-        self.waiting = []
+        left = self.has_changes and not committing
+        self.waiting = [entry for entry in self.waiting if entry.change is not None] if left else []
 
     def release(self, scope: Scope, into: Scope) -> None:
         """A savepoint was released: what it held belongs to the scope around it."""
@@ -88,3 +110,15 @@ class EventBuffer:
         entries = self.written + self.waiting
         self.written, self.waiting = [], []
         return entries
+
+
+def _one_for_each_row(entries: Sequence[Entry]) -> list[Entry]:
+    """The last word about each row, in the place of the first one."""
+    last = {entry.change.row: entry for entry in entries if entry.change is not None}
+    ready: list[Entry] = []
+    for entry in entries:
+        if entry.change is None:
+            ready.append(entry)
+        elif (final := last.pop(entry.change.row, None)) is not None and final.change and final.change.told:
+            ready.append(final)
+    return ready

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 from fastapi_events.api.publishing.append import append_on
 from fastapi_events.api.publishing.buffer import Entry, EventBuffer
 from fastapi_events.api.publishing.caller import Site
+from fastapi_events.api.publishing.changes import Change
 from fastapi_events.api.publishing.closing import TaskReference, closing_exception, no_task
 from fastapi_events.api.publishing.port import PublishingPort
 from fastapi_events.api.publishing.wake_after import wake_after
@@ -22,6 +23,7 @@ logger = logging.getLogger("fastapi_events")
 
 _KEY = "fastapi_events"
 _COMMITTING, _FLUSHING = object(), object()
+_A_FLUSH = Site(None, 0)
 _WRITE = update(table("event"))
 """Tells a session that chooses among several databases that this connection is to write."""
 
@@ -89,14 +91,21 @@ class SessionEvents:
         self.buffer.add(envelopes, self._scope(session), site)
         return [False] * len(envelopes)
 
-    def write(self, session: Session) -> list[bool]:
+    def changed(self, session: Session, envelope: Envelope, change: Change) -> None:
+        """Take what a flush did to a row that tells of itself; its event is written when the session commits."""
+        self.buffer.add_change(envelope, change, self._scope(session), _A_FLUSH)
+        if self.late:
+            self.write(session, committing=True)
+
+    def write(self, session: Session, *, committing: bool = False) -> list[bool]:
         """Append the rows of every event that waits, in publishing order."""
-        waiting = self.buffer.waiting
-        if not waiting:
+        ready = self.buffer.ready(committing=committing)
+        if not ready:
             return []
         connection = _connection(session)
-        duplicates = append_on(connection, self.port, [entry.envelope for entry in waiting])
-        self.buffer.write(session.get_nested_transaction() or session.get_transaction(), duplicates)
+        duplicates = append_on(connection, self.port, [entry.envelope for entry in ready])
+        scope = session.get_nested_transaction() or session.get_transaction()
+        self.buffer.write(ready, scope, duplicates, committing=committing)
         self.connection = connection
         return duplicates
 
@@ -114,7 +123,7 @@ class SessionEvents:
         if not session.twophase:  # prepare() comes here too, and whoever stops there is told nothing
             self.buffer.commit_begins()
         session.flush()
-        self.write(session)
+        self.write(session, committing=True)
         self.late = True
 
     def after_commit(self, session: Session) -> None:
@@ -123,7 +132,7 @@ class SessionEvents:
         if nested is not None:
             self.buffer.release(nested, _boundary(nested.parent))
             return
-        self._report_lost(self.buffer.waiting)
+        self._report_lost([entry for entry in self.buffer.waiting if entry.change is None])
         places = {entry.envelope.place for entry in self.buffer.written}
         self.buffer.clear()
         wake_after(self.connection, self.port, places)
@@ -199,8 +208,11 @@ class SessionEvents:
 
 
 def _forgotten(entries: Sequence[Entry]) -> Sequence[Entry]:
-    """Without those whose commit was refused: whoever called it was told by its error."""
-    return [entry for entry in entries if not entry.commit_began]
+    """Without those whose commit was refused: whoever called it was told by its error.
+
+    Without changes of rows, too: they are lost together with the rows, and nobody has published them.
+    """
+    return [entry for entry in entries if not entry.commit_began and entry.change is None]
 
 
 def events_of(session: Session) -> SessionEvents | None:

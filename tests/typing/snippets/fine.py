@@ -6,10 +6,12 @@ from uuid import UUID
 
 from fastapi import Depends, FastAPI
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlmodel import Field, SQLModel
 
 from fastapi_events import (
     Delivery,
+    EmitsEvents,
     Event,
     EventPublisher,
     Events,
@@ -21,8 +23,10 @@ from fastapi_events import (
     SessionDep,
     SyncPublisher,
     SyncSessionDep,
+    emits,
     exponential,
     publisher_on,
+    without_events,
 )
 
 
@@ -37,6 +41,44 @@ class OrderPaid(Event, name="orders.order.paid", aggregate_id="order_id"):
 
 class OrderSent(Event, name="orders.order.sent", aggregate_id="order_id"):
     order_id: UUID
+
+
+class OrderCreated(Event, name="orders.order.created"):
+    id: int
+
+
+class OrderDeleted(Event, name="orders.order.deleted"):
+    id: int
+
+
+class Order(EmitsEvents, SQLModel, table=True, emits=(OrderCreated, OrderDeleted)):
+    id: int | None = Field(default=None, primary_key=True)
+    sku: str
+
+
+class Return(
+    EmitsEvents, SQLModel, table=True, emits=emits(created=OrderSent, map=lambda each: {"order_id": each.key})
+):
+    id: int | None = Field(default=None, primary_key=True)
+    key: UUID
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+@emits(OrderCreated, deleted=OrderDeleted, ignore=["sku"])
+class Archived(Base):
+    __tablename__ = "archived"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    sku: Mapped[str]
+
+
+def tables(session: Session) -> None:
+    with without_events():
+        session.add(Order(sku="a"))
+    assert_type(Order(sku="a").sku, str)
+    assert_type(Archived().sku, str)
 
 
 def tariff() -> int:

@@ -8,8 +8,10 @@ from abc import ABC
 from typing import Generic, TypeVar
 
 from pydantic import BaseModel, Field
+from sqlmodel import Field as Column
+from sqlmodel import SQLModel
 
-from fastapi_events import Event, Retry
+from fastapi_events import EmitsEvents, Event, Retry
 
 T = TypeVar("T")
 
@@ -57,6 +59,18 @@ class OfNoKnownDirection(Event, name="a.b.j", direction="up"):  # wrong
 
 class MisspeltBelow(Abstract, nam="a.b.k"):  # wrong
     sku: str
+
+
+class Rows(EmitsEvents, SQLModel, table=True, emits=(Fine,)):
+    id: int = Column(primary_key=True)
+
+
+class RowsOfNoTuple(EmitsEvents, SQLModel, table=True, emits=Fine):  # wrong
+    id: int = Column(primary_key=True)
+
+
+class RowsOfNoEvent(EmitsEvents, SQLModel, table=True, emits=(BaseModel,)):  # wrong
+    id: int = Column(primary_key=True)
 
 
 def model(event: BaseModel) -> str:

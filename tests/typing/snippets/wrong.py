@@ -2,7 +2,9 @@
 
 from uuid import UUID
 
-from fastapi_events import Event, EventPublisher, Events, Module, Retry
+from sqlalchemy.orm import DeclarativeBase
+
+from fastapi_events import Event, EventPublisher, Events, Module, Retry, emits
 
 
 class Placed(Event, name="orders.order.placed"):
@@ -47,6 +49,14 @@ async def too_narrow(event: Shipped) -> None: ...
 
 @module.on(Placed)  # wrong
 async def without_event() -> None: ...
+
+
+class Base(DeclarativeBase): ...
+
+
+emits(Base)  # wrong
+emits(create=Placed)  # wrong
+emits(created="orders.order.placed")  # wrong
 
 
 Placed(order=UUID(int=0))  # wrong
