@@ -12,6 +12,7 @@ from uuid import UUID
 from fastapi_events.api.observe.filters import as_uuid
 from fastapi_events.errors import OperationRefused
 from fastapi_events.store.dead_letters import DeadLetterStore
+from fastapi_events.store.schedule import ScheduleStore
 
 MOST_AT_ONCE = 10_000
 
@@ -37,14 +38,16 @@ class OperatorAction:
 
 
 class Operations:
-    """Redrive and discard dead deliveries of this group. Every call is recorded with its actor.
+    """Redrive and discard dead deliveries of this group, cancel scheduled events. Each call is recorded with its actor.
 
     A redriven delivery keeps its place in its key's order and gets a fresh budget of attempts; a discarded one is
     given up for good, and what waits behind it goes on.
     """
 
-    def __init__(self, store: DeadLetterStore, group_id: Callable[[], int], changed: Callable[[], None]) -> None:
-        self._store, self._group_id, self._changed = store, group_id, changed
+    def __init__(
+        self, store: DeadLetterStore, group_id: Callable[[], int], changed: Callable[[], None], schedule: ScheduleStore
+    ) -> None:
+        self._store, self._group_id, self._changed, self._schedule = store, group_id, changed, schedule
 
     async def redrive(self, delivery_ids: Sequence[UUID | str], *, actor: str, reason: str = "") -> Changed:
         """Run dead deliveries again, each by the handler that failed and no other.
@@ -83,6 +86,18 @@ class Operations:
         ids = await self._matching(handler, event_name, fingerprint, changed_before, limit)
         return await self.discard(ids, actor=actor, reason=reason) if ids else Changed(0, 0)
 
+    async def cancel_scheduled(self, event_id: UUID | str, *, actor: str, reason: str = "") -> bool:
+        """Take an event that was published with ``delay`` or ``at`` from the schedule, for every group.
+
+        False if it is not there: it has been appended to the log, was cancelled before, or never was. Its id stays
+        taken. Raises ``OperationRefused`` for what is no id, and ``OperationUnavailable`` while it is being appended or
+        another transaction cancels it.
+        """
+        _check_actor(actor)
+        return await self._schedule.cancel(
+            _checked_id(event_id, "event id", "the id that publish() answered"), actor=actor, reason=reason
+        )
+
     async def actions(self, *, limit: int = 100) -> list[OperatorAction]:
         """The newest ``limit`` actions."""
         rows = await self._store.actions(limit)
@@ -112,20 +127,23 @@ class Operations:
 
 
 def _checked(ids: Sequence[UUID | str], actor: str) -> list[UUID]:
-    if not actor.strip():
-        raise OperationRefused("actor is empty: every action is recorded with who did it. Pass actor='…'.")
+    _check_actor(actor)
     if isinstance(ids, (str, UUID)):
         raise OperationRefused(f"{str(ids)[:60]!r} is not a list of delivery ids. Put it in brackets: [delivery_id].")
     if len(ids) > MOST_AT_ONCE:
         raise OperationRefused(f"{len(ids):,} deliveries at once; one action changes {MOST_AT_ONCE:,} at most.")
-    return [_delivery_id(one) for one in ids]
+    return [_checked_id(one, "delivery id", "the id that observe.dead_letters() shows") for one in ids]
 
 
-def _delivery_id(given: UUID | str) -> UUID:
+def _check_actor(actor: str) -> None:
+    if not actor.strip():
+        raise OperationRefused("actor is empty: every action is recorded with who did it. Pass actor='…'.")
+
+
+def _checked_id(given: UUID | str, what: str, source: str) -> UUID:
     found = as_uuid(given)
     if found is None:
         raise OperationRefused(
-            f"{str(given)[:60]!r} is no delivery id, which is a UUID such as 0197c0de-0000-7000-8000-000000000000: the "
-            "id that observe.dead_letters() shows."
+            f"{str(given)[:60]!r} is no {what}, which is a UUID such as 0197c0de-0000-7000-8000-000000000000: {source}."
         )
     return found

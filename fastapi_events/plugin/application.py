@@ -26,10 +26,10 @@ from fastapi_events.plugin import checks, siblings
 from fastapi_events.plugin.assembly import assemble, gives_connections, make_engine, make_sessions, prepare_schema
 from fastapi_events.plugin.database_problems import note_problem
 from fastapi_events.plugin.locating import locate
+from fastapi_events.plugin.operating import make_operations
 from fastapi_events.plugin.publishing import PUBLISHERS, Publishing
 from fastapi_events.settings import EventsSettings
 from fastapi_events.store.database import Database
-from fastapi_events.store.dead_letters import DeadLetterStore
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
@@ -275,9 +275,7 @@ class Events(Module):
         await runtime.start()
         self._observe = self._make_observe(database)
         self._exit.push_async_callback(self._observe.close)
-        self._operations = Operations(
-            DeadLetterStore(database, runtime.statements), lambda: runtime.group_id, runtime.keys_due
-        )
+        self._operations = make_operations(database, runtime.statements, lambda: runtime.group_id, runtime.keys_due)
         running.register(self)
 
     def _make_sessions(self, database: Database) -> Any:

@@ -17,6 +17,11 @@ from fastapi_events.store.database import Database
 from fastapi_events.store.readings import UNREACHABLE
 from fastapi_events.store.statements import Statements
 
+_BUSY = (
+    "One of these deliveries, or another with its idempotency key, is being handled or changed by somebody else at "
+    "this moment. Nothing was changed; try again."
+)
+
 
 class DeadLetterStore:
     """Redrives and discards dead deliveries, and keeps the record of who did so."""
@@ -37,7 +42,7 @@ class DeadLetterStore:
         changed_before: datetime, limit: int,
     ) -> list[UUID]:  # fmt: skip
         """Dead deliveries of a group that match, oldest first."""
-        with _explained():
+        with explained():
             rows = await self._database.fetch(
                 self._statements["find_dead_deliveries"],
                 group_id, handler, event_name, fingerprint, changed_before, limit,
@@ -46,14 +51,14 @@ class DeadLetterStore:
 
     async def actions(self, limit: int) -> list[Any]:
         """The newest actions."""
-        with _explained():
+        with explained():
             return await self._database.fetch(self._statements["list_actions"], limit)
 
     async def _change(
         self, action: str, statement: str, ids: Sequence[UUID], more: tuple[Any, ...], actor: str,
         details: Mapping[str, Any], *, then: str | None = None,
     ) -> list[UUID]:  # fmt: skip
-        with _explained():
+        with explained():
             return await self._carry_out(action, statement, ids, more, actor, details, then)
 
     async def _carry_out(
@@ -77,14 +82,12 @@ class DeadLetterStore:
 
 
 @contextlib.contextmanager
-def _explained() -> Generator[None]:
+def explained(busy: str = _BUSY) -> Generator[None]:
+    """Raise ``OperationUnavailable`` for what may be tried again; ``busy``: what to say if a row is locked."""
     try:
         yield
     except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
-        raise OperationUnavailable(
-            "One of these deliveries, or another with its idempotency key, is being handled or changed by "
-            "somebody else at this moment. Nothing was changed; try again."
-        ) from error
+        raise OperationUnavailable(busy) from error
     except asyncpg.InsufficientPrivilegeError as error:
         raise OperationUnavailable(f"The database role may not change the events: {error}.") from error
     except (*UNREACHABLE, asyncpg.ReadOnlySQLTransactionError) as error:  # a time-out is an OSError too

@@ -23,6 +23,7 @@ from fastapi_events.model.registry import Registry
 from fastapi_events.settings import EventsSettings
 from fastapi_events.store.database import Database
 from fastapi_events.store.dead_letters import DeadLetterStore
+from fastapi_events.store.schedule import ScheduleStore
 from fastapi_events.store.statements import Statements
 from tests.dashboard.seeding import Seeded, Seeding, seed_shop
 
@@ -131,7 +132,13 @@ class ground_on:  # noqa: N801 - a context manager
         seeded = self._seeding.seeded
         self._database = Database(self._url)
         await self._database.open()
-        operations = Operations(DeadLetterStore(self._database, Statements()), lambda: seeded.group, lambda: None)
+        statements = Statements()
+        operations = Operations(
+            DeadLetterStore(self._database, statements),
+            lambda: seeded.group,
+            lambda: None,
+            ScheduleStore(self._database, statements),
+        )
         registry = Registry([])
         registry.learn(CardStored)
         self._port = Port(Observe(self._url, group="shop"), operations, registry=registry)
