@@ -162,9 +162,9 @@ class Observe:
         async with self._reading() as reader:
             lanes, _ = await lane_views(reader, self.group)
             waits = await schedule(reader, 1)
-        pending = [lane.oldest_pending for lane in lanes if lane.oldest_pending]
-        oldest = min([*pending, *([waits.oldest_due] if waits.oldest_due else [])], default=None)
-        return max(0.0, (waits.moment - oldest).total_seconds()) if oldest else None
+        found = [waits.oldest_due, *(lane.oldest_pending for lane in lanes)]
+        pending = [moment for moment in found if moment is not None]
+        return max(0.0, (waits.moment - min(pending)).total_seconds()) if pending else None
 
     def _reading(self) -> AbstractAsyncContextManager[Reader]:
         return self._pool.transaction(self._statements)

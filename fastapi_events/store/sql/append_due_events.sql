@@ -21,9 +21,15 @@ WITH due AS (
 placed AS MATERIALIZED (
     SELECT ordered.*, nextval('{schema}.event_position') AS position
     FROM (SELECT * FROM due ORDER BY due_at, number) ordered),
+-- Given ids get their positions, found one by one: of a table that looks empty a plan would read all.
 keys AS (
-    UPDATE {schema}.event_key k SET position = placed.position, created_at = clock_timestamp()
-    FROM placed WHERE k.event_id = placed.id)
+    UPDATE {schema}.event_key k SET position = found.position, created_at = clock_timestamp()
+    FROM (SELECT placed.position, own.ctid
+          FROM placed
+          CROSS JOIN LATERAL (
+              SELECT g.ctid FROM {schema}.event_key g
+              WHERE g.event_id = placed.id ORDER BY g.event_id LIMIT 1) own) found
+    WHERE k.ctid = found.ctid)
 INSERT INTO {schema}.event (position, lane, partition, name, version, depth, id, correlation_id, causation_id,
                             occurred_at, aggregate, aggregate_id, key, tenant_id, actor, headers, payload)
 SELECT position, lane, partition, name, version, depth, id, correlation_id, causation_id,
