@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import text
 
 from fastapi_events import Delivery, Module
 from fastapi_events.model.context import flowing
@@ -99,6 +100,20 @@ async def test_whoever_sleeps_hears_of_what_is_due_earlier(stage: Stage, notify:
     await publisher.publish(Pinged(number=2), at=datetime.now(UTC) + timedelta(seconds=0.1))
     await until(lambda: seen == [1, 2])
     assert await stage.value(WAITING) == 1
+
+
+async def test_a_running_instance_finds_at_once_what_is_over(stage: Stage) -> None:
+    """Quick looks go back only a little: a time long ago, and a transaction that lasts longer than the delay."""
+    seen: list[int] = []
+    events = await stage.running(collecting(seen), **SLOW)
+    await events.publish(Pinged(number=1), delay=0.05)
+    await until(lambda: seen == [1])
+    await events.publish(Pinged(number=2), at=datetime(1950, 1, 1, tzinfo=UTC))
+    await until(lambda: seen == [1, 2])
+    async with events.session() as session, session.begin():
+        await events.publish(Pinged(number=3), session=session, delay=0.05, event_id=uuid4())
+        await (await session.connection()).execute(text("SELECT pg_sleep(0.1)"))
+    await until(lambda: seen == [1, 2, 3])
 
 
 async def test_without_notifications_polling_finds_it(stage: Stage) -> None:
