@@ -15,6 +15,7 @@ from fastapi_events.errors import OperationRefused
 from fastapi_events.store.dead_letters import DeadLetterStore
 from fastapi_events.store.gates import GateStore
 from fastapi_events.store.group import GroupStore
+from fastapi_events.store.schedule import ScheduleStore
 
 MOST_AT_ONCE = 10_000
 
@@ -40,18 +41,20 @@ class OperatorAction:
 
 
 class Operations(GateOperations):
-    """Redrive and discard dead deliveries of this group, pause and resume. Every call is recorded with its actor.
+    """Redrive and discard dead deliveries of this group, pause and resume, cancel scheduled events.
+
+    Every call is recorded with its actor.
 
     A redriven delivery keeps its place in its key's order and gets a fresh budget of attempts; a discarded one is
     given up for good, and what waits behind it goes on.
     """
 
     def __init__(
-        self, store: DeadLetterStore, gates: GateStore, groups: GroupStore, group_id: Callable[[], int], *,
-        keys_due: Callable[[], None], handlers_changed: Callable[[], None],
+        self, store: DeadLetterStore, gates: GateStore, groups: GroupStore, schedule: ScheduleStore,
+        group_id: Callable[[], int], *, keys_due: Callable[[], None], handlers_changed: Callable[[], None],
     ) -> None:  # fmt: skip
         super().__init__(gates, groups, group_id, handlers_changed)
-        self._dead_letters, self._keys_due = store, keys_due
+        self._dead_letters, self._schedule, self._keys_due = store, schedule, keys_due
 
     async def redrive(self, delivery_ids: Sequence[UUID | str], *, actor: str, reason: str = "") -> Changed:
         """Run dead deliveries again, each by the handler that failed and no other.
@@ -90,6 +93,18 @@ class Operations(GateOperations):
         ids = await self._matching(handler, event_name, fingerprint, changed_before, limit)
         return await self.discard(ids, actor=actor, reason=reason) if ids else Changed(0, 0)
 
+    async def cancel_scheduled(self, event_id: UUID | str, *, actor: str, reason: str = "") -> bool:
+        """Take an event that was published with ``delay`` or ``at`` from the schedule, for every group.
+
+        False if it is not there: it has been appended to the log, was cancelled before, or never was. Its id stays
+        taken. Raises ``OperationRefused`` for what is no id, and ``OperationUnavailable`` while it is being appended or
+        another transaction cancels it.
+        """
+        _check_actor(actor)
+        return await self._schedule.cancel(
+            _checked_id(event_id, "event id", "the id that publish() answered"), actor=actor, reason=reason
+        )
+
     async def actions(self, *, limit: int = 100) -> list[OperatorAction]:
         """The newest ``limit`` actions."""
         rows = await self._dead_letters.actions(limit)
@@ -119,20 +134,23 @@ class Operations(GateOperations):
 
 
 def _checked(ids: Sequence[UUID | str], actor: str) -> list[UUID]:
-    if not actor.strip():
-        raise OperationRefused("actor is empty: every action is recorded with who did it. Pass actor='…'.")
+    _check_actor(actor)
     if isinstance(ids, (str, UUID)):
         raise OperationRefused(f"{str(ids)[:60]!r} is not a list of delivery ids. Put it in brackets: [delivery_id].")
     if len(ids) > MOST_AT_ONCE:
         raise OperationRefused(f"{len(ids):,} deliveries at once; one action changes {MOST_AT_ONCE:,} at most.")
-    return [_delivery_id(one) for one in ids]
+    return [_checked_id(one, "delivery id", "the id that observe.dead_letters() shows") for one in ids]
 
 
-def _delivery_id(given: UUID | str) -> UUID:
+def _check_actor(actor: str) -> None:
+    if not actor.strip():
+        raise OperationRefused("actor is empty: every action is recorded with who did it. Pass actor='…'.")
+
+
+def _checked_id(given: UUID | str, what: str, source: str) -> UUID:
     found = as_uuid(given)
     if found is None:
         raise OperationRefused(
-            f"{str(given)[:60]!r} is no delivery id, which is a UUID such as 0197c0de-0000-7000-8000-000000000000: the "
-            "id that observe.dead_letters() shows."
+            f"{str(given)[:60]!r} is no {what}, which is a UUID such as 0197c0de-0000-7000-8000-000000000000: {source}."
         )
     return found

@@ -64,6 +64,8 @@ class OperationsPort(Protocol):
         limit: int, actor: str, reason: str,
     ) -> Changed: ...  # fmt: skip
 
+    async def cancel_scheduled(self, event_id: UUID, *, actor: str, reason: str = "") -> bool: ...
+
 
 class OperatorPort(Protocol):
     """The instance, as operators see it: ``Events`` is one.

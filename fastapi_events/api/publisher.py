@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from difflib import get_close_matches
 from typing import Any, NamedTuple, TypedDict, Unpack
 from uuid import UUID
@@ -13,6 +13,7 @@ from pydantic import GetCoreSchemaHandler
 from pydantic.errors import PydanticSchemaGenerationError
 
 from fastapi_events.api.publishing.caller import caller
+from fastapi_events.api.publishing.cancel import checked_event_id
 from fastapi_events.api.publishing.outlets import Outlet, SyncOutlet
 from fastapi_events.api.publishing.port import Published, PublishingPort
 from fastapi_events.errors import DeclarationError, InvalidPayload, PublishError, UnknownOption
@@ -31,6 +32,8 @@ class SharedKeywords(TypedDict, total=False):
     """Options of any number of events; what is left out is inherited from the request or delivery, or derived."""
 
     occurred_at: datetime | None
+    delay: float | timedelta | None
+    at: datetime | None
     key: str | None
     tenant_id: str | None
     correlation_id: UUID | None
@@ -82,7 +85,7 @@ class _Publisher:
         port = self._port
         port.registry.learn(type(event))
         envelope = seal(event, port.rules, current_flow(), given)
-        return envelope._replace(explicit_id=False) if derived else envelope
+        return envelope._replace(explicit_id=False) if derived and envelope.due is None else envelope
 
     def _seal_raw(self, raw: RawEvent, about: _About, keywords: Mapping[str, Any]) -> Envelope:
         given, derived = self._given(keywords)
@@ -96,10 +99,13 @@ class _Publisher:
             aggregate=aggregate,
             aggregate_id=aggregate_id,
         )
-        return envelope._replace(explicit_id=False) if derived else envelope
+        return envelope._replace(explicit_id=False) if derived and envelope.due is None else envelope
 
     def _given(self, keywords: Mapping[str, Any]) -> tuple[PublishOptions, bool]:
-        """What the user said, and whether the id in it is ours: it follows from the delivery, and nobody gave it."""
+        """What the user said, and whether the id in it is ours: it follows from the delivery, and nobody gave it.
+
+        A scheduled event keeps it as if it had been given: a redelivery may come when it was appended or cancelled.
+        """
         given = _options(keywords) if keywords else NO_OPTIONS
         if self._derive_id is None or given.event_id is not None:
             return given, False
@@ -126,7 +132,9 @@ class EventPublisher(_Publisher):
     the session's commit, together with the rows of the session, or not at all; several events have the order in which
     they were published. Options: ``event_id`` (a UUID that makes a second publish of the same id a no-op that says
     so), ``occurred_at`` (an aware datetime), ``key`` (the ordering key, instead of the class's), ``tenant_id``,
-    ``correlation_id``, ``causation_id``, ``headers``.
+    ``correlation_id``, ``causation_id``, ``headers``; and, for an event that is to wait, ``delay`` (seconds or a
+    ``timedelta``, by the database's clock from the moment the row is written) or ``at`` (an aware datetime; one that is
+    over means at once). Until it is due nobody handles it, and ``cancel`` takes it back.
 
     With ``event_id``, and for classes with ``serialize=True``, the row is inserted at once, because the answer or the
     lock is needed now; all others go in one statement before the commit.
@@ -150,7 +158,7 @@ class EventPublisher(_Publisher):
         """Publish one event."""
         envelope = self._seal(event, options)
         [duplicate] = await self._outlet.put([envelope], caller(self._endpoint))
-        return Published(envelope.id, duplicate)
+        return Published(envelope.id, duplicate, envelope.due is not None and not duplicate)
 
     async def many(self, events: Iterable[Event], **options: Unpack[SharedKeywords]) -> list[Published]:
         """Publish several events with the same options, or none of them if one is refused."""
@@ -176,7 +184,17 @@ class EventPublisher(_Publisher):
         about = _About(direction, aggregate, aggregate_id)
         envelope = self._seal_raw(RawEvent(name, version, payload), about, options)
         [duplicate] = await self._outlet.put([envelope], caller(self._endpoint))
-        return Published(envelope.id, duplicate)
+        return Published(envelope.id, duplicate, envelope.due is not None and not duplicate)
+
+    async def cancel(self, event_id: UUID) -> bool:
+        """Take an event that was published with ``delay`` or ``at`` back, in the transaction of this publisher.
+
+        True if it was waiting: nobody will handle it once the transaction is committed. False if it has been appended
+        to the log, was cancelled before, or never was: nothing is changed then. While it is being appended, or while
+        another transaction cancels it, this waits for the outcome. The id stays taken. Raises ``NotInTransaction`` in a
+        handler without a session.
+        """
+        return await self._outlet.cancel(checked_event_id(event_id))
 
 
 class SyncEventPublisher(_Publisher):
@@ -197,7 +215,7 @@ class SyncEventPublisher(_Publisher):
         """Publish one event."""
         envelope = self._seal(event, options)
         [duplicate] = self._outlet.put([envelope], caller(self._endpoint))
-        return Published(envelope.id, duplicate)
+        return Published(envelope.id, duplicate, envelope.due is not None and not duplicate)
 
     def many(self, events: Iterable[Event], **options: Unpack[SharedKeywords]) -> list[Published]:
         """Publish several events with the same options, or none of them if one is refused."""
@@ -219,11 +237,18 @@ class SyncEventPublisher(_Publisher):
         about = _About(direction, aggregate, aggregate_id)
         envelope = self._seal_raw(RawEvent(name, version, payload), about, options)
         [duplicate] = self._outlet.put([envelope], caller(self._endpoint))
-        return Published(envelope.id, duplicate)
+        return Published(envelope.id, duplicate, envelope.due is not None and not duplicate)
+
+    def cancel(self, event_id: UUID) -> bool:
+        """Take a scheduled event back; see ``EventPublisher.cancel``."""
+        return self._outlet.cancel(checked_event_id(event_id))
 
 
 def _answers(envelopes: Sequence[Envelope], duplicates: Sequence[bool]) -> list[Published]:
-    return [Published(envelope.id, duplicate) for envelope, duplicate in zip(envelopes, duplicates, strict=True)]
+    return [
+        Published(envelope.id, duplicate, envelope.due is not None and not duplicate)
+        for envelope, duplicate in zip(envelopes, duplicates, strict=True)
+    ]
 
 
 def check_options(given: Mapping[str, Any], *more: str) -> None:

@@ -21,10 +21,12 @@ from fastapi_events.engine.listener import Listener, WakeUp
 from fastapi_events.engine.maintenance import Maintenance
 from fastapi_events.engine.notifier import Notifier
 from fastapi_events.engine.redelivery import Redelivery
+from fastapi_events.engine.scheduler import Scheduler
 from fastapi_events.engine.service import Loop
 from fastapi_events.engine.wake import Wake
 from fastapi_events.model.identity import new_id
 from fastapi_events.model.lane import LANES, LogPlace
+from fastapi_events.model.schedule import SCHEDULE
 from fastapi_events.settings import EventsSettings
 from fastapi_events.store.channel import Channel
 from fastapi_events.store.cursors import CursorStore
@@ -33,6 +35,7 @@ from fastapi_events.store.gates import GateStore
 from fastapi_events.store.group import GroupStore
 from fastapi_events.store.log import EventLog
 from fastapi_events.store.parked import KeyClaim, ParkedKeyStore
+from fastapi_events.store.schedule import ScheduleStore
 from fastapi_events.store.statements import Statements
 from fastapi_events.store.upkeep import UpkeepStore
 
@@ -59,7 +62,7 @@ class Runtime:
         self.group_id = 0
         self.counters = Counters()
         self.lanes: Sequence[int] = sorted(LANES.values())
-        self.wake = Wake(self.lanes)
+        self.wake = Wake([*self.lanes, SCHEDULE])
         self._channel = Channel(statements)
         self.store = GroupStore(database, statements)
         self.gate_store = GateStore(database, statements)
@@ -69,6 +72,7 @@ class Runtime:
         self.drain_loops: list[LaneDrain] = []
         self.redelivery: Redelivery | None = None
         self.detached: Detached | None = None
+        self.scheduler: Scheduler | None = None
         self._services: list[Loop] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reported_stale = 0
@@ -144,9 +148,11 @@ class Runtime:
             self.wake.parked()
 
     async def drain_once(self) -> int:
-        """Handle what is there now, in every lane and among the keys that are due; returns the events handled."""
+        """Handle what is there now, in every lane and among what is due; returns the events handled."""
         handled = 0
         while True:
+            if self.scheduler is not None:
+                await self.scheduler.move(full=True)
             round_handled = sum([await lane.drain() for lane in self.drain_loops])
             if self.detached is not None:
                 await self.detached.drain()
@@ -193,10 +199,11 @@ class Runtime:
                 self.listener = Listener(self.database, self._channel, self.wake, url=url)
                 self._services.append(self.listener)
             self._services += [*self.drain_loops, *([self.redelivery] if self.redelivery else [])]
+            self._services += [self.scheduler] if self.scheduler else []
             self._services.append(Maintenance(UpkeepStore(self.database, self.statements), lanes=self.lanes))
 
     def make_drains(self) -> None:
-        """Make the drain loops and the retry side without starting them."""
+        """Make the drain loops, the retry side and the scheduler without starting them."""
         settings = self.settings
         rules = DrainRules(
             settings.batch_size,
@@ -228,6 +235,10 @@ class Runtime:
             self.gates, concurrency=sum(concurrency.values()),
             poll_interval=self._poll_interval, committed=self.committed, keys_due=self.keys_due, lost=self._lost,
         )  # fmt: skip
+        schedule = ScheduleStore(self.database, self.statements)
+        self.scheduler = Scheduler(
+            schedule, self.wake.lanes[SCHEDULE], poll_interval=self._poll_interval, committed=self.committed
+        )
 
     def _claims(self) -> list[KeyClaim]:
         """The parked keys that this process works on."""

@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -17,12 +17,15 @@ from fastapi_events.model.event import Direction, Event, EventOptions, RawEvent,
 from fastapi_events.model.identity import new_id
 from fastapi_events.model.lane import LaneNumber, LogPlace, Partition, lane_of, partition_of, place_of
 from fastapi_events.model.payload import check_json_value, encode_payload, encode_raw
+from fastapi_events.model.schedule import Due, due_of, schedule_place
 
 logger = logging.getLogger("fastapi_events")
 
 
 class Envelope(NamedTuple):
     """One event as it is appended to the log; ``payload`` and ``headers`` are JSON text.
+
+    With ``due`` it is scheduled instead, and appended when its time has come.
 
     A tuple, because it is made for every event that is published: a frozen dataclass costs six times as much.
     """
@@ -45,11 +48,12 @@ class Envelope(NamedTuple):
     occurred_at: datetime
     headers: str | None
     payload: str
+    due: Due | None = None
 
     @property
     def place(self) -> LogPlace:
-        """Where in the log it goes: partition and lane as one number."""
-        return place_of(self.lane, self.partition)
+        """Where in the log it goes, partition and lane as one number; or that it was scheduled, and how soon."""
+        return place_of(self.lane, self.partition) if self.due is None else schedule_place(self.due)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,8 @@ class PublishOptions:
 
     event_id: UUID | None = None
     occurred_at: datetime | None = None
+    delay: float | timedelta | None = None
+    at: datetime | None = None
     key: str | None = None
     tenant_id: str | None = None
     correlation_id: UUID | None = None
@@ -193,6 +199,7 @@ def _enclose(
         datetime.now(UTC) if given.occurred_at is None else given.occurred_at.astimezone(UTC),
         _headers(given.headers, flow.traceparent, owner) if headers else None,
         payload,
+        None if given is NO_OPTIONS else due_of(given.delay, given.at, owner),
     )
 
 

@@ -23,17 +23,10 @@ from fastapi_events.model.module import Module
 from fastapi_events.model.registry import Registry
 from fastapi_events.model.retry import Retry
 from fastapi_events.plugin import checks, siblings
-from fastapi_events.plugin.assembly import (
-    assemble,
-    gives_connections,
-    make_engine,
-    make_observe,
-    make_operations,
-    make_sessions,
-    prepare_schema,
-)
+from fastapi_events.plugin.assembly import assemble, gives_connections, make_engine, make_sessions, prepare_schema
 from fastapi_events.plugin.database_problems import note_problem
 from fastapi_events.plugin.locating import locate
+from fastapi_events.plugin.operating import make_observe, make_operations
 from fastapi_events.plugin.publishing import PUBLISHERS, Publishing
 from fastapi_events.settings import EventsSettings
 from fastapi_events.store.database import Database
@@ -282,7 +275,10 @@ class Events(Module):
         await runtime.start()
         self._observe = make_observe(database, settings, self.group)
         self._exit.push_async_callback(self._observe.close)
-        self._operations = make_operations(runtime)
+        self._operations = make_operations(
+            database, runtime.statements, lambda: runtime.group_id,
+            keys_due=runtime.keys_due, handlers_changed=runtime.handlers_changed,
+        )  # fmt: skip
         running.register(self)
 
     def _make_sessions(self, database: Database) -> Any:

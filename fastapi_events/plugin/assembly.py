@@ -8,8 +8,6 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
-from fastapi_events.api.observe import Observe
-from fastapi_events.api.operations import Operations
 from fastapi_events.engine.executor import Executor
 from fastapi_events.engine.handler_session import HandlerSession, SyncHandlerSession, handler_session_class
 from fastapi_events.engine.handler_transaction import Transactions, asyncpg_engine, transactions_for, within_pools
@@ -26,7 +24,6 @@ from fastapi_events.plugin.publishing import PUBLISHERS, Publishing
 from fastapi_events.settings import EventsSettings
 from fastapi_events.store import schema
 from fastapi_events.store.database import Database, sqlalchemy_url
-from fastapi_events.store.dead_letters import DeadLetterStore
 from fastapi_events.store.group import GroupStore
 from fastapi_events.store.log import DatabaseIdentity, EventLog
 from fastapi_events.store.marks import MarkStore
@@ -95,19 +92,6 @@ async def assemble(
     )  # fmt: skip
     publishing.connect(runtime, DatabaseIdentity(identifier, name))
     return runtime
-
-
-def make_observe(database: Database, settings: EventsSettings, group: str) -> Observe:
-    """Readings for people, over connections of their own."""
-    return Observe(database.url, schema=settings.db_schema, group=group, pgbouncer=settings.pgbouncer)
-
-
-def make_operations(runtime: Runtime) -> Operations:
-    """What operators do, with a started instance's stores."""
-    return Operations(
-        DeadLetterStore(runtime.database, runtime.statements), runtime.gate_store, runtime.store,
-        lambda: runtime.group_id, keys_due=runtime.keys_due, handlers_changed=runtime.handlers_changed,
-    )  # fmt: skip
 
 
 def _note_partitions(settings: EventsSettings, installed: int) -> None:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from fastapi_events.api.publisher import EventPublisher, Published, Sealer, SyncEventPublisher, check_options
 from fastapi_events.api.publishing.caller import Site
+from fastapi_events.api.publishing.cancel import refuse_without_session
 from fastapi_events.api.session_binding import bind_async, bind_sync, publish_detached
 from fastapi_events.engine.run import Run
 from fastapi_events.engine.runtime import Runtime
@@ -132,6 +133,9 @@ class _CollectedSync:
         self._run.children.extend(envelopes)
         return [False] * len(envelopes)
 
+    def cancel(self, _event_id: UUID, /) -> bool:
+        refuse_without_session()
+
 
 class _Collected:
     def __init__(self, run: Run) -> None:
@@ -139,3 +143,6 @@ class _Collected:
 
     async def put(self, envelopes: Sequence[Envelope], site: Site, /) -> list[bool]:
         return self._inner.put(envelopes, site)
+
+    async def cancel(self, _event_id: UUID, /) -> bool:
+        refuse_without_session()

@@ -17,6 +17,11 @@ from fastapi_events.store.database import Database
 from fastapi_events.store.readings import UNREACHABLE
 from fastapi_events.store.statements import Statements
 
+_BUSY = (
+    "One of these deliveries, or another with its idempotency key, is being handled or changed by somebody else at "
+    "this moment. Nothing was changed; try again."
+)
+
 
 class DeadLetterStore:
     """Redrives and discards dead deliveries, and keeps the record of who did so."""
@@ -77,15 +82,12 @@ class DeadLetterStore:
 
 
 @contextlib.contextmanager
-def explained() -> Generator[None]:
-    """Say in an operator's words why a change was not made; raises ``OperationUnavailable``."""
+def explained(busy: str = _BUSY) -> Generator[None]:
+    """Raise ``OperationUnavailable`` for what may be tried again; ``busy``: what to say if a row is locked."""
     try:
         yield
     except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
-        raise OperationUnavailable(
-            "One of these deliveries, or another with its idempotency key, is being handled or changed by "
-            "somebody else at this moment. Nothing was changed; try again."
-        ) from error
+        raise OperationUnavailable(busy) from error
     except asyncpg.InsufficientPrivilegeError as error:
         raise OperationUnavailable(f"The database role may not change the events: {error}.") from error
     except (*UNREACHABLE, asyncpg.ReadOnlySQLTransactionError) as error:  # a time-out is an OSError too

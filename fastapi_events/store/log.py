@@ -1,22 +1,25 @@
-"""Appending to the event log, on whatever connection the caller's transaction lives."""
+"""Appending to the event log, or to the schedule, on whatever connection the caller's transaction lives."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import datetime
 from functools import cached_property
 from itertools import chain, groupby
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 import sqlalchemy
-from sqlalchemy import TextClause, text
+from sqlalchemy import TextClause
 
 from fastapi_events.model.envelope import Envelope
 from fastapi_events.model.lane import LogPlace
+from fastapi_events.model.schedule import Due
 from fastapi_events.store.channel import Hint
+from fastapi_events.store.clauses import clause
 from fastapi_events.store.statements import Statements
 
 ROWS_AT_ONCE = 10
@@ -44,14 +47,15 @@ class EventLog:
     """The statements that append events, for asyncpg and for any driver of SQLAlchemy.
 
     Whoever appends is inside the transaction whose commit makes the events true; nothing here commits. Events get
-    their positions in the order in which they are given.
+    their positions in the order in which they are given; those that are to wait for their time are scheduled instead.
     """
 
     def __init__(self, statements: Statements) -> None:
         self._rows = _Rows(statements["append_event"])
         self._plain_rows = _Rows(statements["append_plain_event"])
-        self._keyed = statements["append_keyed_events"]
+        self._returning = {"keyed": statements["append_keyed_events"], "scheduled": statements["schedule_events"]}
         self._lock = statements["lock_keys"]
+        self._cancel = statements["cancel_scheduled_event"]
         self._identify = statements["identify_database"]
         self._notify = statements["notify"]
         self._statements = statements
@@ -59,7 +63,7 @@ class EventLog:
     async def append(self, connection: Connection, envelopes: Sequence[Envelope]) -> list[bool]:
         """Append on an asyncpg connection; says of each event whether its id was there already (a duplicate)."""
         for envelope in envelopes:
-            if envelope.explicit_id or envelope.serialize:
+            if envelope.explicit_id or envelope.serialize or envelope.due is not None:
                 return await self._append_runs(connection, envelopes)
         if envelopes:
             await self._append_fresh(connection, envelopes)
@@ -71,14 +75,22 @@ class EventLog:
         keys = _keys_to_lock(envelopes)
         if keys is not None:
             connection.execute(self._clauses.lock, {"rows": keys})
-        for keyed, run in _runs(envelopes):
-            if keyed:
-                appended = connection.execute(self._clauses.keyed, {"rows": _rows_of(run)}).scalars()
-                duplicates += _left_out(run, {UUID(str(event_id)) for event_id in appended})
+        for kind, run in _runs(envelopes):
+            if kind != "fresh":
+                taken = connection.execute(self._clauses.returning[kind], {"rows": _rows_of(run)}).scalars()
+                duplicates += _left_out(run, {UUID(str(event_id)) for event_id in taken})
             else:
                 connection.execute(self._clauses.fresh, {"rows": _rows_of(run)})
                 duplicates += [False] * len(run)
         return duplicates
+
+    async def cancel(self, connection: Connection, event_id: UUID) -> bool:
+        """Take an event from the schedule, on an asyncpg connection; False if it is not there."""
+        return bool(await connection.fetch(self._cancel, event_id))
+
+    def cancel_through(self, connection: sqlalchemy.Connection, event_id: UUID) -> bool:
+        """The same through SQLAlchemy."""
+        return bool(connection.execute(self._clauses.cancel, {"id": str(event_id)}).all())
 
     async def identify(self, connection: Connection) -> DatabaseIdentity:
         """The identity of the database that an asyncpg connection leads to."""
@@ -103,9 +115,9 @@ class EventLog:
         keys = _keys_to_lock(envelopes)
         if keys is not None:
             await connection.execute(self._lock, keys)
-        for keyed, run in _runs(envelopes):
-            if keyed:
-                rows = await connection.fetch(self._keyed, _rows_of(run))
+        for kind, run in _runs(envelopes):
+            if kind != "fresh":
+                rows = await connection.fetch(self._returning[kind], _rows_of(run))
                 duplicates += _left_out(run, {row["id"] for row in rows})
             else:
                 await self._append_fresh(connection, run)
@@ -122,11 +134,12 @@ class EventLog:
     @cached_property
     def _clauses(self) -> _Clauses:
         return _Clauses(
-            fresh=_clause(self._statements["append_events"], "rows"),
-            keyed=_clause(self._keyed, "rows"),
-            lock=_clause(self._lock, "rows"),
-            identify=_clause(self._identify),
-            notify=_clause(self._notify, "channel", "hint"),
+            fresh=clause(self._statements["append_events"], "rows"),
+            returning={kind: clause(statement, "rows") for kind, statement in self._returning.items()},
+            lock=clause(self._lock, "rows"),
+            cancel=clause(self._cancel, "id"),
+            identify=clause(self._identify),
+            notify=clause(self._notify, "channel", "hint"),
         )
 
 
@@ -134,16 +147,11 @@ class _Clauses(NamedTuple):
     """The statements as SQLAlchemy takes them."""
 
     fresh: TextClause
-    keyed: TextClause
+    returning: dict[str, TextClause]
     lock: TextClause
+    cancel: TextClause
     identify: TextClause
     notify: TextClause
-
-
-def _clause(statement: str, *names: str) -> TextClause:
-    """The statement with named parameters in place of ``$1``, ``$2`` …; no other colon begins one."""
-    escaped = re.sub(r"\$(\d+)::text::(\w+)", r"CAST($\1 AS \2)", statement).replace(":", r"\:")
-    return text(re.sub(r"\$(\d+)", lambda match: f":{names[int(match[1]) - 1]}", escaped))
 
 
 class _Rows:
@@ -172,9 +180,15 @@ def _is_plain(envelope: Envelope) -> bool:
     return (envelope.causation_id or envelope.tenant_id or envelope.actor or envelope.headers) is None
 
 
-def _runs(envelopes: Sequence[Envelope]) -> Iterator[tuple[bool, list[Envelope]]]:
-    """Consecutive events that one statement can take: those with given ids apart from those with fresh ones."""
-    return ((keyed, list(run)) for keyed, run in groupby(envelopes, key=attrgetter("explicit_id")))
+def _runs(envelopes: Sequence[Envelope]) -> Iterator[tuple[str, list[Envelope]]]:
+    """Consecutive events that one statement can take: given ids, fresh ones and what is scheduled apart."""
+    return ((kind, list(run)) for kind, run in groupby(envelopes, key=_kind))
+
+
+def _kind(envelope: Envelope) -> str:
+    if envelope.due is not None:
+        return "scheduled"
+    return "keyed" if envelope.explicit_id else "fresh"
 
 
 def _left_out(run: Sequence[Envelope], appended: set[UUID]) -> list[bool]:
@@ -187,8 +201,8 @@ def _left_out(run: Sequence[Envelope], appended: set[UUID]) -> list[bool]:
 
 
 def _keys_to_lock(envelopes: Sequence[Envelope]) -> str | None:
-    """A JSON array of the ordering keys whose writers are to be serialised, or None."""
-    keys = [envelope.key for envelope in envelopes if envelope.serialize and envelope.key is not None]
+    """A JSON array of the ordering keys whose writers are to be serialised, or None. What is scheduled holds none."""
+    keys = [e.key for e in envelopes if e.serialize and e.key is not None and e.due is None]
     return json.dumps(keys) if keys else None
 
 
@@ -214,6 +228,12 @@ def _row(envelope: Envelope) -> str:
         "key": envelope.key,
         "tenant_id": envelope.tenant_id,
         "actor": envelope.actor,
+        **(_schedule(envelope, envelope.due) if envelope.due is not None else {}),
     }
     head = json.dumps(fields, ensure_ascii=False)[:-1]
     return f'{head},"headers":{envelope.headers or "null"},"payload":{envelope.payload}}}'
+
+
+def _schedule(envelope: Envelope, due: Due) -> dict[str, Any]:
+    when = {"at": due.isoformat()} if isinstance(due, datetime) else {"delay": due}
+    return {"explicit": envelope.explicit_id, "serialize": envelope.serialize, **when}

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from tests.browser.conftest import Site
 
 pytestmark = pytest.mark.browser
-ROOMS = ["", "/events", "/dead-letters", "/consumers", "/workers", "/audit", "/dead-letters?filter=handler:x"]
+ROOMS = ["", "/events", "/dead-letters", "/consumers", "/scheduled", "/workers", "/audit",
+         "/dead-letters?filter=handler:x"]  # fmt: skip
 
 
 TWO_REFRESHES_HELD_BACK = """() => new Promise((done) => {

@@ -30,7 +30,7 @@ def guarded(app: FastAPI) -> Iterator[tuple[str, str]]:
 async def request(app: FastAPI, method: str, path: str, **headers: str) -> Any:
     async with client_of(app, headers=headers) as client:
         if method == "POST" and "/api/" in path:
-            return await client.request(method, path, json={"ids": [SOME_ID], "reason": "x"})
+            return await client.request(method, path, json={"ids": [SOME_ID], "id": SOME_ID, "reason": "x"})
         content = f"id={SOME_ID}&reason=x" if method == "POST" else None
         query = {"action": "redrive", "id": SOME_ID} if path.endswith("confirm") else None
         return await client.request(method, path, content=content, params=query, headers=FORM if content else None)

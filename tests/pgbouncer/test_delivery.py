@@ -223,3 +223,27 @@ async def done_count(stage: Stage, expected: int) -> bool:
 
 async def effect_count(stage: Stage, expected: int) -> bool:
     return bool(await stage.value("SELECT count(*) FROM effect") == expected)
+
+
+@pytest.mark.parametrize("engine", ["the library's", "asyncpg", "psycopg"])
+async def test_scheduled_events_come_once_and_can_be_taken_back(stage: PooledStage, engine: str) -> None:
+    module, seen = Module("shop"), []
+
+    @module.on(Pinged)
+    async def handle(event: Pinged) -> None:
+        seen.append(event.number)
+
+    sessions = None if engine == "the library's" else stage.sessions(engine)
+    movers = [await stage.running(module, sessions=sessions, **QUICK_POLLS) for _ in range(2)]
+    async with movers[0].session() as session:
+        publisher = movers[0].publisher(session)
+        gone = await publisher(Pinged(number=-1), delay=3600)
+        await publisher.many([Pinged(number=number) for number in range(20)], delay=0.05)
+        await session.commit()
+        assert await publisher.cancel(gone.event_id)
+        await session.commit()
+    await until(lambda: len(seen) == 20)
+    assert sorted(seen) == list(range(20))
+    assert await stage.value("SELECT count(*) FROM events.scheduled_event") == 0
+    kept = await movers[0].publish(Pinged(number=-2), delay=3600)
+    assert await movers[1].operations.cancel_scheduled(kept.event_id, actor="ann")

@@ -43,8 +43,17 @@ FILL = (
     INSERT INTO events.processing_mark (handler_id, key, position)
     SELECT (SELECT min(id) FROM events.handler), gen_random_uuid(), n FROM generate_series(1, $1::int / 2) n
     """,
+    """
+    INSERT INTO events.scheduled_event (id, due_at, lane, partition, correlation_id, occurred_at, name, payload)
+    SELECT gen_random_uuid(), now() + n * interval '1 s', 1, n % 32, gen_random_uuid(), now(), 'shop.order.placed', '{}'
+    FROM generate_series(1, $1::int) n
+    """,
+    "INSERT INTO events.event_key (event_id) SELECT gen_random_uuid() FROM generate_series(1, $1::int)",
 )
-BIG = ("event", "cursor_log", "delivery", "parked_key", "processing_mark", "success_batch", "attempt")
+BIG = (
+    "event", "cursor_log", "delivery", "parked_key", "processing_mark", "success_batch", "attempt", "scheduled_event",
+    "event_key",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -130,6 +139,7 @@ async def planner(
 HOT = (
     "claim_windows", "settle_batch", "claim_keys", "next_due", "read_queue", "settle_key", "release_keys", "heartbeat",
     "find_marks", "mark_processed", "append_event", "append_plain_event", "append_events", "append_keyed_events",
+    "schedule_events", "next_scheduled", "append_due_events", "cancel_scheduled_event",
 )  # fmt: skip
 
 
@@ -139,6 +149,9 @@ EXPECTED = {
     "read_queue": {"parked_key_pkey", "delivery_queue", "delivery_held", "event_pkey"},
     "settle_key": {"parked_key_pkey", "delivery_pkey", "delivery_of_event", "event_pkey"},
     "settle_batch": {"cursor_log_pkey", "event_pkey"},
+    "next_scheduled": {"scheduled_event_due"},
+    "append_due_events": {"scheduled_event_due", "event_key_pkey"},
+    "cancel_scheduled_event": {"scheduled_event_pkey"},
 }
 
 

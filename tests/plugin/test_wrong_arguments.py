@@ -160,7 +160,10 @@ def test_a_group_that_the_setting_would_refuse(given: Any) -> None:
         ),
         ({"detatched": True}, r"'detatched'. Did you mean 'detached'\?"),
         ({"ocurred_at": None}, r"Did you mean 'occurred_at'\?"),
-        ({"colour": 1}, r"has no option 'colour'. The options are session, detached, event_id, occurred_at, key"),
+        (
+            {"colour": 1},
+            r"has no option 'colour'. The options are session, detached, event_id, occurred_at, delay, at, key",
+        ),
     ],
 )
 async def test_an_option_that_events_publish_lacks(stage: Stage, options: dict[str, Any], told: str) -> None:

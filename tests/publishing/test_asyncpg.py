@@ -8,6 +8,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from fastapi_events.api.publisher import Published
 from fastapi_events.api.session_binding import bind_async
 from fastapi_events.errors import NotInTransaction, SessionClosed, WrongDatabase
 from fastapi_events.store.log import DatabaseIdentity
@@ -104,7 +105,7 @@ async def test_duplicates_and_codecs_of_the_users_own(port: Port, connection: An
         async with connection.transaction():
             publish = bind_async(port, connection)
             await publish.many([Noted(number=1), Noted(number=2)])
-            assert await publish(Noted(number=3), event_id=key, headers={"a": "b"}) == (key, expected)
+            assert await publish(Noted(number=3), event_id=key, headers={"a": "b"}) == Published(key, expected)
     assert await log.numbers() == [1, 2, 3, 1, 2]
 
 

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from fastapi_events.api.publisher import Published
 from fastapi_events.api.session_binding import bind_async, bind_sync
 from fastapi_events.errors import NotInTransaction, SessionClosed
 from tests.publishing.conftest import until
@@ -57,7 +58,7 @@ async def test_duplicates(port: Port, engine: AsyncEngine, log: Log) -> None:
     key = uuid4()
     for expected in (False, True):
         async with engine.begin() as connection:
-            assert await bind_async(port, connection)(Noted(number=1), event_id=key) == (key, expected)
+            assert await bind_async(port, connection)(Noted(number=1), event_id=key) == Published(key, expected)
 
 
 async def test_closed_and_autocommit(port: Port, engine: AsyncEngine, log: Log) -> None:

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Session, sessionmaker
 
+from fastapi_events.api.publisher import Published
 from fastapi_events.api.session_binding import bind_async, bind_sync
 from fastapi_events.model.identity import deterministic_id
 from tests.publishing.shop import Counted, Item, Log, Noted, Port
@@ -31,7 +32,7 @@ async def test_the_second_is_a_duplicate(port: Port, sessions: Sessions, log: Lo
         await session.commit()
         later = await publish(Noted(number=1), event_id=KEY)
         await session.commit()
-    assert [first, again, later] == [(KEY, False), (KEY, True), (KEY, True)]
+    assert [first, again, later] == [Published(KEY, duplicate) for duplicate in (False, True, True)]
     assert await log.ids() == [KEY]
 
 
@@ -154,8 +155,8 @@ def test_plain_sessions(port: Port, sync_sessions: sessionmaker[Session]) -> Non
     key = uuid4()
     with sync_sessions() as session:
         publish = bind_sync(port, session)
-        assert publish(Noted(number=1), event_id=key) == (key, False)
-        assert publish(Noted(number=1), event_id=key) == (key, True)
+        assert publish(Noted(number=1), event_id=key) == Published(key, duplicate=False)
+        assert publish(Noted(number=1), event_id=key) == Published(key, duplicate=True)
         publish(Counted(item=1))
         session.commit()
         assert publish(Noted(number=1), event_id=key).duplicate

@@ -255,7 +255,7 @@ BAD_OPTIONS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"headers": {"a": 1}}, InvalidPayload, "headers: 'a' is no text"),
     ({"headers": {"a": "\x00"}}, InvalidPayload, r"headers: \$\.a holds a NUL"),
     ({"evnt_id": uuid4()}, UnknownOption, "no option 'evnt_id'. Did you mean 'event_id'"),
-    ({"colour": "red"}, UnknownOption, "The options are event_id, occurred_at, key"),
+    ({"colour": "red"}, UnknownOption, "The options are event_id, occurred_at, delay, at, key"),
 ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from fastapi_events.api.observe.schedule import Schedule
 from fastapi_events.api.observe.views import Concern, HandlerView, LaneView, WorkerView
 
 LATE = 60.0
@@ -16,11 +17,13 @@ def concerns(
     lanes: Sequence[LaneView],
     handlers: Sequence[HandlerView],
     workers: Sequence[WorkerView],
+    waits: Schedule,
     limit: int,
 ) -> tuple[Concern, ...]:
     """Everything that needs attention now; ``limit`` is where counting dead letters stopped."""
     found = [
         *_late_lanes(moment, lanes, workers),
+        *_late_schedule(waits, workers),
         *_dead_letters(handlers, limit),
         *_missing_handlers(handlers),
         *_lost_workers(workers),
@@ -57,6 +60,17 @@ def _late_lanes(moment: datetime, lanes: Sequence[LaneView], workers: Sequence[W
                 severity="warning", what=f"{lane.group} is late in lane {lane.lane}", why=waits, page="events",
                 filter="status:pending",
             )  # fmt: skip
+
+
+def _late_schedule(waits: Schedule, workers: Sequence[WorkerView]) -> Iterator[Concern]:
+    if waits.oldest_due is None or (age := (waits.moment - waits.oldest_due).total_seconds()) <= LATE:
+        return
+    moved = any(worker.alive and worker.drains for worker in workers)
+    yield Concern(
+        severity="warning" if moved else "error", what=f"{_count(waits.overdue, 'scheduled event')} overdue",
+        why=f"The oldest for {age:,.0f} s. {'The workers are behind.' if moved else 'Start a worker.'}",
+        page="scheduled",
+    )  # fmt: skip
 
 
 def _missing_handlers(handlers: Sequence[HandlerView]) -> Iterator[Concern]:

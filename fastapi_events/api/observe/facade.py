@@ -18,6 +18,7 @@ from fastapi_events.api.observe.filters import (
 )
 from fastapi_events.api.observe.history import MAX_ATTEMPTS, event_detail, event_page
 from fastapi_events.api.observe.overview import handler_views, lane_views, overview, worker_views
+from fastapi_events.api.observe.schedule import SchedulePage, schedule, schedule_page
 from fastapi_events.api.observe.shaping import attempts_by_delivery, dead_letter, delivery_detail, view_of
 from fastapi_events.api.observe.views import (
     ActionPage,
@@ -82,6 +83,11 @@ class Observe:
         event_id = checked_id(event_id, "event_id")
         async with self._reading() as reader:
             return await event_detail(reader, self.group, event_id)
+
+    async def scheduled(self, *, cursor: str | None = None, limit: int = 50) -> SchedulePage:
+        """A page of the events that wait for their time, of every group; what is due first."""
+        async with self._reading() as reader:
+            return await schedule_page(reader, cursor, _page_size(limit), COUNT_LIMIT)
 
     async def dead_letters(
         self, where: str | DeadLetterFilter = "", *, cursor: str | None = None, limit: int = 50
@@ -149,11 +155,16 @@ class Observe:
         )
 
     async def oldest_pending_age(self) -> float | None:
-        """Seconds since the oldest event that has not been dealt with was published; None if there is none."""
+        """Seconds since the oldest event that has not been dealt with was published, or was due if it is scheduled.
+
+        None if there is none.
+        """
         async with self._reading() as reader:
-            lanes, moment = await lane_views(reader, self.group)
-        oldest = min((lane.oldest_pending for lane in lanes if lane.oldest_pending), default=None)
-        return max(0.0, (moment - oldest).total_seconds()) if oldest and moment else None
+            lanes, _ = await lane_views(reader, self.group)
+            waits = await schedule(reader, 1)
+        found = [waits.oldest_due, *(lane.oldest_pending for lane in lanes)]
+        pending = [moment for moment in found if moment is not None]
+        return max(0.0, (waits.moment - min(pending)).total_seconds()) if pending else None
 
     def _reading(self) -> AbstractAsyncContextManager[Reader]:
         return self._pool.transaction(self._statements)

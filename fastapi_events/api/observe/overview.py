@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from fastapi_events.api.observe.concerns import concerns
+from fastapi_events.api.observe.schedule import schedule
 from fastapi_events.api.observe.shaping import handler_view, lane_name, view_of
 from fastapi_events.api.observe.views import HandlerView, LaneView, Overview, WorkerView
 from fastapi_events.store.readings import Reader
@@ -26,14 +27,17 @@ async def overview(reader: Reader, group: str | None, limit: int) -> Overview:
     workers, moment = await worker_views(reader, group)
     rate = await publish_rate(reader)
     dead, waiting = sum(h.dead for h in handlers), sum(h.waiting for h in handlers)
+    waits = await schedule(reader, limit)
     everything = [row["latency"] for row in latencies]
     return Overview(
         moment=moment or rate.ends_at,
-        concerns=concerns(rate.ends_at, lanes, handlers, workers, limit),
+        concerns=concerns(rate.ends_at, lanes, handlers, workers, waits, limit),
         dead=dead,
         dead_capped=dead >= limit,
         waiting=waiting,
         waiting_capped=any(h.waiting >= limit for h in handlers),
+        scheduled=waits.scheduled,
+        scheduled_capped=waits.scheduled >= limit,
         oldest_pending=min((lane.oldest_pending for lane in lanes if lane.oldest_pending), default=None),
         published_per_minute=rate.per_minute,
         published_exact=rate.exact,

@@ -241,7 +241,7 @@ class Concern(View):
     severity: Literal["error", "warning"]
     what: str
     why: str
-    page: Literal["dead-letters", "handlers", "workers", "events"]
+    page: Literal["dead-letters", "handlers", "workers", "events", "scheduled"]
     filter: str = ""
 
 
@@ -254,6 +254,8 @@ class Overview(View):
     dead_capped: bool
     waiting: int
     waiting_capped: bool
+    scheduled: int
+    scheduled_capped: bool
     oldest_pending: datetime | None
     published_per_minute: tuple[int, ...]
     published_exact: bool

@@ -29,6 +29,16 @@ def append_on(connection: Connection, port: PublishingPort, envelopes: Sequence[
     Raises ``NotInTransaction`` on a connection in autocommit mode, ``WrongDatabase`` if the drain reads another
     database, and SQLAlchemy's errors; in every case nothing counts as published.
     """
+    if check_connection(connection, port):
+        return _append_by_driver(connection, port, envelopes)
+    duplicates = port.log.append_through(connection, envelopes)
+    if port.notify == "transactional":
+        port.log.notify_through(connection, port.channel, _places(envelopes))
+    return duplicates
+
+
+def check_connection(connection: Connection, port: PublishingPort) -> bool:
+    """Whether asyncpg's own connection may be used; raises as ``append_on`` does."""
     pooled = connection.connection
     driver = pooled.driver_connection
     by_driver = isinstance(driver, asyncpg.Connection) and driver.is_in_transaction()
@@ -38,12 +48,7 @@ def append_on(connection: Connection, port: PublishingPort, envelopes: Sequence[
             "session or connection with another isolation level."
         )
     _check_database(connection, port)
-    if by_driver:
-        return _append_by_driver(connection, port, envelopes)
-    duplicates = port.log.append_through(connection, envelopes)
-    if port.notify == "transactional":
-        port.log.notify_through(connection, port.channel, _places(envelopes))
-    return duplicates
+    return by_driver
 
 
 def check_identity(port: PublishingPort, found: DatabaseIdentity) -> None:

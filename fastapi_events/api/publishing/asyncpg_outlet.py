@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Any
+from uuid import UUID
 from weakref import WeakKeyDictionary
 
 import asyncpg
@@ -44,6 +45,11 @@ class AsyncpgOutlet:
             await port.log.notify(connection, port.channel, places)
         self._wake_after_commit(places)
         return duplicates
+
+    async def cancel(self, event_id: UUID, /) -> bool:
+        self._check_transaction()
+        await self._check_database()
+        return await self._port.log.cancel(self._connection, event_id)
 
     def _check_transaction(self) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Protocol
+from uuid import UUID
 
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
@@ -12,6 +13,7 @@ from sqlalchemy.orm import Session
 from fastapi_events.api.publishing import session_hooks
 from fastapi_events.api.publishing.append import append_on
 from fastapi_events.api.publishing.caller import Site
+from fastapi_events.api.publishing.cancel import cancel_on
 from fastapi_events.api.publishing.closing import this_task
 from fastapi_events.api.publishing.port import PublishingPort
 from fastapi_events.api.publishing.session_events import bind_events
@@ -27,12 +29,20 @@ class SyncOutlet(Protocol):
         """Take events, in order; says of each whether it is a duplicate."""
         ...
 
+    def cancel(self, event_id: UUID, /) -> bool:
+        """Take a scheduled event back; says whether it was there."""
+        ...
+
 
 class Outlet(Protocol):
     """Takes events on an event loop."""
 
     async def put(self, envelopes: Sequence[Envelope], site: Site, /) -> list[bool]:
         """Take events, in order; says of each whether it is a duplicate."""
+        ...
+
+    async def cancel(self, event_id: UUID, /) -> bool:
+        """Take a scheduled event back; says whether it was there."""
         ...
 
 
@@ -47,6 +57,9 @@ class SessionOutlet:
 
     def put(self, envelopes: Sequence[Envelope], site: Site, /) -> list[bool]:
         return self._events.publish(self._session, envelopes, site)
+
+    def cancel(self, event_id: UUID, /) -> bool:
+        return self._events.cancel(self._session, event_id)
 
 
 class AsyncSessionOutlet:
@@ -65,6 +78,9 @@ class AsyncSessionOutlet:
             return await self._session.run_sync(self._events.publish, envelopes, site)
         return self._events.buffered(self._inner, envelopes, site)
 
+    async def cancel(self, event_id: UUID, /) -> bool:
+        return await self._session.run_sync(self._events.cancel, event_id)
+
 
 class ConnectionOutlet:
     """Onto a SQLAlchemy ``Connection``, at once: it has no unit of work, and savepoints do the rest."""
@@ -73,13 +89,19 @@ class ConnectionOutlet:
         self._port, self._connection = port, connection
 
     def put(self, envelopes: Sequence[Envelope], _site: Site, /) -> list[bool]:
-        connection = self._connection
-        if connection.closed:
-            raise SessionClosed("This connection has been closed. Publish before the end of its `with` block.")
+        connection = self._opened()
         duplicates = append_on(connection, self._port, envelopes)
         fresh = zip(envelopes, duplicates, strict=True)
         wake_after(connection, self._port, {envelope.place for envelope, duplicate in fresh if not duplicate})
         return duplicates
+
+    def cancel(self, event_id: UUID, /) -> bool:
+        return cancel_on(self._opened(), self._port, event_id)
+
+    def _opened(self) -> Connection:
+        if self._connection.closed:
+            raise SessionClosed("This connection has been closed. Publish before the end of its `with` block.")
+        return self._connection
 
 
 class AsyncConnectionOutlet:
@@ -89,9 +111,16 @@ class AsyncConnectionOutlet:
         self._port, self._connection = port, connection
 
     async def put(self, envelopes: Sequence[Envelope], site: Site, /) -> list[bool]:
+        opened = self._opened()
+        return await opened.run_sync(lambda inner: ConnectionOutlet(self._port, inner).put(envelopes, site))
+
+    async def cancel(self, event_id: UUID, /) -> bool:
+        return await self._opened().run_sync(lambda inner: ConnectionOutlet(self._port, inner).cancel(event_id))
+
+    def _opened(self) -> AsyncConnection:
         if self._connection.closed:
             raise SessionClosed("This connection has been closed. Publish before the end of its `async with` block.")
-        return await self._connection.run_sync(lambda inner: ConnectionOutlet(self._port, inner).put(envelopes, site))
+        return self._connection
 
 
 class PlainOutlet:
@@ -102,3 +131,6 @@ class PlainOutlet:
 
     async def put(self, envelopes: Sequence[Envelope], site: Site, /) -> list[bool]:
         return self._inner.put(envelopes, site)
+
+    async def cancel(self, event_id: UUID, /) -> bool:
+        return self._inner.cancel(event_id)

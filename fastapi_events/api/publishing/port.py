@@ -15,12 +15,14 @@ from fastapi_events.store.log import DatabaseIdentity, EventLog
 class Published(NamedTuple):
     """The answer of ``publish``.
 
-    ``duplicate`` says that an event of the given ``event_id`` is in the log already, so that nothing was added. It is
-    False for every event without a given id.
+    ``duplicate`` says that an event of the given ``event_id`` is in the log or scheduled already, or was cancelled, so
+    that nothing was added. It is False for every event without a given id. ``scheduled`` says that the event waits for
+    its time, so that it can be cancelled by its id until then.
     """
 
     event_id: UUID
     duplicate: bool
+    scheduled: bool = False
 
 
 class PublishingPort(Protocol):

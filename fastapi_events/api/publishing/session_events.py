@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from uuid import UUID
 
 from sqlalchemy import Connection, table, update
 from sqlalchemy.exc import InvalidRequestError, UnboundExecutionError
@@ -12,6 +13,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 from fastapi_events.api.publishing.append import append_on
 from fastapi_events.api.publishing.buffer import Entry, EventBuffer
 from fastapi_events.api.publishing.caller import Site
+from fastapi_events.api.publishing.cancel import cancel_on
 from fastapi_events.api.publishing.changes import Change
 from fastapi_events.api.publishing.closing import TaskReference, closing_exception, no_task
 from fastapi_events.api.publishing.port import PublishingPort
@@ -96,6 +98,12 @@ class SessionEvents:
         self.buffer.add_change(envelope, change, self._scope(session), _A_FLUSH)
         if self.late:
             self.write(session, committing=True)
+
+    def cancel(self, session: Session, event_id: UUID) -> bool:
+        """Take a scheduled event back, in the session's current (sub)transaction; says whether it was there."""
+        self._scope(session)
+        self.write(session)  # it may be one of those that wait here
+        return cancel_on(_connection(session), self.port, event_id)
 
     def write(self, session: Session, *, committing: bool = False) -> list[bool]:
         """Append the rows of every event that waits, in publishing order."""

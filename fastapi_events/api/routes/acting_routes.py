@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Depends, Request
 
-from fastapi_events.api import dead_letter_actions
+from fastapi_events.api import cancelling, dead_letter_actions
 from fastapi_events.api.actor import Permission
 from fastapi_events.api.operator_port import Changed, OperatorPort
-from fastapi_events.api.routes.answers import ChangedAnswer, DeadLetterSelection
+from fastapi_events.api.routes.answers import Cancellation, CancelledAnswer, ChangedAnswer, DeadLetterSelection
 from fastapi_events.api.routes.csrf import same_origin
 from fastapi_events.api.routes.guard import Guard, actor_of
 
@@ -23,6 +23,7 @@ class ActingRoutes:
         operate = [Depends(same_origin), guard.requires(Permission.operate)]
         router.post("/dead-letters/redrive", dependencies=operate)(self.redrive)
         router.post("/dead-letters/discard", dependencies=operate)(self.discard)
+        router.post("/scheduled/cancel", dependencies=operate)(self.cancel_scheduled)
 
     async def redrive(self, request: Request, body: DeadLetterSelection) -> ChangedAnswer:
         """Try dead letters again, with a fresh budget of attempts; only the handler that failed runs again."""
@@ -35,6 +36,12 @@ class ActingRoutes:
         actor = actor_of(request).id
         changed = await dead_letter_actions.discard(self._port, body.selection(), actor=actor, reason=body.reason)
         return changed_answer(changed)
+
+    async def cancel_scheduled(self, request: Request, body: Cancellation) -> CancelledAnswer:
+        """Take an event from the schedule. ``cancelled`` is false if it is not there: it may be in the log by now."""
+        actor = actor_of(request).id
+        done = await cancelling.cancel_scheduled(self._port, body.id, actor=actor, reason=body.reason)
+        return CancelledAnswer(cancelled=done)
 
 
 def changed_answer(changed: Changed) -> ChangedAnswer:

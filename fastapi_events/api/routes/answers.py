@@ -65,6 +65,19 @@ class ChangedAnswer(View):
     changed: int
 
 
+class Cancellation(BaseModel):
+    """A scheduled event by its id, and why it is cancelled."""
+
+    id: UUID
+    reason: Annotated[str, Field(max_length=MAX_REASON)] = ""
+
+
+class CancelledAnswer(View):
+    """Whether the event was scheduled, and is not any more."""
+
+    cancelled: bool
+
+
 class DeadLetterSelection(BaseModel):
     """Either ``ids``, or a ``filter`` with ``cut_off`` and ``expected`` as the list that was looked at gave them."""
 

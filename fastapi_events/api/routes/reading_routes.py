@@ -11,6 +11,7 @@ from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi_events.api.actor import Permission
 from fastapi_events.api.observe import MAX_PAGE
 from fastapi_events.api.observe.filters import EventFilter, parse_event_filter
+from fastapi_events.api.observe.schedule import SchedulePage
 from fastapi_events.api.observe.views import (
     DeadLetterGroup,
     DeadLetterPage,
@@ -43,6 +44,7 @@ class ReadingRoutes:
         router.get("/overview", dependencies=view)(self.overview)
         router.get("/events", dependencies=view)(self.events)
         router.get("/events/{event_id}", dependencies=view)(self.event)
+        router.get("/scheduled", dependencies=view)(self.scheduled)
         router.get("/dead-letters", dependencies=view)(self.dead_letters)
         router.get("/dead-letters/groups", dependencies=view)(self.dead_letter_groups)
         router.get("/handlers", dependencies=view)(self.handlers)
@@ -66,6 +68,10 @@ class ReadingRoutes:
         if event is None:
             raise HTTPException(404, f"The log has no event {event_id} (any more).")
         return event_answer(event, self._redactor, actor_of(request))
+
+    async def scheduled(self, cursor: Cursor = None, limit: Limit = 50) -> SchedulePage:
+        """A page of the events that wait for their time, what is due first; go on with ``cursor=later``."""
+        return await self._port.observe.scheduled(cursor=cursor, limit=limit)
 
     async def dead_letters(self, where: Filter = "", cursor: Cursor = None, limit: Limit = 50) -> DeadLetterPage:
         """A page of dead letters, newest first, with the count and cut-off that acting on all of them needs."""

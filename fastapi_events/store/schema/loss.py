@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from fastapi_events.store.schema.steps import in_schema
 
-_TABLES = ("event", "event_key", "delivery", "attempt", "success_batch", "processing_mark", "operator_action")
+_TABLES = (
+    "event", "event_key", "scheduled_event", "delivery", "attempt", "success_batch", "processing_mark",
+    "operator_action",
+)  # fmt: skip
 _HELD = "SELECT '[table]' WHERE EXISTS (SELECT FROM {schema}.[table])"
 _REFUSAL = """DO $refusal$
 DECLARE held text;

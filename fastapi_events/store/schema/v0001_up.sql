@@ -59,10 +59,11 @@ CREATE TABLE {schema}.log_segment (
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- Ids given by the publisher, for which a second publish must be a no-op. Fresh ids need no row.
+-- Ids given by the publisher, for which a second publish must be a no-op. Fresh ids need no row. While the event is
+-- scheduled there is no position, and there never is one if it was cancelled: its id stays taken.
 CREATE TABLE {schema}.event_key (
     event_id uuid PRIMARY KEY,
-    position bigint NOT NULL,
+    position bigint,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
@@ -253,4 +254,32 @@ CREATE TABLE {schema}.operator_action (
     acted_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
-CREATE INDEX operator_action_newest ON {schema}.operator_action (acted_at, id)
+CREATE INDEX operator_action_newest ON {schema}.operator_action (acted_at, id);
+
+-- Events that wait for their time, as they were published. When due they are appended to the log, under their ids and
+-- with new positions; until then they hold no ordering key, and no consumer knows of them. number is the order of
+-- scheduling.
+CREATE TABLE {schema}.scheduled_event (
+    id uuid PRIMARY KEY,
+    due_at timestamptz NOT NULL,
+    number bigint GENERATED ALWAYS AS IDENTITY,
+    scheduled_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    serialize boolean NOT NULL DEFAULT false,
+    lane smallint NOT NULL,
+    partition smallint NOT NULL,
+    version smallint NOT NULL DEFAULT 1,
+    depth smallint NOT NULL DEFAULT 0,
+    correlation_id uuid NOT NULL,
+    causation_id uuid,
+    occurred_at timestamptz NOT NULL,
+    name text NOT NULL,
+    aggregate text,
+    aggregate_id text,
+    key text,
+    tenant_id text,
+    actor text,
+    headers jsonb,
+    payload jsonb NOT NULL
+);
+
+CREATE INDEX scheduled_event_due ON {schema}.scheduled_event (due_at, number)

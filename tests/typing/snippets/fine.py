@@ -1,6 +1,7 @@
 """What users write and type checkers must accept."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, assert_type
 from uuid import UUID
 
@@ -161,10 +162,22 @@ async def own(order_id: UUID, session: SessionDep, publish: Publisher) -> bool:
     return published.duplicate
 
 
+@app.post("/later")
+async def later(order_id: UUID, session: SessionDep, publish: Publisher) -> bool:
+    first = await publish(OrderPaid(order_id=order_id), delay=timedelta(days=1))
+    await publish.many([OrderPaid(order_id=order_id)], at=datetime.now(UTC))
+    await publish.raw("orders.order.paid", {}, delay=1.5)
+    assert_type(first.scheduled, bool)
+    cancelled = await publish.cancel(first.event_id)
+    await session.commit()
+    return cancelled
+
+
 @app.post("/def")
 def in_a_thread(order_id: UUID, session: SyncSessionDep, publish: SyncPublisher) -> bool:
     session.info["order"] = order_id
-    published = publish(OrderPlaced(order_id=order_id, sku="a"))
+    published = publish(OrderPlaced(order_id=order_id, sku="a"), delay=60)
+    assert_type(publish.cancel(published.event_id), bool)
     session.commit()
     return published.duplicate
 

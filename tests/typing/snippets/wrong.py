@@ -71,3 +71,6 @@ async def publishing(publish: EventPublisher) -> None:
     await publish("orders.order.placed")  # wrong
     await publish(Placed(order_id=UUID(int=0)), keys="a")  # wrong
     await publish(Placed(order_id=UUID(int=0)), event_id="a")  # wrong
+    await publish(Placed(order_id=UUID(int=0)), delay="a")  # wrong
+    await publish(Placed(order_id=UUID(int=0)), at=60)  # wrong
+    await publish.cancel("a")  # wrong

@@ -1,0 +1,29 @@
+-- Schedules events: they wait here and are appended to the log when due. $1: a JSON array of rows, in publishing order.
+-- Returns the ids that were scheduled; the others are duplicates. An id that was given takes its place among the given
+-- ids at once, without a position: there is no moment at which a second publish of it would not be seen as one.
+WITH given AS MATERIALIZED (
+    SELECT *
+    FROM ROWS FROM (jsonb_to_recordset($1::text::jsonb) AS (
+        explicit boolean, serialize boolean, at timestamptz, delay float8,
+        lane smallint, partition smallint, name text, version smallint, depth smallint, id uuid, correlation_id uuid,
+        causation_id uuid, occurred_at timestamptz, aggregate text, aggregate_id text, key text, tenant_id text,
+        actor text, headers jsonb, payload jsonb)) WITH ORDINALITY),
+-- One moment for all, so that equal delays keep the order of publishing.
+now AS MATERIALIZED (SELECT clock_timestamp() AS moment),
+keys AS (
+    INSERT INTO {schema}.event_key (event_id)
+    SELECT given.id FROM given WHERE given.explicit
+    ON CONFLICT (event_id) DO NOTHING
+    RETURNING event_id)
+-- A time that is over becomes now, so that whoever looks for what has just become due finds it.
+INSERT INTO {schema}.scheduled_event (
+    due_at, serialize, lane, partition, name, version, depth, id, correlation_id, causation_id, occurred_at,
+    aggregate, aggregate_id, key, tenant_id, actor, headers, payload)
+SELECT greatest(now.moment, coalesce(given.at, now.moment + make_interval(secs => given.delay))),
+       given.serialize, lane, partition, name, version, depth, given.id, correlation_id, causation_id, occurred_at,
+       aggregate, aggregate_id, key, tenant_id, actor, headers, payload
+FROM now CROSS JOIN given LEFT JOIN keys ON keys.event_id = given.id
+WHERE keys.event_id IS NOT NULL OR NOT given.explicit
+ORDER BY given.ordinality
+ON CONFLICT (id) DO NOTHING
+RETURNING id
