@@ -26,10 +26,10 @@ from fastapi_events.plugin import checks, siblings
 from fastapi_events.plugin.assembly import assemble, gives_connections, make_engine, make_sessions, prepare_schema
 from fastapi_events.plugin.database_problems import note_problem
 from fastapi_events.plugin.locating import locate
+from fastapi_events.plugin.operating import Operators, connected, make_observe, make_operations
 from fastapi_events.plugin.publishing import PUBLISHERS, Publishing
 from fastapi_events.settings import EventsSettings
 from fastapi_events.store.database import Database
-from fastapi_events.store.dead_letters import DeadLetterStore
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
@@ -139,6 +139,10 @@ class Events(Module):
         if self._operations is None:
             raise NotStarted("events.operations needs a started instance: await events.start().")
         return self._operations
+
+    def connect(self) -> contextlib.AbstractAsyncContextManager[Operators]:
+        """For operators' scripts: ``async with events.connect() as operators`` reads and acts, and starts nothing."""
+        return connected(self)
 
     @property
     def router(self) -> APIRouter:
@@ -273,11 +277,9 @@ class Events(Module):
         self._runtime = runtime
         self._exit.push_async_callback(runtime.stop)
         await runtime.start()
-        self._observe = self._make_observe(database)
+        self._observe = make_observe(database, settings, self.group)
         self._exit.push_async_callback(self._observe.close)
-        self._operations = Operations(
-            DeadLetterStore(database, runtime.statements), lambda: runtime.group_id, runtime.keys_due
-        )
+        self._operations = make_operations(database, runtime.statements, lambda: runtime.group_id, runtime.keys_due)
         running.register(self)
 
     def _make_sessions(self, database: Database) -> Any:
@@ -285,11 +287,6 @@ class Events(Module):
         if self._exit is not None:
             self._exit.push_async_callback(engine.dispose)
         return make_sessions(engine)
-
-    def _make_observe(self, database: Database) -> Observe:
-        return Observe(
-            database.url, schema=self.settings.db_schema, group=self.group, pgbouncer=self.settings.pgbouncer
-        )
 
     async def _close(self) -> None:
         running.unregister(self)

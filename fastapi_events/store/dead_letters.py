@@ -37,7 +37,7 @@ class DeadLetterStore:
         changed_before: datetime, limit: int,
     ) -> list[UUID]:  # fmt: skip
         """Dead deliveries of a group that match, oldest first."""
-        with _explained():
+        with explained():
             rows = await self._database.fetch(
                 self._statements["find_dead_deliveries"],
                 group_id, handler, event_name, fingerprint, changed_before, limit,
@@ -46,14 +46,14 @@ class DeadLetterStore:
 
     async def actions(self, limit: int) -> list[Any]:
         """The newest actions."""
-        with _explained():
+        with explained():
             return await self._database.fetch(self._statements["list_actions"], limit)
 
     async def _change(
         self, action: str, statement: str, ids: Sequence[UUID], more: tuple[Any, ...], actor: str,
         details: Mapping[str, Any], *, then: str | None = None,
     ) -> list[UUID]:  # fmt: skip
-        with _explained():
+        with explained():
             return await self._carry_out(action, statement, ids, more, actor, details, then)
 
     async def _carry_out(
@@ -77,7 +77,8 @@ class DeadLetterStore:
 
 
 @contextlib.contextmanager
-def _explained() -> Generator[None]:
+def explained() -> Generator[None]:
+    """Raise ``OperationUnavailable``, saying why, for what may be tried again."""
     try:
         yield
     except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
