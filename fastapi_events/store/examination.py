@@ -15,6 +15,7 @@ OLD_SLOT = 1_000_000
 """Transactions that a replication slot may lag behind."""
 MOST_KEYS = 10_000
 _TIMEOUT = 5.0
+_STEERING = "SET LOCAL statement_timeout = 4000; SET LOCAL lock_timeout = 500; SET LOCAL enable_seqscan = off"
 
 
 class Examination:
@@ -27,9 +28,15 @@ class Examination:
         """Version, clock, connections, notification queue, autovacuum."""
         return (await self._rows("examine_server"))[0]
 
-    async def horizon(self) -> list[Any]:
-        """What keeps the server from cleaning up."""
-        return await self._rows("examine_horizon", OLD_TRANSACTION, OLD_SLOT)
+    async def is_pooled(self) -> bool:
+        """Whether a pooler stands between: the driver was then told of another process than answers."""
+        pid: int = (await self._rows("identify_backend"))[0]["pid"]
+        told: int = self._connection.get_server_pid()
+        return pid != told
+
+    async def horizon(self, old: float = OLD_TRANSACTION) -> list[Any]:
+        """What keeps the server from cleaning up; transactions of ``old`` seconds and more."""
+        return await self._rows("examine_horizon", old, OLD_SLOT)
 
     async def missing_rights(self) -> list[Any]:
         """What the role may not do that it has to."""
@@ -57,6 +64,7 @@ class Examination:
 
     async def _rows(self, name: str, *arguments: Any) -> list[Any]:
         async with asyncio.timeout(_TIMEOUT), self._connection.transaction(readonly=True):
+            await self._connection.execute(_STEERING)
             rows: list[Any] = await self._connection.fetch(self._statements[name], *arguments)
         return rows
 

@@ -63,8 +63,7 @@ async def _database(events: Any, url: str) -> AsyncIterator[Finding]:
         server = await examination.server()
         for finding in server_findings(server, before=before, after=datetime.now(UTC)):
             yield finding
-        told = connection.get_server_pid()
-        yield pooler_finding(told_pid=told, real_pid=server["pid"], pgbouncer=settings.pgbouncer)
+        yield pooler_finding(pooled=await examination.is_pooled(), pgbouncer=settings.pgbouncer)
         yield await _sessions_finding(events, database, examination)
         for finding in horizon_findings(await examination.horizon()):
             yield finding

@@ -9,10 +9,11 @@ import asyncpg
 from fastapi_events.cli.doctor.finding import Finding, fail, ok, warn
 from fastapi_events.settings import EventsSettings
 from fastapi_events.store.database import Database
-from fastapi_events.store.examination import is_heard
+from fastapi_events.store.examination import Examination, is_heard
 from fastapi_events.store.statements import Statements
 
 PATIENCE = 3.0
+_MEND = "Set EVENTS_LISTEN_DATABASE_URL to the own address of the server that is published on"
 
 
 async def listen_finding(database: Database, settings: EventsSettings) -> Finding:
@@ -29,27 +30,26 @@ async def listen_finding(database: Database, settings: EventsSettings) -> Findin
             "listen", "EVENTS_NOTIFY is off: nobody is told of events, they wait for the next look.", "Unset it."
         )
     try:
-        heard = await _heard(database, url, settings)
+        async with asyncio.timeout(3 * PATIENCE):
+            return await _tried(database, url, Statements(settings.db_schema))
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         said = str(error) or "no answer in time"
-        return fail("listen", f"The address for LISTEN does not serve: {said}", "Correct EVENTS_LISTEN_DATABASE_URL.")
+        return fail("listen", f"The address for LISTEN does not serve: {said}", f"{_MEND}.")
+
+
+async def _tried(database: Database, url: str, statements: Statements) -> Finding:
+    listening = await database.connect(url)
+    try:
+        if await Examination(listening, statements).is_pooled():  # not tried: it would leave a listener in the pool
+            told = "The address for LISTEN leads through a pooler; in transaction mode nothing is heard there."
+            return fail("listen", told, f"{_MEND}, past any pooler.")
+        sending = await database.connect()
+        try:
+            heard = await is_heard(listening, sending, statements, seconds=PATIENCE)
+        finally:
+            sending.terminate()
+    finally:
+        listening.terminate()
     if heard:
         return ok("listen", "a notification that was sent has arrived")
-    return fail(
-        "listen", f"A notification that was sent did not arrive within {PATIENCE:g} s.",
-        "Listening needs a connection to the server itself, past any pooler: set EVENTS_LISTEN_DATABASE_URL to the "
-        "address of the server that is published on.",
-    )  # fmt: skip
-
-
-async def _heard(database: Database, url: str, settings: EventsSettings) -> bool:
-    async with asyncio.timeout(3 * PATIENCE):
-        listening = await database.connect(url)
-        try:
-            sending = await database.connect()
-            try:
-                return await is_heard(listening, sending, Statements(settings.db_schema), seconds=PATIENCE)
-            finally:
-                sending.terminate()
-        finally:
-            listening.terminate()
+    return fail("listen", f"A notification that was sent did not arrive within {PATIENCE:g} s.", f"{_MEND}.")

@@ -67,9 +67,9 @@ def _notifications(used: float) -> Finding:
     return ok("notification queue", text)
 
 
-def pooler_finding(*, told_pid: int, real_pid: int, pgbouncer: bool) -> Finding:
-    """Behind a pooler the process that the driver was told of is not the one that answers."""
-    if told_pid == real_pid:
+def pooler_finding(*, pooled: bool, pgbouncer: bool) -> Finding:
+    """Whether the setting says what is."""
+    if not pooled:
         if pgbouncer:
             return warn(
                 "pooler", "EVENTS_PGBOUNCER is set, but the database is connected to directly.",
