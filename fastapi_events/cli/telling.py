@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import traceback
 from collections.abc import Coroutine, Generator
 from pathlib import Path
@@ -44,7 +45,17 @@ def fail(text: str, *, status: int = PROBLEM, cause: BaseException | None = None
 def told(work: Coroutine[Any, Any, int]) -> NoReturn:
     """Run a command and end with its status."""
     with errors_told():
-        status = asyncio.run(work)
+        try:
+            status = asyncio.run(work)
+        except (EventsError, DatabaseProblem, OSError, typer.Exit, typer.Abort):
+            raise
+        except Exception as error:
+            if sys.flags.dev_mode:
+                raise
+            fail(
+                f"{type(error).__name__}: {error}\nThis is a defect of the command, raised in {_place(error)}. "
+                "With PYTHONDEVMODE=1 it shows its traceback."
+            )
     raise typer.Exit(status)
 
 

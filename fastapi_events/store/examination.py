@@ -62,6 +62,10 @@ class Examination:
         """Handlers with keys behind a dead delivery, counted up to ``MOST_KEYS`` each."""
         return await self._rows("count_parked_keys", group, MOST_KEYS)
 
+    async def selections(self) -> list[str]:
+        """The names and wildcards that handlers of any group select."""
+        return [row["selects"] for row in await self._rows("read_selections")]
+
     async def _rows(self, name: str, *arguments: Any) -> list[Any]:
         async with asyncio.timeout(_TIMEOUT), self._connection.transaction(readonly=True):
             await self._connection.execute(_STEERING)

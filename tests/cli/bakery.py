@@ -109,7 +109,11 @@ async def eat(event: Cake) -> None: ...
 }
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202eevil"
 """What a terminal would obey."""
-OVEN = Failure("bakery.OvenCold", "the oven is cold, password=hunter2", "Traceback of the oven\nbakery.OvenCold: cold")
+OVEN = Failure(
+    "bakery.errors.OvenIsStillCold",
+    "the oven is cold, password=hunter2",
+    "Traceback of the oven\nbakery.errors.OvenIsStillCold: cold",
+)
 MAIL = Failure("ConnectionRefusedError", "mail host", "ConnectionRefusedError: mail host")
 
 

@@ -213,7 +213,7 @@ class Noted(Event, name="doctor.word.noted", tier="audit"):
     pass
 
 
-async def test_the_application_and_its_settings(clean_database: str) -> None:
+async def test_the_application_and_its_settings(connection: Any, clean_database: str) -> None:
     patient = Module("patient")
 
     @patient.on("doctor.*.heard", retry=Retry(50))
@@ -224,6 +224,11 @@ async def test_the_application_and_its_settings(clean_database: str) -> None:
     told(found["enabled"], "warn", "EVENTS_ENABLED is false", "Unset it")
     told(found["unhandled events"], "warn", "doctor.word.unheard", "Include the module")
     assert "doctor.word.noted" not in found["unhandled events"].message
+    seeding = await Seeding.on(connection)
+    await seeding.group("another")
+    await seeding.handler("another.hears", "doctor.word.*")
+    elsewhere = (await findings(made(clean_database, patient)))["unhandled events"]
+    assert "doctor.word.unheard" not in elsewhere.message
     told(found["dashboard"], "ok", "closed to everybody")
     told((await findings(made(clean_database, authorize=lambda: None)))["dashboard"], "ok", "authorize")
 

@@ -9,9 +9,11 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import typer
 
 from fastapi_events.api.observe.views import EventPage
 from fastapi_events.api.routes.answers import EventAnswer
+from fastapi_events.cli.telling import told
 from tests.cli.bakery import APP, HOSTILE, fill
 from tests.cli.conftest import COMMAND, Run, environment, on_terminal
 from tests.dashboard.seeding import Seeding
@@ -84,7 +86,7 @@ async def test_an_event_is_inspected_without_its_payload_unless_asked_for(
     )
     assert "bakery.bake: dead" in people.output
     assert "attempt 2, " in people.output
-    assert "bakery.OvenCold: the oven is cold, password=••••••" in people.output
+    assert "bakery.errors.OvenIsStillCold: the oven is cold, password=••••••" in people.output
     assert "not shown; --show-payload shows it" in people.output
     assert "tok_1" not in shown.output + people.output
     assert '"order": 0' in shown.output
@@ -165,3 +167,15 @@ async def test_who_reads_the_beginning_only_gets_no_complaint(
 async def test_the_version_is_said(run: Run) -> None:
     done = await run("--version")
     assert re.fullmatch(r"fastapi-events \d+\.\d+\S*\n", done.output)
+
+
+def test_a_defect_is_told_in_two_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    async def work() -> int:
+        raise ZeroDivisionError("by \x1b[31mnothing")
+
+    with pytest.raises(typer.Exit) as ended:
+        told(work())
+    assert ended.value.exit_code == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "ZeroDivisionError: by \\x1b[31mnothing"
+    assert second.startswith(f"This is a defect of the command, raised in {__file__}:")

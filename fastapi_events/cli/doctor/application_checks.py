@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi_events.cli.declared import declared_events, declared_registry
 from fastapi_events.cli.doctor.finding import Finding, fail, ok, some, warn
 from fastapi_events.errors import EventsError
+from fastapi_events.model.names import matches
 from fastapi_events.plugin.assembly import make_plan
 
 _LOCAL = {"", "localhost", "127.0.0.1", "::1"}
 
 
 def application_findings(events: Any) -> Iterator[Finding]:
-    """Handlers, retention, unhandled events, who may see the dashboard."""
+    """Handlers, retention, who may see the dashboard."""
     yield _handlers(events)
-    yield _unhandled(events)
     yield _enabled(events)
     yield _dashboard(events)
 
@@ -33,11 +33,13 @@ def _handlers(events: Any) -> Finding:
     return ok("handlers", f"{number} handler{'' if number == 1 else 's'}; marks outlive every retry schedule")
 
 
-def _unhandled(events: Any) -> Finding:
-    unhandled = sorted({d.options.name for d in declared_events(events) if not d.handlers and d.kind != "audit"})
+def unhandled_finding(events: Any, selections: Sequence[str]) -> Finding:
+    """Events that nobody takes: no handler here, and none of the ``selections`` of all groups in the database."""
+    alone = {d.options.name for d in declared_events(events) if not d.handlers and d.kind != "audit"}
+    unhandled = sorted(name for name in alone if not any(matches(selects, name) for selects in selections))
     if unhandled:
         return warn(
-            "unhandled events", f"Declared, and no handler of this application takes them: {some(unhandled)}.",
+            "unhandled events", f"Declared, and no handler of any group takes them: {some(unhandled)}.",
             "Include the module that handles them in Events(modules=[…]); declare tier='audit' for what is only kept.",
         )  # fmt: skip
     return ok("unhandled events", "every declared event has a handler")

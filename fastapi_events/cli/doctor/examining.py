@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 
 from fastapi_events.cli.database_problems import DatabaseProblem, address_of, database_problems
-from fastapi_events.cli.doctor.application_checks import application_findings
+from fastapi_events.cli.doctor.application_checks import application_findings, unhandled_finding
 from fastapi_events.cli.doctor.finding import Finding, fail, ok
 from fastapi_events.cli.doctor.listen_check import listen_finding
 from fastapi_events.cli.doctor.schema_checks import schema_findings, version_finding
@@ -87,6 +87,7 @@ async def _database(events: Any, url: str) -> AsyncIterator[Finding]:
 async def _work(events: Any, server: Any, examination: Examination) -> AsyncIterator[Finding]:
     async with events.connect() as operators:
         overview = await operators.observe.overview()
+    yield unhandled_finding(events, await examination.selections())
     needed, processes = needed_connections(overview, events.settings.handler_connections)
     yield connection_finding(server, needed, processes)
     for finding in work_findings(overview, await examination.parked_keys(events.group), events.group):
