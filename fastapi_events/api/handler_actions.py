@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from fastapi_events.api.operations import MOST_AT_ONCE
 from fastapi_events.errors import OperationRefused
 from fastapi_events.store.retirement import RetirementStore
 
@@ -24,7 +25,7 @@ class Retired:
 
 
 class HandlerOperations:
-    """Retires handlers of this group. Every call that changes something is recorded with its actor."""
+    """Retires handlers of this group, and gives up what waits for them. Every change is recorded with its actor."""
 
     def __init__(self, store: RetirementStore, group: str, group_id: Callable[[], int]) -> None:
         self._store, self._group, self._group_id = store, group, group_id
@@ -36,8 +37,7 @@ class HandlerOperations:
         starts. Raises ``OperationRefused`` for a name that the group has no handler of, and, unless
         ``although_live``, for one that a live process runs.
         """
-        if not actor.strip():
-            raise OperationRefused("actor is empty: every action is recorded with who did it. Pass actor='…'.")
+        _check_actor(actor)
         done = await self._store.retire(
             self._group_id(), handler, although_live=although_live, actor=actor, details={"reason": reason}
         )
@@ -53,3 +53,25 @@ class HandlerOperations:
                 "Deploy the code without it first. To retire it although they run, say --force (although_live=True)."
             )
         return Retired(handler, done.retired_at, done.processes, done.now)
+
+    async def discard_waiting(self, handler: str, *, actor: str, reason: str, limit: int = 1000) -> int:
+        """Give up for good what waits for a retired handler, up to ``limit`` deliveries; returns how many it were.
+
+        ``reason`` is kept with each. What a process works on at this moment is left alone, and nothing is done for a
+        handler that is not retired. Raises ``OperationRefused`` without a reason or with a limit not from 1 to 10,000.
+        """
+        _check_actor(actor)
+        if not reason.strip():
+            raise OperationRefused("A discard needs a reason: it is kept with the delivery for whoever asks later.")
+        if not 1 <= limit <= MOST_AT_ONCE:
+            raise OperationRefused(
+                f"limit={limit}: one action changes 1 to {MOST_AT_ONCE:,} deliveries. Do it in parts."
+            )
+        return await self._store.discard_waiting(
+            self._group_id(), handler, limit=limit, reason=reason, actor=actor, details={"reason": reason}
+        )
+
+
+def _check_actor(actor: str) -> None:
+    if not actor.strip():
+        raise OperationRefused("actor is empty: every action is recorded with who did it. Pass actor='…'.")

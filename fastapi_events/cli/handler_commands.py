@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from fastapi_events.cli.options import ActorOption, AppOption, JsonOption, LimitOption, YesOption, acting_as
-from fastapi_events.cli.telling import loaded, told
+from fastapi_events.cli.telling import errors_told, loaded, told
 
 handlers = typer.Typer(help="Handlers as the database and this application know them.", no_args_is_help=True)
 
@@ -25,17 +25,21 @@ def retire(
     handler: Annotated[str, typer.Argument(help="The handler's id.")],
     app: AppOption = None,
     force: Annotated[bool, typer.Option("--force", help="Also if live processes run it.")] = False,
+    discard_waiting: Annotated[
+        bool, typer.Option("--discard-waiting", help="Also give up for good what waits for it; needs a --reason.")
+    ] = False,
     reason: Annotated[str, typer.Option(help="Why, for the record.")] = "",
     actor: ActorOption = None,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Give a handler that has gone from the code no new deliveries; what waits or is dead stays."""
-    from fastapi_events.cli.handlers import retire_handler
+    """Give a handler that has gone from the code no new deliveries; what waits or is dead stays, unless said."""
+    from fastapi_events.api.dead_letter_actions import check_reason
+    from fastapi_events.cli.handlers import Wish, retire_handler
 
-    events = loaded(app)
-    told(
-        retire_handler(
-            events, handler, force=force, reason=reason, actor=acting_as(actor), yes=yes, as_json=as_json
-        )
-    )  # fmt: skip
+    with errors_told():
+        wish = Wish(
+            handler, force=force, discard_waiting=discard_waiting, reason=check_reason(reason, needed=discard_waiting),
+            actor=acting_as(actor),
+        )  # fmt: skip
+    told(retire_handler(loaded(app), wish, yes=yes, as_json=as_json))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from fastapi_events.api.handler_actions import Retired
 from fastapi_events.api.observe.views import HandlerView
 from fastapi_events.cli.asking import agreed
 from fastapi_events.cli.connecting import operators_of
@@ -12,6 +14,7 @@ from fastapi_events.cli.declared import declared_registry, shortened
 from fastapi_events.cli.moments import ago, exact, span
 from fastapi_events.cli.terminal import Column, clean, print_json, print_table, say
 from fastapi_events.model.module import HandlerDeclaration
+from fastapi_events.plugin.operating import Operators
 
 
 class ListedHandler(HandlerView):
@@ -65,20 +68,56 @@ def _listed(view: HandlerView, declaration: HandlerDeclaration | None) -> Listed
     return ListedHandler.model_validate(view.model_dump() | more)
 
 
-async def retire_handler(
-    events: Any, handler: str, *, force: bool, reason: str, actor: str, yes: bool, as_json: bool
-) -> int:
-    """Retire a handler once that has been confirmed."""
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Which handler is to be retired, how, why and by whom."""
+
+    handler: str
+    force: bool
+    discard_waiting: bool
+    reason: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retirement(Retired):
+    """What became of it; ``discarded`` counts the deliveries that waited for the handler and were given up."""
+
+    discarded: int = 0
+
+
+async def retire_handler(events: Any, wish: Wish, *, yes: bool, as_json: bool) -> int:
+    """Retire a handler once that has been confirmed, and give up what waits for it if that is wished too."""
+    more = " What waits for it is given up for good." if wish.discard_waiting else ""
     async with operators_of(events) as operators:
-        if not agreed(f"Retire {handler} of the group {events.group}? It gets no new deliveries.", yes=yes):
+        question = f"Retire {wish.handler} of the group {events.group}? It gets no new deliveries.{more}"
+        if not agreed(question, yes=yes):
             return 1
-        done = await operators.handlers.retire(handler, actor=actor, reason=reason, although_live=force)
+        retired = await operators.handlers.retire(
+            wish.handler, actor=wish.actor, reason=wish.reason, although_live=wish.force
+        )
+        discarded = await _discard_waiting(operators, wish) if wish.discard_waiting else 0
+    done = Retirement(**asdict(retired), discarded=discarded)
     if as_json:
         print_json(done)
-    elif done.now:
-        say(clean(f"{done.handler} is retired. What waits for it or is dead stays until it is dealt with."))
-        if done.processes:
-            say("Processes that have it take it into use again when they start.")
     else:
-        say(clean(f"{done.handler} has been retired since {exact(done.retired_at)}; nothing was changed."))
+        say(clean(_told(done, wish)))
     return 0
+
+
+async def _discard_waiting(operators: Operators, wish: Wish) -> int:
+    total = 0
+    while number := await operators.handlers.discard_waiting(wish.handler, actor=wish.actor, reason=wish.reason):
+        total += number
+    return total
+
+
+def _told(done: Retirement, wish: Wish) -> str:
+    parts = [f"{done.handler} is retired" if done.now else f"{done.handler} was retired at {exact(done.retired_at)}"]
+    if wish.discard_waiting:
+        parts.append(f"{done.discarded:,} deliveries that waited for it are discarded")
+    else:
+        parts.append("what waits for it or is dead stays" if done.now else "nothing was changed")
+    if done.processes and done.now:
+        parts.append("processes that have it take it into use again when they start")
+    return f"{'; '.join(parts)}."

@@ -1,4 +1,4 @@
-"""Retiring a handler by an operator's hand, recorded in the transaction that does it."""
+"""Retiring a handler by hand, and giving up what waits for it; recorded in the transaction that does it."""
 
 from __future__ import annotations
 
@@ -57,3 +57,21 @@ class RetirementStore:
             facts = json.dumps({**details, "live_processes": processes}, default=str)
             await connection.execute(self._statements["record_action"], new_id(), "retire", actor, name, facts)
         return Retirement(True, processes, retired_at, now=True)
+
+    async def discard_waiting(
+        self, group_id: int, name: str, *, limit: int, reason: str, actor: str, details: Mapping[str, Any]
+    ) -> int:
+        """Give up to ``limit`` deliveries up that wait for a retired handler; returns how many it were."""
+        with explained():
+            async with self._database.acquire() as connection, self._database.steered(connection):
+                await connection.execute("SET LOCAL synchronous_commit = on")
+                found = await connection.fetchrow(self._statements["find_handler"], group_id, name)
+                if found is None or found["retired_at"] is None:
+                    return 0
+                rows = await connection.fetch(self._statements["discard_waiting"], found["id"], reason, limit)
+                if rows:
+                    facts = json.dumps({**details, "waiting": [str(row["id"]) for row in rows]}, default=str)
+                    await connection.execute(
+                        self._statements["record_action"], new_id(), "discard", actor, f"handler:{name}", facts
+                    )
+        return len(rows)

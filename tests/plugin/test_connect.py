@@ -124,3 +124,31 @@ async def test_a_handler_that_a_live_process_runs_is_not_retired_by_mistake(stag
             await operators.handlers.retire("shop.old", actor=" ")
         assert (await operators.handlers.retire("shop.old", actor="test", although_live=True)).processes == 1
     assert await stage.value("SELECT retired_at IS NOT NULL FROM events.handler")
+
+
+async def test_what_waits_is_given_up_for_retired_handlers_alone_and_never_under_a_worker(stage: Stage) -> None:
+    old = await stage.idle(leaving("shop.old"))
+    await old.stop()
+    new = await stage.idle(leaving("shop.new"))
+    await publish(new, [Left(number=n) for n in range(3)])
+    await new.drain_once()
+    async with new.connect() as operators:
+        discard = operators.handlers.discard_waiting
+        assert await discard("shop.old", actor="test", reason="gone") == 0
+        await operators.handlers.retire("shop.old", actor="test")
+        with pytest.raises(OperationRefused, match="needs a reason"):
+            await discard("shop.old", actor="test", reason=" ")
+        held = await stage.value(
+            "UPDATE events.parked_key SET worker_id = gen_random_uuid(), due_at = now() + interval '1 minute' "
+            "WHERE slot = (SELECT max(slot) FROM events.parked_key) RETURNING slot"
+        )
+        assert await discard("shop.old", actor="test", reason="gone", limit=2) == 2
+        assert await discard("shop.old", actor="test", reason="gone") == 0
+        assert [row["slot"] for row in await stage.deliveries("waiting")] == [held]
+        await stage.rows("UPDATE events.parked_key SET due_at = now() WHERE worker_id IS NOT NULL")  # its lease ran out
+        assert await discard("shop.old", actor="test", reason="gone") == 1
+    assert await stage.value("SELECT count(*) FROM events.parked_key WHERE blocked") == 0
+    again = await stage.idle(leaving("shop.old"))
+    assert await again.drain_once() == 0
+    await publish(again, [Left(number=9)])
+    assert await again.drain_once() == 1
