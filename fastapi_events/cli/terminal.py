@@ -12,12 +12,12 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_jsonable_python
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 WIDE = 120
 """Characters from which on a terminal shows every column."""
@@ -70,6 +70,9 @@ def print_table(columns: Sequence[Column], rows: Sequence[Any], *, empty: str) -
     if not sys.stdout.isatty():
         _print_plain(columns, rows)
         return
+    from rich.table import Table
+    from rich.text import Text
+
     console = _console()
     shown = [column for column in columns if not column.wide or console.width >= WIDE]
     cells = [[_cell(column, row) for column in shown] for row in rows]
@@ -127,6 +130,8 @@ def print_facts(facts: Iterable[tuple[str, object]], *, indent: str = "") -> Non
 def say(text: str = "", *, style: str = "") -> None:
     """A line of text that holds no stored text, or one that has been cleaned."""
     if sys.stdout.isatty():
+        from rich.text import Text
+
         _console().print(Text(text, style=style), soft_wrap=True)
     else:
         _write(text)
@@ -156,6 +161,8 @@ def note(text: str) -> None:
 
 
 def _console() -> Console:
+    from rich.console import Console  # a worker, which prints no table, starts without it
+
     return Console(highlight=False, markup=False, emoji=False)
 
 
