@@ -46,7 +46,7 @@ def matching(text: str, cut_off: datetime, expected: int) -> Matching:
 
 async def redrive(port: OperatorPort, selection: Selection, *, actor: str, reason: str) -> Changed:
     """Try again with a fresh budget of attempts; raises ``OperationRefused`` if more match than were confirmed."""
-    reason = checked_reason(reason)
+    reason = check_reason(reason)
     if not isinstance(selection, Matching):
         return await port.operations.redrive(_checked_ids(selection), actor=actor, reason=reason)
     await _check_count(port, selection)
@@ -59,9 +59,7 @@ async def redrive(port: OperatorPort, selection: Selection, *, actor: str, reaso
 
 async def discard(port: OperatorPort, selection: Selection, *, actor: str, reason: str) -> Changed:
     """Give up for good, with a reason; raises ``OperationRefused`` if more match than were confirmed."""
-    reason = checked_reason(reason)
-    if not reason:
-        raise _about("reason", "Discarding needs a reason, which is kept with each delivery.")
+    reason = check_reason(reason, needed=True)
     if not isinstance(selection, Matching):
         return await port.operations.discard(_checked_ids(selection), actor=actor, reason=reason)
     await _check_count(port, selection)
@@ -90,8 +88,10 @@ def _checked_ids(ids: Sequence[UUID]) -> Sequence[UUID]:
     return list(dict.fromkeys(ids))
 
 
-def checked_reason(reason: str) -> str:
-    """The reason without spaces around it; raises ``InvalidFilter`` for one that cannot be kept."""
+def check_reason(reason: str, *, needed: bool = False) -> str:
+    """The reason of an action, without spaces around it; raises ``InvalidFilter`` for one that cannot be kept."""
+    if needed and not reason.strip():
+        raise _about("reason", "Discarding needs a reason, which is kept with each delivery.")
     if len(reason) > MAX_REASON:
         raise _about("reason", f"The reason has {len(reason)} characters; {MAX_REASON} are allowed.")
     try:

@@ -2,57 +2,52 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import sys
-from collections.abc import Coroutine, Generator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from fastapi_events.cli.database_problems import DatabaseProblem
-from fastapi_events.errors import EventsError
+from fastapi_events.cli.dead_letter_commands import dead_letters
+from fastapi_events.cli.doctor_command import doctor
+from fastapi_events.cli.event_commands import events
+from fastapi_events.cli.handler_commands import handlers
+from fastapi_events.cli.options import AppOption, UrlOption, YesOption
+from fastapi_events.cli.telling import errors_told, told
 
 app = typer.Typer(
-    help="Durable events on PostgreSQL: run workers, keep the schema, look after deliveries.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
 db = typer.Typer(help="The database schema.", no_args_is_help=True)
+app.add_typer(events, name="events")
+app.add_typer(handlers, name="handlers")
+app.add_typer(dead_letters, name="dlq")
+app.command()(doctor)
 app.add_typer(db, name="db")
 
-AppOption = Annotated[
-    str | None,
-    typer.Option(
-        # Rich takes a bare bracket for markup, and prints nothing.
-        "--app",
-        help="module:attribute of the Events object (else EVENTS_APP, else \\[tool.fastapi_events] app).",
-    ),
-]
-UrlOption = Annotated[
-    str | None,
-    typer.Option("--database-url", help="Else EVENTS_DATABASE_URL, else the database of the app's sessions."),
-]
 
+def _say_version(wanted: bool) -> None:
+    if not wanted:
+        return
+    from importlib import metadata
 
-@contextlib.contextmanager
-def errors_told() -> Generator[None]:
-    """Errors of the library, of the database and of the system are told in a line or two and end with status 1."""
     try:
-        yield
-    except (EventsError, DatabaseProblem, OSError) as error:
-        told = str(error) if isinstance(error, DatabaseProblem) else f"{type(error).__name__}: {error}"
-        typer.secho(told, fg="red", err=True)
-        raise typer.Exit(1) from error
+        release = metadata.version("fastapi-events-pg")
+    except metadata.PackageNotFoundError:
+        release = "(not installed)"
+    typer.echo(f"fastapi-events {release}")
+    raise typer.Exit
 
 
-def told(work: Coroutine[Any, Any, int]) -> None:
-    """Run a command and end with its status."""
-    with errors_told():
-        status = asyncio.run(work)
-    raise typer.Exit(status)
+@app.callback()
+def options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version and end.")
+    ] = False,
+) -> None:
+    """Durable events on PostgreSQL: run workers, keep the schema, look after deliveries."""
 
 
 @app.command()
@@ -102,7 +97,7 @@ def downgrade(
     target: Annotated[int, typer.Argument(help="The version to go back to; 0 removes everything.")],
     app: AppOption = None,
     database_url: UrlOption = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: YesOption = False,
 ) -> None:
     """Take the schema back to an older version. Version 0 deletes every event."""
     from fastapi_events.cli import schema_commands
@@ -156,7 +151,7 @@ def grant(role: str, app: AppOption = None, database_url: UrlOption = None) -> N
 def rebase(
     app: AppOption = None,
     database_url: UrlOption = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: YesOption = False,
 ) -> None:
     """Take a log that was restored into another cluster into use there. Stop every worker first."""
     from fastapi_events.cli import schema_commands

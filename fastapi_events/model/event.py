@@ -142,7 +142,12 @@ def options_of(event_class: type[Event]) -> EventOptions | None:
 
 def importable_names() -> set[str]:
     """The names of the events whose class is found where it says it lives: not inside a function, nor replaced."""
-    return {cls.__event_options__.name for cls in list(_declared) if cls.__event_options__ and _is_importable(cls)}
+    return {cls.__event_options__.name for cls in importable_classes() if cls.__event_options__}
+
+
+def importable_classes() -> list[type[Event]]:
+    """The named event classes of this process that are found where they say they live."""
+    return [cls for cls in list(_declared) if _is_importable(cls)]
 
 
 def _is_importable(cls: type[Event]) -> bool:

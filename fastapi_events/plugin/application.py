@@ -26,7 +26,7 @@ from fastapi_events.plugin import checks, siblings
 from fastapi_events.plugin.assembly import assemble, gives_connections, make_engine, make_sessions, prepare_schema
 from fastapi_events.plugin.database_problems import note_problem
 from fastapi_events.plugin.locating import locate
-from fastapi_events.plugin.operating import make_observe, make_operations
+from fastapi_events.plugin.operating import Operators, connected, make_observe, make_operations
 from fastapi_events.plugin.publishing import PUBLISHERS, Publishing
 from fastapi_events.settings import EventsSettings
 from fastapi_events.store.database import Database
@@ -139,6 +139,10 @@ class Events(Module):
         if self._operations is None:
             raise NotStarted("events.operations needs a started instance: await events.start().")
         return self._operations
+
+    def connect(self) -> contextlib.AbstractAsyncContextManager[Operators]:
+        """For operators' scripts: ``async with events.connect() as operators`` reads and acts, and starts nothing."""
+        return connected(self)
 
     @property
     def router(self) -> APIRouter:

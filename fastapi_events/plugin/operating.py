@@ -1,22 +1,50 @@
-"""What operators read and do, put together for one instance."""
+"""An instance as operators use it from outside: readings and actions, with nothing started and nobody registered."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from fastapi_events.api.handler_actions import HandlerOperations
 from fastapi_events.api.observe import Observe
 from fastapi_events.api.operations import Operations
+from fastapi_events.plugin.locating import locate
 from fastapi_events.settings import EventsSettings
+from fastapi_events.store import schema
+from fastapi_events.store.channel import Channel, Hint
 from fastapi_events.store.database import Database
 from fastapi_events.store.dead_letters import DeadLetterStore
 from fastapi_events.store.gates import GateStore
 from fastapi_events.store.group import GroupStore
+from fastapi_events.store.rebase import check_cluster
+from fastapi_events.store.retirement import RetirementStore
 from fastapi_events.store.schedule import ScheduleStore
 from fastapi_events.store.statements import Statements
 
+if TYPE_CHECKING:
+    from fastapi_events.plugin.application import Events
+
+logger = logging.getLogger("fastapi_events")
+
+
+@dataclass(frozen=True, slots=True)
+class Operators:
+    """What operators need of an application's events.
+
+    ``observe`` reads, ``operations`` redrives and discards, ``handlers`` retires.
+    """
+
+    observe: Observe
+    operations: Operations
+    handlers: HandlerOperations
+
 
 def make_observe(database: Database, settings: EventsSettings, group: str) -> Observe:
-    """The readings of a group, over connections of their own."""
+    """The readings of a group."""
     return Observe(database.url, schema=settings.db_schema, group=group, pgbouncer=settings.pgbouncer)
 
 
@@ -32,3 +60,74 @@ def make_operations(
         DeadLetterStore(database, statements), GateStore(database, statements), GroupStore(database, statements),
         ScheduleStore(database, statements), group_id, keys_due=keys_due, handlers_changed=handlers_changed,
     )  # fmt: skip
+
+
+@contextlib.asynccontextmanager
+async def connected(events: Events) -> AsyncGenerator[Operators]:
+    """Connect for readings and actions alone."""
+    settings = events.settings
+    async with contextlib.AsyncExitStack() as stack:
+        location = await locate(settings, events.sessions, events.sync_sessions)
+        stack.push_async_callback(location.leave)
+        database = Database(location.url, pgbouncer=settings.pgbouncer)
+        stack.push_async_callback(database.close)
+        await _check_schema(database, settings)
+        await database.open()
+        statements = Statements(settings.db_schema)
+        groups = GroupStore(database, statements)
+        _, installed, identifier, _ = await groups.installation()
+        check_cluster(installed, identifier)
+        found = await groups.find(events.group)
+        number = found if found is not None else 0
+        announcer = _Announcer(database, Channel(statements), on=settings.notify != "off")
+        stack.push_async_callback(announcer.close)
+        observe = make_observe(database, settings, events.group)
+        stack.push_async_callback(observe.close)
+        retirement = RetirementStore(database, statements)
+        yield Operators(
+            observe,
+            make_operations(
+                database,
+                statements,
+                lambda: number,
+                keys_due=announcer.keys_due,
+                handlers_changed=announcer.handlers_changed,
+            ),
+            HandlerOperations(retirement, events.group, lambda: number),
+        )
+
+
+async def _check_schema(database: Database, settings: EventsSettings) -> None:
+    connection = await database.connect()
+    try:
+        await schema.check(connection, schema=settings.db_schema)
+    finally:
+        await connection.close()
+
+
+class _Announcer:
+    """Tells the workers that parked keys are due or handlers have changed, so that they need not poll to find out."""
+
+    def __init__(self, database: Database, channel: Channel, *, on: bool) -> None:
+        self._database, self._channel, self._on = database, channel, on
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def keys_due(self) -> None:
+        self._tell(Hint(keys=True))
+
+    def handlers_changed(self) -> None:
+        self._tell(Hint(keys=True, handlers=True))
+
+    def _tell(self, hint: Hint) -> None:
+        if self._on:
+            self._tasks.add(asyncio.create_task(self._announce(hint)))
+
+    async def close(self) -> None:
+        await asyncio.gather(*self._tasks)
+
+    async def _announce(self, hint: Hint) -> None:
+        try:
+            async with self._database.acquire() as connection:
+                await self._channel.notify(connection, hint, timeout=5)
+        except Exception as error:  # noqa: BLE001 - what is done is done; polling finds it
+            logger.debug("workers were not told of an action: %s", error)

@@ -84,6 +84,11 @@ class GroupStore:
         row = rows[0]
         return row["partitions"], row["installed_identifier"], row["system_identifier"], row["database"]
 
+    async def find(self, group: str) -> int | None:
+        """The group's number; None if no process of it has ever started."""
+        rows = await self._database.fetch(self._statements["find_group"], group)
+        return int(rows[0]["id"]) if rows else None
+
     async def register(self, group: str, handlers: Iterable[HandlerRow], lanes: Sequence[int], partitions: int) -> int:
         """Make the group, its cursors and its handlers known and return the group's number."""
         rows = await self._database.fetch(self._statements["register_group"], group)

@@ -1,17 +1,27 @@
 """The command line as people meet it: a process of its own, its output and its status."""
 
+from __future__ import annotations
+
 import asyncio
+import fcntl
 import os
+import pty
 import signal
+import struct
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+import termios
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
+import pytest_asyncio
+
+from tests.cli import bakery
 
 # As the console script does it: the current folder is not on Python's path.
 COMMAND = [sys.executable, "-P", "-W", "ignore", "-m", "fastapi_events.cli"]
@@ -70,9 +80,9 @@ Run = Callable[..., Awaitable[Done]]
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A folder with an application in it."""
-    for name, text in FILES.items():
+    for name, text in {**FILES, **bakery.FILES}.items():
         path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     return tmp_path
 
@@ -98,6 +108,28 @@ def running(folder: Path, *arguments: str, **variables: str) -> Iterator[subproc
         process.wait(10)
 
 
+def on_terminal(folder: Path, *arguments: str, width: int, answer: str = "", **variables: str) -> Done:
+    """Run a command on a terminal of its own, and give it an answer when it asks."""
+    primary, secondary = pty.openpty()
+    fcntl.ioctl(secondary, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
+    given = {**environment(**variables), "TERM": "xterm-256color"}
+    del given["COLUMNS"]
+    process = subprocess.Popen(
+        [*COMMAND, *arguments], stdin=secondary, stdout=secondary, stderr=secondary, cwd=folder, env=given,
+        start_new_session=True,
+    )  # fmt: skip
+    os.close(secondary)
+    seen = b""
+    with suppress(OSError):  # the terminal has gone with the process
+        while chunk := os.read(primary, 65_536):
+            seen += chunk
+            if answer and b"[y/N]" in seen:
+                os.write(primary, f"{answer}\n".encode())
+                answer = ""
+    os.close(primary)
+    return Done(process.wait(30), seen.decode().replace("\r\n", "\n"), "")
+
+
 @pytest.fixture
 def run(project: Path) -> Run:
     """Run a command in the project's folder: ``await run("db", "check", EVENTS_SCHEMA="other")``."""
@@ -110,3 +142,11 @@ def run(project: Path) -> Run:
         return Done(done.returncode, done.stdout, done.stderr)
 
     return command
+
+
+@pytest_asyncio.fixture
+async def connection(clean_database: str) -> AsyncIterator[asyncpg.Connection[Any]]:
+    """The database of this run, empty, for seeding."""
+    connection = await asyncpg.connect(clean_database)
+    yield connection
+    await connection.close()

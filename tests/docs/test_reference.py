@@ -21,12 +21,13 @@ def test_settings_table_is_that_of_the_code() -> None:
 def test_every_command_and_option_is_shown() -> None:
     page, found = text_of("docs/reference/cli.md"), leaves(typer.main.get_command(command_line), "fastapi-events")
     assert len(found) > 5
+    assert "`fastapi-events --version`" in page
     for path, command in found:
         line = next((line for line in page.splitlines() if line.startswith(f"| `{path}")), "")
         assert line, f"{path} is not on the page"
         for parameter in command.params:
             shown = parameter.opts[0]
-            known = shown in {"--app", "--database-url", "--help"} or parameter.param_type_name == "argument"
+            known = shown in {"--app", "--database-url", "--help", "--json"} or parameter.param_type_name == "argument"
             assert known or shown in line, f"{path} {shown}"
 
 

@@ -162,7 +162,7 @@ async def test_statements_keep_to_their_indexes(planner: tuple[Planner, Stage, A
     for state in ("not analysed", "analysed", "vacuumed"):
         if state != "not analysed":
             await stage.rows("ANALYZE" if state == "analysed" else "VACUUM")
-        for name in HOT:
+        for name in (*HOT, "discard_waiting"):
             check_no_table_is_scanned(await plans.scans(statements[name]), f"{name}, {state}")
         for name, indexes in EXPECTED.items():
             scans = await plans.scans(statements[name])

@@ -1,0 +1,95 @@
+"""Checks of the work: who does it, what waits, what is dead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from fastapi_events.api.observe.views import HandlerView, Overview
+from fastapi_events.cli.doctor.finding import Finding, fail, ok, some, warn
+from fastapi_events.cli.moments import ago
+
+READINGS = 2
+"""Connections that a process opens for readings."""
+
+
+def needed_connections(overview: Overview, handler_connections: int) -> tuple[int, int]:
+    """What the live processes may open in all, each with this application's settings; and how many they are."""
+    alive = [worker for worker in overview.workers if worker.alive]
+    return sum(w.connections + READINGS + (handler_connections if w.drains else 0) for w in alive), len(alive)
+
+
+def work_findings(overview: Overview, parked: Sequence[Any], group: str) -> Iterator[Finding]:
+    """Everything that the overview of a group tells."""
+    yield _workers(overview, group)
+    draining = any(worker.alive and worker.drains for worker in overview.workers)
+    if draining:
+        yield _polling(overview)
+        yield _missing(overview.handlers)
+    yield _no_handler(overview.handlers)
+    yield _dead(overview)
+    yield _parked(parked)
+
+
+def _workers(overview: Overview, group: str) -> Finding:
+    draining = [worker for worker in overview.workers if worker.alive and worker.drains]
+    if draining:
+        return ok("workers", f"{len(draining)} live process{'' if len(draining) == 1 else 'es'} of the group {group!r}")
+    if overview.oldest_pending is not None:
+        return fail(
+            "workers", f"Events wait, the oldest for {ago(overview.oldest_pending)}, and no live process of the group "
+            f"{group!r} handles any.", "Start a worker: fastapi-events worker --app module:attribute.",
+        )  # fmt: skip
+    mend = "Start one before events are published: fastapi-events worker --app module:attribute."
+    return warn("workers", f"No live process of the group {group!r} handles events.", mend)
+
+
+def _polling(overview: Overview) -> Finding:
+    deaf = [f"{w.host}:{w.pid}" for w in overview.workers if w.alive and w.drains and w.wake_up == "polling"]
+    if deaf:
+        return warn(
+            "wake-up", f"Not woken by notifications, so that events wait for the next look: {some(deaf)}.",
+            "See the check 'listen'; look for 'listener' in the logs of these processes.",
+        )  # fmt: skip
+    return ok("wake-up", "every live process is woken by notifications")
+
+
+def _missing(handlers: Sequence[HandlerView]) -> Finding:
+    missing = [handler.name for handler in handlers if handler.status == "missing"]
+    if missing:
+        return warn(
+            "missing handlers", f"No live process has {some(missing)}; events for them pile up as waiting deliveries.",
+            "Deploy the code that has them, name them in was=(…) of their successors, or retire them: fastapi-events "
+            "handlers retire ID.",
+        )  # fmt: skip
+    return ok("missing handlers", "every handler of the group is in a live process")
+
+
+def _no_handler(handlers: Sequence[HandlerView]) -> Finding:
+    waiting = [f"{h.name} ({h.waiting:,} waiting)" for h in handlers if "no_handler" in h.waiting_reasons]
+    if waiting:
+        return warn(
+            "no_handler deliveries", f"Waiting for a process that has {some(waiting)}.",
+            "Start a process that has the handler: it takes them.",
+        )  # fmt: skip
+    return ok("no_handler deliveries", "none waits")
+
+
+def _dead(overview: Overview) -> Finding:
+    if overview.dead:
+        number = f"{overview.dead:,}{' or more' if overview.dead_capped else ''}"
+        return warn(
+            "dead letters", f"{number} dead letter{'' if overview.dead == 1 else 's'}.",
+            "See 'fastapi-events dlq groups'; mend the cause, then 'dlq redrive' or 'dlq discard'.",
+        )  # fmt: skip
+    return ok("dead letters", "none")
+
+
+def _parked(rows: Sequence[Any]) -> Finding:
+    if rows:
+        held = [f"{row['keys']:,} of {row['name']}" for row in rows]
+        return warn(
+            "parked keys", f"Ordering keys that wait behind a dead letter: {some(held)}.",
+            "Redrive or discard the dead letters, or give handlers that need no order on_dead='continue'.",
+        )  # fmt: skip
+    return ok("parked keys", "no key waits behind a dead letter")

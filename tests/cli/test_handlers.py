@@ -1,0 +1,88 @@
+"""``handlers``: who is there, and retiring who has gone."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.cli.bakery import APP, fill
+from tests.cli.conftest import Run
+from tests.dashboard.seeding import Seeding
+
+
+async def test_handlers_are_listed_as_the_database_and_the_code_know_them(
+    run: Run, project: Path, connection: Any, clean_database: str
+) -> None:
+    await fill(connection, live=True)
+    given = {"EVENTS_DATABASE_URL": clean_database, "EVENTS_APP": APP}
+    people, script = await asyncio.gather(
+        run("handlers", "list", **given), run("handlers", "list", "--json", "--limit", "2", **given)
+    )
+    bake, note = json.loads(script.output)
+    assert (bake["name"], bake["status"], bake["processes"], bake["dead"]) == ("bakery.bake", "live", 1, 4)
+    assert bake["where"].startswith(f"{project}/bakery/events.py:")
+    assert (note["on_dead"], note["ordered"], note["lag"]) == ("continue", False, None)
+    assert "Group app: nothing is pending." in people.output
+    assert "In this code, and not registered by any process yet: bakery.by_name, bakery.eat." in people.output
+    assert next(line for line in people.output.splitlines() if line.startswith("bakery.gone")).endswith("  -")
+
+
+async def test_a_handler_is_retired_once_and_recorded(run: Run, connection: Any, clean_database: str) -> None:
+    await fill(connection)
+    given = {"EVENTS_DATABASE_URL": clean_database, "EVENTS_APP": APP}
+    unknown, silent = await asyncio.gather(
+        run("handlers", "retire", "bakery.nosuch", "--yes", **given), run("handlers", "retire", "bakery.gone", **given)
+    )
+    assert (unknown.status, silent.status) == (1, 2)
+    assert "The group 'app' has no handler 'bakery.nosuch'" in unknown.errors
+    assert await connection.fetchval("SELECT count(*) FROM events.handler WHERE retired_at IS NOT NULL") == 0
+    done = await run("handlers", "retire", "bakery.gone", "--yes", "--reason", "no pages any more", **given)
+    assert done.output.startswith("bakery.gone is retired;")
+    again = await run("handlers", "retire", "bakery.gone", "--yes", **given)
+    assert again.status == 0
+    assert "nothing was changed" in again.output
+    row = await connection.fetchrow("SELECT action, actor, target, details FROM events.operator_action")
+    assert (row["action"], row["actor"], row["target"]) == ("retire", f"cli:{getpass.getuser()}", "bakery.gone")
+    assert json.loads(row["details"]) == {"reason": "no pages any more", "live_processes": 0}
+
+
+async def test_a_handler_that_runs_is_retired_by_force_alone(run: Run, connection: Any, clean_database: str) -> None:
+    await fill(connection, live=True)
+    given = {"EVENTS_DATABASE_URL": clean_database, "EVENTS_APP": APP}
+    refused = await run("handlers", "retire", "bakery.bake", "--yes", **given)
+    assert refused.status == 1
+    assert "1 live process of the group 'app' runs 'bakery.bake'" in refused.errors
+    assert await connection.fetchval("SELECT count(*) FROM events.operator_action") == 0
+    forced = await run("handlers", "retire", "bakery.bake", "--yes", "--force", **given)
+    assert "take it into use again when they start" in forced.output
+    assert await connection.fetchval("SELECT retired_at FROM events.handler WHERE name = 'bakery.bake'")
+
+
+async def test_what_waits_for_a_retired_handler_is_given_up_if_that_is_wished(
+    run: Run, connection: Any, clean_database: str
+) -> None:
+    await fill(connection)
+    seeding = await Seeding.on(connection)
+    seeding.seeded.group = await connection.fetchval("SELECT id FROM events.consumer_group")
+    gone = await connection.fetchval("SELECT id FROM events.handler WHERE name = 'bakery.gone'")
+    seeding.seeded.handlers["bakery.gone"] = gone
+    for number in range(3):
+        event = await seeding.event("bakery.page.seen", {}, aggregate_id=str(number))
+        await seeding.delivery(event, "bakery.gone", "waiting", "no_handler")
+    given = {"EVENTS_DATABASE_URL": clean_database, "EVENTS_APP": APP}
+    silent = await run("handlers", "retire", "bakery.gone", "--discard-waiting", "--yes", **given)
+    assert silent.status == 2
+    assert "needs a reason" in silent.errors
+    wish = ("--discard-waiting", "--reason", "no pages any more", "--yes", "--json")
+    done = await run("handlers", "retire", "bakery.gone", *wish, **given)
+    assert json.loads(done.output)["discarded"] == 3
+    states = await connection.fetch("SELECT DISTINCT state, note FROM events.delivery WHERE handler_id = $1", gone)
+    assert [tuple(row) for row in states] == [("discarded", "no pages any more")]
+    assert (
+        await connection.fetchval("SELECT count(*) FROM events.parked_key WHERE handler_id = $1 AND blocked", gone) == 0
+    )
+    acts = await connection.fetch("SELECT action, target FROM events.operator_action ORDER BY acted_at")
+    assert [tuple(row) for row in acts] == [("retire", "bakery.gone"), ("discard", "handler:bakery.gone")]
