@@ -28,6 +28,16 @@ if TYPE_CHECKING:
     from fastapi_events.model.delivery import Delivery
     from fastapi_events.model.event import Event, RawEvent
     from fastapi_events.model.identity import deterministic_id
+    from fastapi_events.model.middleware import (
+        AttemptContext,
+        AttemptNext,
+        AttemptOutcome,
+        HandleContext,
+        HandleNext,
+        Middleware,
+        PublishContext,
+        PublishNext,
+    )
     from fastapi_events.model.module import Module
     from fastapi_events.model.retry import Retry, exponential, fixed, linear
     from fastapi_events.plugin import Events
@@ -38,6 +48,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Actor",
+    "AttemptContext",
+    "AttemptNext",
+    "AttemptOutcome",
     "DeadLetter",
     "Delivery",
     "Discard",
@@ -46,10 +59,15 @@ __all__ = [
     "Events",
     "EventsError",
     "EventsSettings",
+    "HandleContext",
+    "HandleNext",
     "HandlerConnection",
     "HandlerSession",
+    "Middleware",
     "Module",
     "Permission",
+    "PublishContext",
+    "PublishNext",
     "Published",
     "Publisher",
     "RawEvent",
@@ -87,6 +105,16 @@ _HOMES = {
     "model.delivery": ("Delivery",),
     "model.event": ("Event", "RawEvent"),
     "model.identity": ("deterministic_id",),
+    "model.middleware": (
+        "AttemptContext",
+        "AttemptNext",
+        "AttemptOutcome",
+        "HandleContext",
+        "HandleNext",
+        "Middleware",
+        "PublishContext",
+        "PublishNext",
+    ),
     "model.module": ("Module",),
     "model.retry": ("Retry", "exponential", "fixed", "linear"),
     "plugin": ("Events",),

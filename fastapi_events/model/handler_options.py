@@ -9,6 +9,8 @@ from difflib import get_close_matches
 from typing import Any, Literal, TypedDict, get_args
 
 from fastapi_events.errors import LONGEST_DELAY, ContradictoryOptions, DeclarationError
+from fastapi_events.model.middleware import Middleware
+from fastapi_events.model.middleware_checks import checked_middleware
 from fastapi_events.model.retry import Retry
 
 OnDead = Literal["park", "continue"]
@@ -24,6 +26,7 @@ class HandlerOptions(TypedDict):
     ordered: bool
     on_dead: OnDead
     was: tuple[str, ...]
+    middleware: tuple[Middleware, ...]
 
 
 def checked_options(
@@ -35,10 +38,11 @@ def checked_options(
     ordered: Any,
     on_dead: Any,
     was: Any,
+    middleware: Any,
 ) -> HandlerOptions:
     """The options, if each is a value that can work; ``owner`` is what the errors name.
 
-    Raises ``ContradictoryOptions``, or ``DeclarationError`` for an id.
+    Raises ``ContradictoryOptions``, ``InvalidMiddleware``, or ``DeclarationError`` for an id.
     """
 
     def refuse(problem: str) -> ContradictoryOptions:
@@ -66,6 +70,7 @@ def checked_options(
         ordered=ordered,
         on_dead=on_dead,
         was=tuple(map(checked_id, was)),
+        middleware=checked_middleware(owner, middleware),
     )
 
 

@@ -15,6 +15,8 @@ from fastapi_events.errors import DeclarationError, InvalidHandler, UnknownOptio
 from fastapi_events.model.event import Event, RawEvent, options_of
 from fastapi_events.model.event_parameter import check_event_parameter
 from fastapi_events.model.handler_options import OnDead, checked_id, checked_options
+from fastapi_events.model.middleware import Middleware
+from fastapi_events.model.middleware_checks import checked_middleware
 from fastapi_events.model.names import canonical_name, check_pattern, is_pattern, matches
 from fastapi_events.model.retry import Retry
 
@@ -41,6 +43,8 @@ class HandlerDeclaration:
     ordered: bool = True
     on_dead: OnDead = "park"
     was: tuple[str, ...] = ()
+    middleware: tuple[Middleware, ...] = ()
+    """That of its module and its own, outermost first."""
 
     def takes(self, name: str) -> bool:
         """Whether the handler selects events of this name."""
@@ -71,16 +75,17 @@ class HandlerDecorator(Protocol[E]):
 class Module:
     """A feature's handlers, grouped under a name as an ``APIRouter`` groups routes.
 
-    ``name`` is lower-case letters, digits and underscores. Modules are put together by
-    ``Events(modules=[...])``; until then nothing runs.
+    ``name`` is lower-case letters, digits and underscores. ``middleware`` is around each of its handlers. Modules are
+    put together by ``Events(modules=[...])``; until then nothing runs.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, middleware: Sequence[Middleware] = ()) -> None:
         if not _MODULE_NAME.match(str(name)):
             raise DeclarationError(
                 f"Module({name!r}): a module's name is lower-case letters, digits and underscores, e.g. 'orders'."
             )
         self.name = name
+        self.middleware = checked_middleware(f"Module({name!r})", middleware)
         self.handlers: list[HandlerDeclaration] = []
         self._read = 0
 
@@ -105,6 +110,7 @@ class Module:
         idempotency_key: Callable[[E], str] | None = None,
         ordered: bool = True,
         on_dead: Literal["park", "continue"] = "park",
+        middleware: Sequence[Middleware] = (),
     ) -> HandlerDecorator[E]: ...
 
     @overload
@@ -119,6 +125,7 @@ class Module:
         idempotency_key: Callable[[Any], str] | None = None,
         ordered: bool = True,
         on_dead: Literal["park", "continue"] = "park",
+        middleware: Sequence[Middleware] = (),
     ) -> Callable[[F], F]: ...
 
     def on(
@@ -132,6 +139,7 @@ class Module:
         idempotency_key: Callable[[Any], str] | None = None,
         ordered: bool = True,
         on_dead: Literal["park", "continue"] = "park",
+        middleware: Sequence[Middleware] = (),
         **unknown: Any,
     ) -> Callable[[Any], Any]:
         """Declare a handler of an event class, of an event's name, or of a wildcard such as ``"orders.*"``.
@@ -143,7 +151,7 @@ class Module:
 
         ``timeout`` is in seconds (default: the setting ``handler_timeout``, 30). With ``ordered`` (the default) the
         next event of the same ordering key starts only when this one is settled. ``on_dead="continue"`` lets
-        followers of a dead event pass instead of parking them behind it.
+        followers of a dead event pass instead of parking them behind it. ``middleware`` is inside that of the module.
 
         The function is returned as it is and may be declared for further events, each time with an ``id`` of its own.
 
@@ -160,6 +168,7 @@ class Module:
             "ordered": ordered,
             "on_dead": on_dead,
             "was": was,
+            "middleware": middleware,
         }
         _check_options(unknown, ["id", *given], self.name)
 
@@ -177,6 +186,7 @@ class Module:
         owner = f"handler {handler_id!r}"
         selects, event_class = _selected(event, function, owner)
         options = checked_options(owner, **given)
+        options["middleware"] = (*self.middleware, *options["middleware"])
         if self._read:
             raise DeclarationError(
                 f"{owner} ({_place(function)}) is declared after the Events object of its module has started, "

@@ -9,11 +9,12 @@ import pytest
 import fastapi_events
 
 PUBLIC = {
-    "Actor", "DeadLetter", "Delivery", "Discard", "Event", "EventPublisher", "Events", "EventsError", "EventsSettings",
-    "HandlerConnection", "HandlerSession", "Module", "Permission", "Published", "Publisher", "RawEvent", "Retry",
-    "RetryLater", "SessionDep", "SyncEventPublisher", "SyncHandlerSession", "SyncPublisher", "SyncSessionDep",
-    "deterministic_id", "events", "events_router", "exponential", "fixed", "linear", "publisher_on",
-    "sync_publisher_on",
+    "Actor", "AttemptContext", "AttemptNext", "AttemptOutcome", "DeadLetter", "Delivery", "Discard", "Event",
+    "EventPublisher", "Events", "EventsError", "EventsSettings", "HandleContext", "HandleNext",
+    "HandlerConnection", "HandlerSession", "Middleware", "Module", "Permission", "PublishContext", "PublishNext",
+    "Published", "Publisher", "RawEvent", "Retry", "RetryLater", "SessionDep", "SyncEventPublisher",
+    "SyncHandlerSession", "SyncPublisher", "SyncSessionDep", "deterministic_id", "events", "events_router",
+    "exponential", "fixed", "linear", "publisher_on", "sync_publisher_on",
 }  # fmt: skip
 
 
