@@ -56,9 +56,10 @@ def _is_cut_off(error: BaseException) -> bool:
 
 
 def _report(name: str, context: AttemptContext, error: BaseException) -> None:
+    """With its traceback, which is kept nowhere else."""
     what = failure_of(error)
     logger.error(
-        "middleware %s failed around handler %s: %s %s, attempt %d, whose outcome stands: %s: %s",
+        "middleware %s failed around handler %s: %s %s, attempt %d, whose outcome stands: %s: %s\n%s",
         name, context.handler, context.name, context.event_id, context.attempt,
-        what.error_type, what.message.split("\n", 1)[0][:300], exc_info=error,
+        what.error_type, what.message.split("\n", 1)[0][:300], what.traceback,
     )  # fmt: skip

@@ -85,7 +85,7 @@ class Module:
                 f"Module({name!r}): a module's name is lower-case letters, digits and underscores, e.g. 'orders'."
             )
         self.name = name
-        self.middleware = checked_middleware(f"Module({name!r})", middleware)
+        self._middleware = checked_middleware(f"Module({name!r})", middleware)
         self.handlers: list[HandlerDeclaration] = []
         self._read = 0
 
@@ -186,7 +186,7 @@ class Module:
         owner = f"handler {handler_id!r}"
         selects, event_class = _selected(event, function, owner)
         options = checked_options(owner, **given)
-        options["middleware"] = (*self.middleware, *options["middleware"])
+        options["middleware"] = (*self._middleware, *options["middleware"])
         if self._read:
             raise DeclarationError(
                 f"{owner} ({_place(function)}) is declared after the Events object of its module has started, "

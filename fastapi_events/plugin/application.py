@@ -74,7 +74,7 @@ class Events(Module):
         self.prefix, self.authorize = checks.checked_prefix(prefix), authorize
         self.include_in_schema, self.tags = include_in_schema, tags
         self._modules, self._group = checks.checked_modules(modules), checks.checked_group(group)
-        self._settings, self.global_middleware = settings, checked_middleware("Events(...)", middleware)
+        self._settings, self.middleware = settings, checked_middleware("Events(...)", middleware)
         self._sessions, self._sync_sessions = sessions, sync_sessions
         self._starts = 0
         self._lock: asyncio.Lock | None = None
@@ -261,7 +261,7 @@ class Events(Module):
         runtime = await assemble(
             settings, self.registry, self.publishing, database,
             group=self.group, drains=drains, sessions=self._own_sessions, sync_sessions=self._sync_sessions,
-            middleware=self.global_middleware,
+            middleware=self.middleware,
         )  # fmt: skip
         self._runtime = runtime
         self._exit.push_async_callback(runtime.stop)

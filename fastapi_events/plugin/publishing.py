@@ -35,7 +35,7 @@ class Publishing:
         self._rules = PublishRules()
         self._database: DatabaseIdentity | None = None
         self._runtime: Runtime | None = None
-        self.middleware = publish_onion(events.global_middleware)
+        self.middleware = publish_onion(events.middleware)
         self.counts: dict[str, int] = {}
 
     def connect(self, runtime: Runtime, identity: DatabaseIdentity) -> None:

@@ -30,7 +30,7 @@ from fastapi_events import (
 from fastapi_events.store.database import sqlalchemy_url
 from tests.delivery.stage import Pinged, Placed, Shipped, Stage, effect, publish, within
 
-place: ContextVar[str] = ContextVar("place", default="nowhere")
+place: ContextVar[str] = ContextVar("place", default="outside")
 
 
 class Hook(Middleware):
