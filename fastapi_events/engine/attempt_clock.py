@@ -11,14 +11,19 @@ _NEVER = float("inf")
 
 
 class AttemptClock:
-    """Runs for the handler's time-out; stands still while the attempt waits for a connection or a thread."""
+    """Runs for the handler's time-out; stands still while the attempt waits for a connection or a thread.
+
+    Of an attempt that has begun already it takes over what is left of its time.
+    """
 
     def __init__(self, run: Run) -> None:
         self._run, self._now = run, asyncio.get_running_loop().time
         self._deadline = _NEVER
         self._moved = asyncio.Event()
         run.on_start, run.on_wait = self.start, self.wait
-        if run.handler.outside is not None or not run.handler.queues:
+        if run.began is not None:
+            self._deadline = run.began + run.handler.timeout
+        elif not run.entered and (run.handler.outside is not None or not run.handler.queues):
             self.start()
 
     def start(self) -> None:

@@ -1,8 +1,8 @@
 """The page on middleware: its examples do what it says of them."""
 
-import json
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -13,6 +13,11 @@ from tests.docs.pages import Project
 
 Made = Callable[[str], Project]
 PAGE = "docs/how-to/middleware.md"
+
+
+async def values(events: Events, query: str) -> list[Any]:
+    async with events.session() as session:
+        return list((await (await session.connection()).execute(text(query))).scalars())
 
 
 async def test_the_project(project: Made, caplog: pytest.LogCaptureFixture) -> None:
@@ -30,13 +35,10 @@ async def test_the_project(project: Made, caplog: pytest.LogCaptureFixture) -> N
         await events.publish(shop.OrderPlaced(order_id=1), tenant_id="test")
         await events.publish(shop.OrderPlaced(order_id=2), tenant_id="acme")
         await events.drain_once()
-        async with events.session() as session:
-            headers = (await session.scalars(text("SELECT headers FROM events.event"))).all()
-            notes = (
-                await session.execute(text("SELECT note FROM events.delivery WHERE state = 'discarded'"))
-            ).scalars()
-            assert [json.loads(header) for header in headers] == [{"release": "2026.11"}] * 2
-            assert notes.all() == ["an event of the test tenant"]
+        headers = await values(events, "SELECT headers FROM events.event")
+        assert headers == [{"release": "2026.11"}] * 2
+        notes = await values(events, "SELECT note FROM events.delivery WHERE state = 'discarded'")
+        assert notes == ["an event of the test tenant"]
     finally:
         await events.stop()
     lines = [record.getMessage() for record in caplog.records if record.name == "shop"]
@@ -54,16 +56,16 @@ async def test_the_snippets(project: Made) -> None:
 
     @events.on(Noted)
     async def handle(event: Noted, session: HandlerSession) -> None:
-        seen.append(await session.scalar(text("SELECT current_setting('app.tenant')")))
+        connection = await session.connection()
+        seen.append((await connection.execute(text("SELECT current_setting('app.tenant')"))).scalar_one())
         raise KeyError("gone")
 
     await events.start(drains=False)
     try:
         await events.publish(Noted(), tenant_id="acme")
         await events.drain_once()
-        async with events.session() as session:
-            rows = (await session.scalars(text("SELECT state || ': ' || note FROM events.delivery"))).all()
+        notes = await values(events, "SELECT state || ': ' || note FROM events.delivery")
     finally:
         await events.stop()
     assert seen == ["acme"]
-    assert rows == ["discarded: it is gone"]
+    assert notes == ["discarded: it is gone"]
