@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from fastapi_events.engine.outcomes import interrupted
@@ -33,6 +34,8 @@ async def observe(run: Run, onion: AttemptOnion, make: Callable[[Run], Awaitable
 
 async def _made(run: Run, make: Callable[[Run], Awaitable[Outcome]]) -> Outcome:
     """Make the attempt and fix its outcome, unless it was given up meanwhile and has one."""
+    if run.outcome is not None:  # it was given up before it began, and may be under way elsewhere
+        return run.outcome
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     run.entered = True
     if run.handler.queues:
@@ -63,7 +66,7 @@ def attempt_fields(run: Run) -> dict[str, Any]:
         "correlation_id": item.row["correlation_id"],
         "causation_id": item.row["causation_id"],
         "tenant_id": item.row["tenant_id"],
-        "headers": item.headers,
+        "headers": MappingProxyType({**item.headers}),
         "published_at": item.row["published_at"],
     }
 

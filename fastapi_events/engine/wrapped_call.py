@@ -10,6 +10,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from fastapi_events.engine.observed_attempt import attempt_fields
+from fastapi_events.engine.outcomes import Abandoned
 from fastapi_events.engine.run import Run
 from fastapi_events.errors import MiddlewareMisuse
 from fastapi_events.model.middleware import HandleContext
@@ -23,6 +24,8 @@ async def call_wrapped(run: Run, onion: HandleOnion, event: Any, call: Callable[
     """Call a handler within its middleware; ``call`` calls it with the event that reaches it."""
 
     async def proceed(context: HandleContext) -> None:
+        if run.abandoned:
+            raise Abandoned("the attempt was given up before its middleware called the handler")
         if not isinstance(context.event, type(event)):
             raise MiddlewareMisuse(
                 f"handler {run.handler.id!r}: its middleware ({onion}) has put a {type(context.event).__qualname__} in "

@@ -140,10 +140,14 @@ async def twice(context: AttemptContext, call_next: AttemptNext) -> None:
     await call_next(context)
 
 
+running: list[Any] = []
+"""Tasks that middleware has started: somebody has to hold them."""
+
+
 async def alone(context: AttemptContext, call_next: AttemptNext) -> None:
     task = asyncio.ensure_future(call_next(context))
     await asyncio.sleep(0)
-    context.headers["task"] = task
+    running.append(task)
 
 
 async def impatient(context: AttemptContext, call_next: AttemptNext) -> None:
@@ -189,6 +193,20 @@ async def test_a_failed_attempt_stays_failed(stage: Stage) -> None:
     assert [row["state"] for row in await stage.deliveries()] == ["dead"]
 
 
+async def test_foreign_headers_that_no_context_can_show_keep_nothing_from_being_handled(stage: Stage) -> None:
+    module, seen, outcomes = Module("shop"), [], Outcomes()
+
+    @module.on(Placed, middleware=[outcomes])
+    async def handle(event: Placed) -> None:
+        seen.append(event.number)
+
+    events = await stage.idle(module)
+    await publish(events, [Placed(order="a", number=1), Placed(order="a", number=2)])
+    await stage.rows("UPDATE events.event SET headers = '[1]' WHERE payload::jsonb ->> 'number' = '1'")
+    await events.drain_once()
+    assert (seen, outcomes.kinds) == ([1, 2], ["done"])
+
+
 @pytest.mark.parametrize("again", [False, True], ids=["in the lane", "as a redelivery"])
 @pytest.mark.parametrize("session", [False, True], ids=["without session", "with session"])
 async def test_one_that_hangs_before_the_attempt_spends_none(stage: Stage, session: bool, again: bool) -> None:
@@ -227,6 +245,32 @@ async def test_one_that_hangs_before_the_attempt_spends_none(stage: Stage, sessi
     await events.drain_once()
     assert [row["state"] for row in await stage.deliveries()] == ["done"]
     assert len(seen) == 1 + again
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+async def test_one_that_comes_back_after_it_was_given_up_starts_nothing(stage: Stage, goes_on: bool) -> None:
+    module, seen, came_back = Module("shop"), [], []
+
+    async def stubborn(context: AttemptContext, call_next: AttemptNext) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if goes_on:
+                came_back.append((await call_next(context)).kind)
+            else:
+                came_back.append("interrupted")
+
+    @module.on(Placed, timeout=0.2, middleware=[Hook(stubborn)])
+    async def handle(event: Placed) -> None:
+        seen.append(event)
+
+    events = await stage.idle(module)
+    await events.publish(Placed(order="a"))
+    await within(events.drain_once())
+    await until(lambda: came_back)
+    await asyncio.sleep(0)
+    assert (came_back, seen) == (["interrupted"], [])
+    assert [(row["state"], row["attempts"]) for row in await stage.deliveries()] == [("waiting", 0)]
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["in the lane", "as a redelivery"])

@@ -28,7 +28,7 @@ from fastapi_events import (
     fixed,
 )
 from fastapi_events.store.database import sqlalchemy_url
-from tests.delivery.stage import Pinged, Placed, Shipped, Stage, effect, publish, within
+from tests.delivery.stage import Pinged, Placed, Shipped, Stage, effect, publish, until, within
 
 place: ContextVar[str] = ContextVar("place", default="outside")
 
@@ -343,6 +343,29 @@ async def test_it_is_within_the_handlers_time_out(stage: Stage) -> None:
     [row] = await stage.deliveries()
     assert (row["state"], row["attempts"]) == ("done", 2)
     assert (seen, await effects(stage)) == (["cancelled"], [1])
+
+
+async def test_a_handler_is_not_called_after_its_time_out(stage: Stage) -> None:
+    module, seen, came_back = Module("shop"), [], []
+
+    async def stubborn(context: HandleContext, call_next: HandleNext) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            came_back.append(context)
+            await call_next(context)
+
+    @module.on(Placed, timeout=0.2, retry=Retry(1), middleware=[Hook(stubborn)])
+    async def handle(event: Placed) -> None:
+        seen.append(event)
+
+    events = await stage.idle(module)
+    await events.publish(Placed(order="a"))
+    await within(events.drain_once())
+    await until(lambda: came_back)
+    await asyncio.sleep(0)
+    assert seen == []
+    assert [row["reason"] for row in await stage.deliveries()] == ["timed_out"]
 
 
 async def test_every_attempt_of_a_parked_key_passes_it(stage: Stage) -> None:
