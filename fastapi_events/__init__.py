@@ -31,6 +31,16 @@ if TYPE_CHECKING:
     from fastapi_events.model.delivery import Delivery
     from fastapi_events.model.event import Event, RawEvent
     from fastapi_events.model.identity import deterministic_id
+    from fastapi_events.model.middleware import (
+        AttemptContext,
+        AttemptNext,
+        AttemptOutcome,
+        HandleContext,
+        HandleNext,
+        Middleware,
+        PublishContext,
+        PublishNext,
+    )
     from fastapi_events.model.module import Module
     from fastapi_events.model.retry import Retry, exponential, fixed, linear
     from fastapi_events.plugin import Events
@@ -41,6 +51,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Actor",
+    "AttemptContext",
+    "AttemptNext",
+    "AttemptOutcome",
     "Breaker",
     "DeadLetter",
     "Delivery",
@@ -51,10 +64,15 @@ __all__ = [
     "Events",
     "EventsError",
     "EventsSettings",
+    "HandleContext",
+    "HandleNext",
     "HandlerConnection",
     "HandlerSession",
+    "Middleware",
     "Module",
     "Permission",
+    "PublishContext",
+    "PublishNext",
     "Published",
     "Publisher",
     "RawEvent",
@@ -96,6 +114,16 @@ _HOMES = {
     "model.delivery": ("Delivery",),
     "model.event": ("Event", "RawEvent"),
     "model.identity": ("deterministic_id",),
+    "model.middleware": (
+        "AttemptContext",
+        "AttemptNext",
+        "AttemptOutcome",
+        "HandleContext",
+        "HandleNext",
+        "Middleware",
+        "PublishContext",
+        "PublishNext",
+    ),
     "model.module": ("Module",),
     "model.breaker": ("Breaker",),
     "model.retry": ("Retry", "exponential", "fixed", "linear"),

@@ -7,7 +7,8 @@ EventsError
 │   ├── ContradictoryOptions
 │   ├── DuplicateEvent
 │   ├── DuplicateHandler
-│   └── InvalidHandler
+│   ├── InvalidHandler
+│   └── InvalidMiddleware
 ├── PublishError                a publish that was refused before any SQL, or that would leave the transaction
 │   ├── UnknownEvent
 │   ├── InvalidPayload
@@ -19,6 +20,7 @@ EventsError
 │   └── BulkChangeRefused
 ├── TransactionAborted          a handler went on after a database error; its transaction could not commit
 ├── HandlerSessionMisuse        a handler tried to end the transaction that the library owns
+├── MiddlewareMisuse            a middleware did not call call_next exactly once, or with something else
 ├── OperationRefused            an operator's action that cannot be applied as asked
 ├── InvalidFilter               a search or page position that cannot be understood
 ├── ReadingUnavailable          a reading for people was given up so that it cannot harm the work
@@ -75,6 +77,10 @@ class InvalidHandler(DeclarationError):
     """A handler's signature asks for something that a handler cannot be given."""
 
 
+class InvalidMiddleware(DeclarationError):
+    """Something that is no middleware, or one whose methods cannot be called, is given as ``middleware=``."""
+
+
 class PublishError(EventsError):
     """An event was not published."""
 
@@ -121,6 +127,10 @@ class TransactionAborted(EventsError):
 
 class HandlerSessionMisuse(EventsError):
     """A handler called ``commit()``, ``rollback()`` or ``close()`` on the session it was given."""
+
+
+class MiddlewareMisuse(EventsError):
+    """A middleware did not call ``call_next`` exactly once, with its context, and wait for it."""
 
 
 class OperationRefused(EventsError):

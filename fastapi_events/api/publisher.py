@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from difflib import get_close_matches
+from functools import partial
 from typing import Any, NamedTuple, TypedDict, Unpack
 from uuid import UUID
 
@@ -16,10 +17,12 @@ from fastapi_events.api.publishing.caller import caller
 from fastapi_events.api.publishing.cancel import checked_event_id
 from fastapi_events.api.publishing.outlets import Outlet, SyncOutlet
 from fastapi_events.api.publishing.port import Published, PublishingPort
+from fastapi_events.api.publishing.through_middleware import Seal, sealed_through, sealed_through_now
 from fastapi_events.errors import DeclarationError, InvalidPayload, PublishError, UnknownOption
 from fastapi_events.model.context import current_flow
 from fastapi_events.model.envelope import NO_OPTIONS, Envelope, PublishOptions, seal, seal_raw
 from fastapi_events.model.event import Direction, Event, RawEvent
+from fastapi_events.model.onion import PublishOnion
 
 __all__ = ["EventPublisher", "Published", "SharedKeywords", "SingleKeywords", "SyncEventPublisher"]
 
@@ -59,9 +62,15 @@ class _Publisher:
     """Sealing, which is the same whatever happens to the envelopes afterwards."""
 
     def __init__(
-        self, port: PublishingPort, *, derive_id: Callable[[], UUID] | None = None, endpoint: Any = None
+        self,
+        port: PublishingPort,
+        *,
+        derive_id: Callable[[], UUID] | None = None,
+        endpoint: Any = None,
+        middleware: PublishOnion | None = None,
     ) -> None:
         self._port, self._derive_id, self._endpoint = port, derive_id, endpoint
+        self._middleware = middleware or port.middleware
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> Any:
@@ -87,7 +96,7 @@ class _Publisher:
         envelope = seal(event, port.rules, current_flow(), given)
         return envelope._replace(explicit_id=False) if derived and envelope.due is None else envelope
 
-    def _seal_raw(self, raw: RawEvent, about: _About, keywords: Mapping[str, Any]) -> Envelope:
+    def _seal_raw(self, about: _About, raw: RawEvent, keywords: Mapping[str, Any]) -> Envelope:
         given, derived = self._given(keywords)
         direction, aggregate, aggregate_id = about
         envelope = seal_raw(
@@ -150,19 +159,27 @@ class EventPublisher(_Publisher):
         *,
         derive_id: Callable[[], UUID] | None = None,
         endpoint: Any = None,
+        middleware: PublishOnion | None = None,
     ) -> None:
-        super().__init__(port, derive_id=derive_id, endpoint=endpoint)
+        super().__init__(port, derive_id=derive_id, endpoint=endpoint, middleware=middleware)
         self._outlet = outlet
 
     async def __call__(self, event: Event, **options: Unpack[SingleKeywords]) -> Published:
         """Publish one event."""
-        envelope = self._seal(event, options)
+        if self._middleware is None:
+            envelope = self._seal(event, options)
+        else:
+            envelope = await sealed_through(self._middleware, event, options, self._seal)
         [duplicate] = await self._outlet.put([envelope], caller(self._endpoint))
         return Published(envelope.id, duplicate, envelope.due is not None and not duplicate)
 
     async def many(self, events: Iterable[Event], **options: Unpack[SharedKeywords]) -> list[Published]:
         """Publish several events with the same options, or none of them if one is refused."""
-        envelopes = [self._seal(event, options) for event in _several(events)]
+        if self._middleware is None:
+            envelopes = [self._seal(event, options) for event in _several(events)]
+        else:
+            onion = self._middleware
+            envelopes = [await sealed_through(onion, event, options, self._seal) for event in _several(events)]
         return _answers(envelopes, await self._outlet.put(envelopes, caller(self._endpoint)))
 
     async def raw(
@@ -182,7 +199,11 @@ class EventPublisher(_Publisher):
         ``aggregate_id`` (the ordering key, unless ``key`` is given) are what a class would say.
         """
         about = _About(direction, aggregate, aggregate_id)
-        envelope = self._seal_raw(RawEvent(name, version, payload), about, options)
+        event = RawEvent(name, version, payload)
+        if self._middleware is None:
+            envelope = self._seal_raw(about, event, options)
+        else:
+            envelope = await sealed_through(self._middleware, event, options, partial(self._seal_raw, about))
         [duplicate] = await self._outlet.put([envelope], caller(self._endpoint))
         return Published(envelope.id, duplicate, envelope.due is not None and not duplicate)
 
@@ -207,19 +228,20 @@ class SyncEventPublisher(_Publisher):
         *,
         derive_id: Callable[[], UUID] | None = None,
         endpoint: Any = None,
+        middleware: PublishOnion | None = None,
     ) -> None:
-        super().__init__(port, derive_id=derive_id, endpoint=endpoint)
+        super().__init__(port, derive_id=derive_id, endpoint=endpoint, middleware=middleware)
         self._outlet = outlet
 
     def __call__(self, event: Event, **options: Unpack[SingleKeywords]) -> Published:
         """Publish one event."""
-        envelope = self._seal(event, options)
+        envelope = self._sealed(event, options, self._seal)
         [duplicate] = self._outlet.put([envelope], caller(self._endpoint))
         return Published(envelope.id, duplicate, envelope.due is not None and not duplicate)
 
     def many(self, events: Iterable[Event], **options: Unpack[SharedKeywords]) -> list[Published]:
         """Publish several events with the same options, or none of them if one is refused."""
-        envelopes = [self._seal(event, options) for event in _several(events)]
+        envelopes = [self._sealed(event, options, self._seal) for event in _several(events)]
         return _answers(envelopes, self._outlet.put(envelopes, caller(self._endpoint)))
 
     def raw(
@@ -235,13 +257,17 @@ class SyncEventPublisher(_Publisher):
     ) -> Published:
         """Publish an event that has no class here; see ``EventPublisher.raw``."""
         about = _About(direction, aggregate, aggregate_id)
-        envelope = self._seal_raw(RawEvent(name, version, payload), about, options)
+        envelope = self._sealed(RawEvent(name, version, payload), options, partial(self._seal_raw, about))
         [duplicate] = self._outlet.put([envelope], caller(self._endpoint))
         return Published(envelope.id, duplicate, envelope.due is not None and not duplicate)
 
     def cancel(self, event_id: UUID) -> bool:
         """Take a scheduled event back; see ``EventPublisher.cancel``."""
         return self._outlet.cancel(checked_event_id(event_id))
+
+    def _sealed(self, event: object, options: Mapping[str, Any], seal: Seal) -> Envelope:
+        onion = self._middleware
+        return seal(event, options) if onion is None else sealed_through_now(onion, event, options, seal)
 
 
 def _answers(envelopes: Sequence[Envelope], duplicates: Sequence[bool]) -> list[Published]:

@@ -29,6 +29,7 @@ from fastapi_events.api.publishing.session_events import events_of
 from fastapi_events.errors import DetachedPublish, PublishError
 from fastapi_events.model.context import bound_by
 from fastapi_events.model.event import Event
+from fastapi_events.model.onion import PublishOnion
 
 if TYPE_CHECKING:
     # asyncpg's classes are generic for type checkers alone.
@@ -45,14 +46,21 @@ if TYPE_CHECKING:
 
 
 def bind_async(
-    port: PublishingPort, session: Bindable, *, derive_id: Callable[[], UUID] | None = None, endpoint: Any = None
+    port: PublishingPort,
+    session: Bindable,
+    *,
+    derive_id: Callable[[], UUID] | None = None,
+    endpoint: Any = None,
+    middleware: PublishOnion | None = None,
 ) -> EventPublisher:
     """A publisher for the event loop, bound to any ``Bindable``.
 
     ``derive_id`` makes the ids of events that are published without one. ``endpoint`` is the function that the
-    publisher is made for, to be named where a task calls it. Raises ``PublishError`` for anything else.
+    publisher is made for, to be named where a task calls it. ``middleware`` is around it in place of the port's. Raises
+    ``PublishError`` for anything else.
     """
-    return EventPublisher(port, _outlet(port, session), derive_id=derive_id, endpoint=endpoint)
+    outlet = _outlet(port, session)
+    return EventPublisher(port, outlet, derive_id=derive_id, endpoint=endpoint, middleware=middleware)
 
 
 def bind_sync(
@@ -61,6 +69,7 @@ def bind_sync(
     *,
     derive_id: Callable[[], UUID] | None = None,
     endpoint: Any = None,
+    middleware: PublishOnion | None = None,
 ) -> SyncEventPublisher:
     """A publisher of plain calls, bound to a ``Session`` or ``Connection``, also to the one under an async session.
 
@@ -72,7 +81,7 @@ def bind_sync(
             f"A sync publisher needs a plain Session or Connection of SQLAlchemy's, not {_shown(session)}. Bind "
             "EventPublisher to an async one, or pass its sync_session in a hook."
         )
-    return SyncEventPublisher(port, outlet, derive_id=derive_id, endpoint=endpoint)
+    return SyncEventPublisher(port, outlet, derive_id=derive_id, endpoint=endpoint, middleware=middleware)
 
 
 async def publish_detached(

@@ -19,7 +19,7 @@ from typing import Protocol
 from fastapi_events.engine.away import Away
 from fastapi_events.engine.detached import Detached
 from fastapi_events.engine.executor import Executor
-from fastapi_events.engine.outcomes import interrupted, timed_out
+from fastapi_events.engine.outcomes import given_up, interrupted
 from fastapi_events.engine.run import Run
 from fastapi_events.model.context import Footprint
 from fastapi_events.model.outcome import Outcome
@@ -111,7 +111,8 @@ class Crew:
         self._stopping = True
         for hand in list(self._hands):
             if hand.run is not None and hand.chain is not None:
-                self._give_up(hand, interrupted("the process stopped before the handler was done"))
+                stopped = interrupted("the process stopped before the handler was done")
+                self._give_up(hand, hand.run.outcome or stopped)
 
     def _grow(self) -> None:
         """Add a hand, and look again once it has had its turn: hands that never wait need no company."""
@@ -144,7 +145,7 @@ class Crew:
                 if run.abandoned:
                     return
                 hand.run = None
-                if outcome.failure is not None:
+                if outcome.failure is not None and run.outcome is None:
                     now = self._loop.time()
                     outcome = replace(outcome, duration=now - (now if run.began is None else run.began))
                 chain.settle(run, outcome)
@@ -182,10 +183,14 @@ class Crew:
         run = ahead or chain.next()
         if run is not None:
             hand.run = run
-            if run.handler.queues:
+            if run.handler.sets_clock:
                 # Waiting for a connection or a thread is not the handler's time: its clock starts when it has one.
-                hand.due = hand.deadline = float("inf")
                 run.on_start = functools.partial(self._start_clock, hand, run)
+                run.on_wait = functools.partial(self._stop_clock, hand, run)
+                if run.handler.outside is None:
+                    run.wait()
+                else:
+                    run.start()
             else:
                 self._start_clock(hand, run)
         return run
@@ -197,6 +202,10 @@ class Crew:
         hand.due = due = run.began + min(timeout, self._budget)
         if due < self._next_check:
             self._check_at(due)
+
+    def _stop_clock(self, hand: _Hand, run: Run) -> None:
+        run.began = None
+        hand.due = hand.deadline = float("inf")
 
     def _finish_chain(self) -> None:
         self._unfinished -= 1
@@ -222,7 +231,7 @@ class Crew:
             if hand.run is None:
                 continue
             if hand.deadline <= now:
-                self._give_up(hand, timed_out(hand.run))
+                self._give_up(hand, given_up(hand.run))
             else:
                 self._detach(hand)
         pending = min((hand.due for hand in self._hands if hand.run is not None), default=float("inf"))
@@ -233,6 +242,7 @@ class Crew:
         run, chain = hand.run, hand.chain
         if run is None or chain is None:
             return
+        run.outcome = outcome
         self._leave(hand)
         chain.settle(run, outcome)
         self._chains.appendleft(chain)

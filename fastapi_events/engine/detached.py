@@ -13,12 +13,13 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
+from fastapi_events.engine.attempt_clock import AttemptClock
 from fastapi_events.engine.away import Away
 from fastapi_events.engine.failure import failure_of
 from fastapi_events.engine.gates import Gates
 from fastapi_events.engine.infrastructure import describe, is_refusal
 from fastapi_events.engine.key_results import note
-from fastapi_events.engine.outcomes import interrupted, timed_out
+from fastapi_events.engine.outcomes import given_up, interrupted
 from fastapi_events.engine.patience import patiently
 from fastapi_events.engine.run import Run
 from fastapi_events.model.lane import LogPlace
@@ -60,6 +61,7 @@ class Detached:
 
     def forget(self, away: Away) -> None:
         """Its delivery is not in the database: the event is delivered again, and this attempt counts for nothing."""
+        away.run.outcome = away.run.outcome or interrupted("its batch could not be settled")
         away.give_up()
         if away.watch is not None:
             away.watch.cancel()
@@ -87,16 +89,18 @@ class Detached:
     async def _watch(self, away: Away) -> Outcome:
         loop, run = asyncio.get_running_loop(), away.run
         began = loop.time() if run.began is None else run.began
-        cut_off = asyncio.create_task(self._cut_off.wait())
-        left = max(began + run.handler.timeout - loop.time(), 0.0)
-        ends: set[asyncio.Future[Any]] = {away.result, cut_off}
-        await asyncio.wait(ends, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        cut_off, over = asyncio.create_task(self._cut_off.wait()), asyncio.create_task(AttemptClock(run).over())
+        ends: set[asyncio.Future[Any]] = {away.result, cut_off, over}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         stopped = cut_off.done()
         cut_off.cancel()
+        over.cancel()
         if away.result.done():
-            return replace(away.result.result(), duration=loop.time() - began)
+            return run.outcome or replace(away.result.result(), duration=loop.time() - began)
+        end = interrupted("the process stopped before the handler was done") if stopped else given_up(run)
+        run.outcome = outcome = run.outcome or end
         away.give_up()
-        return interrupted("the process stopped before the handler was done") if stopped else timed_out(run)
+        return outcome
 
     async def _finish(self, away: Away, claim: KeyClaim) -> None:
         if away.watch is None or away.row is None:

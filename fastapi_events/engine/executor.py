@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import functools
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from typing import Any
@@ -15,15 +15,21 @@ from fastapi_events.engine.handler_connection import HandlerConnection
 from fastapi_events.engine.handler_session import HandlerSession, SyncHandlerSession
 from fastapi_events.engine.handler_transaction import SyncLine, Transactions, connect
 from fastapi_events.engine.injection import Needs, fill
+from fastapi_events.engine.observed_attempt import observe
 from fastapi_events.engine.outcomes import Abandoned, NoThread, cascade_limit, outcome_of
 from fastapi_events.engine.run import Run
 from fastapi_events.engine.slots import Slots
+from fastapi_events.engine.wrapped_call import ThreadBridge, call_wrapped, caught
 from fastapi_events.errors import InvalidHandler
 from fastapi_events.model.context import set_bound, set_flow
 from fastapi_events.model.delivery import Delivery
+from fastapi_events.model.onion import HandleOnion
 from fastapi_events.model.outcome import DONE, Outcome
 from fastapi_events.model.registry import Registry
 from fastapi_events.store.marks import MarkStore
+
+Around = Callable[[Callable[[], Any]], Any]
+InThread = Callable[[Callable[[], Any]], Awaitable[tuple[Any, BaseException | None]]]
 
 DUPLICATE = Outcome("duplicate", committed=True)
 COMMITTED = Outcome("done", committed=True)
@@ -58,6 +64,8 @@ class Executor:
 
     async def run(self, run: Run) -> Outcome:
         """One attempt, from decoding to commit. Never raises."""
+        if run.handler.outside is not None and not run.entered:
+            return await observe(run, run.handler.outside, self.run)
         try:
             event = run.item.event_for(run.handler, self._registry)
             if run.item.row["depth"] > self._cascade_depth:
@@ -154,21 +162,40 @@ class Executor:
         outcome: Outcome = await self._call(run, event, around=work)
         return outcome
 
-    async def _call(self, run: Run, event: Any, around: Callable[[Callable[[], Any]], Any] | None = None) -> Any:
+    async def _call(self, run: Run, event: Any, around: Around | None = None, in_thread: InThread | None = None) -> Any:
         handler = run.handler
         if handler.direct:
             values = self._values(run, event)
             return await handler.function(event, **{name: values[kind] for name, kind in handler.direct})
+        if handler.inside is not None and in_thread is None:
+            return await self._call_wrapped(run, handler.inside, event, around)
         async with AsyncExitStack() as stack:
             arguments = await fill(handler.signature, Needs(self._values(run, event), stack))
             if handler.is_async:
                 return await handler.function(event, **arguments)
             call = functools.partial(handler.function, event, **arguments)
             work = functools.partial(around, call) if around else call
-            value, error = await self._in_thread(work)
+            value, error = await (in_thread or self._in_thread)(work)
             if error is not None:
                 raise error
             return value
+
+    async def _call_wrapped(self, run: Run, onion: HandleOnion, event: Any, around: Around | None) -> Any:
+        if around is None:
+            call = functools.partial(self._call, run, in_thread=self._in_thread)
+            return await call_wrapped(run, onion, event, call)
+        # The thread that has the transaction waits for the middleware, and calls the handler when that goes on.
+        bridge = ThreadBridge(asyncio.get_running_loop())
+        call = functools.partial(self._call, run, in_thread=bridge.call)
+        within = functools.partial(bridge.run, functools.partial(call_wrapped, run, onion, event, call))
+        try:
+            value, error = await self._in_thread(functools.partial(around, within))
+        except asyncio.CancelledError:
+            bridge.cancel()
+            raise
+        if error is not None:
+            raise error
+        return value
 
     async def _in_thread(self, work: Callable[[], Any]) -> tuple[Any, BaseException | None]:
         if self._threads_busy >= self._most_threads:
@@ -185,7 +212,7 @@ class Executor:
             with contextlib.suppress(RuntimeError):  # the loop has been closed meanwhile
                 loop.call_soon_threadsafe(free)
 
-        future = self._threads.submit(context.run, _caught, work)
+        future = self._threads.submit(context.run, caught, work)
         self._threads_busy += 1
         future.add_done_callback(returned)
         return await asyncio.wrap_future(future)
@@ -204,14 +231,6 @@ class Executor:
         for kind in self._publishers & wants:
             values[kind] = self._make_publisher(run, kind)
         return values
-
-
-def _caught(work: Callable[[], Any]) -> tuple[Any, BaseException | None]:
-    """Run in a thread; errors come back as values: a future can hold neither StopIteration nor GeneratorExit."""
-    try:
-        return work(), None
-    except BaseException as error:  # noqa: BLE001 - raised again on the event loop
-        return None, error
 
 
 def _check_alive(run: Run) -> None:

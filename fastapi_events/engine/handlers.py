@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from fastapi_events.engine.attempt_onion import attempt_onion
 from fastapi_events.engine.handler_connection import HandlerConnection
 from fastapi_events.engine.handler_session import HandlerSession, SyncHandlerSession
 from fastapi_events.engine.injection import Dependency, Given, Signature, gives_one_of, read_signature
@@ -15,7 +16,9 @@ from fastapi_events.errors import InvalidHandler
 from fastapi_events.model.breaker import Breaker
 from fastapi_events.model.delivery import Delivery
 from fastapi_events.model.event_parameter import check_event_parameter, takes_raw_events
+from fastapi_events.model.middleware import Middleware
 from fastapi_events.model.module import HandlerDeclaration
+from fastapi_events.model.onion import AttemptOnion, HandleOnion, PublishOnion, handle_onion, publish_onion
 from fastapi_events.model.registry import Registry
 from fastapi_events.model.retry import Retry
 from fastapi_events.store.group import HandlerRow, KnownHandler, Snapshot
@@ -35,6 +38,8 @@ class Handler:
     retry: Retry
     timeout: float
     breaker: Breaker | None = None
+    middleware: tuple[Middleware, ...] = ()
+    """All of it, outermost first."""
     number: int = 0
     started_after: Snapshot | None = None
 
@@ -50,6 +55,12 @@ class Handler:
     transactional: bool = field(init=False)
     queues: bool = field(init=False)
     """Whether an attempt waits for a connection or a thread before its handler's time begins."""
+    sets_clock: bool = field(init=False)
+    """Whether an attempt says by itself when the handler's time begins."""
+    inside: HandleOnion | None = field(init=False)
+    outside: AttemptOnion | None = field(init=False)
+    publishing: PublishOnion | None = field(init=False)
+    """The middleware around the calls of the function, around attempts, and around what the handler publishes."""
     ordered: bool = field(init=False)
     raw: bool = field(init=False)
     """Whether it takes every event as a ``RawEvent``, also that of a known class."""
@@ -61,9 +72,13 @@ class Handler:
         self.raw = self.declaration.event_class is None and takes_raw_events(self.function)
         self.transactional = not _TRANSACTIONAL.isdisjoint(wants)
         self.queues = self.transactional or not self.is_async
-        self.simple = self.is_async and not self.signature.parameters
+        self.inside, self.outside = handle_onion(self.middleware), attempt_onion(self.middleware)
+        self.publishing = publish_onion(self.middleware)
+        self.sets_clock = self.queues or self.outside is not None
+        self.simple = self.is_async and not self.signature.parameters and self.inside is None
         given = tuple((name, source.type) for name, source in self.signature.parameters if isinstance(source, Given))
-        self.direct = given if self.is_async and len(given) == len(self.signature.parameters) else ()
+        is_direct = self.is_async and len(given) == len(self.signature.parameters) and self.inside is None
+        self.direct = given if is_direct else ()
 
     @property
     def sync_session(self) -> bool:
@@ -148,14 +163,16 @@ def compile_handlers(
     breaker: Breaker | None = None,
     sync_sessions: bool,
     connections: bool,
+    middleware: tuple[Middleware, ...] = (),
 ) -> list[Handler]:
     """Read and check the signature of every handler; ``given`` are types that can be injected beside our own.
 
     ``sync_sessions`` and ``connections`` say whether a ``SyncHandlerSession`` and a ``HandlerConnection`` can be given.
+    ``middleware`` is around that of the declarations.
     """
+    known = given | OWN_TYPES
     handlers = [
-        _compile(declaration, given | OWN_TYPES, retry, timeout, breaker or Breaker())
-        for declaration in registry.handlers.values()
+        _compile(each, known, retry, timeout, breaker or Breaker(), middleware) for each in registry.handlers.values()
     ]
     for handler in handlers:
         _check_sessions(handler, sync_sessions=sync_sessions, connections=connections)
@@ -164,7 +181,12 @@ def compile_handlers(
 
 
 def _compile(
-    declaration: HandlerDeclaration, given: frozenset[type[Any]], retry: Retry, timeout: float, breaker: Breaker
+    declaration: HandlerDeclaration,
+    given: frozenset[type[Any]],
+    retry: Retry,
+    timeout: float,
+    breaker: Breaker,
+    middleware: tuple[Middleware, ...],
 ) -> Handler:
     owner = _owner(declaration)
     signature = read_signature(declaration.function, given, owner=owner)
@@ -177,6 +199,7 @@ def _compile(
         retry=declaration.retry or _hint_of(declaration) or retry,
         timeout=declaration.timeout or timeout,
         breaker=breaker if declaration.breaker is None else declaration.breaker or None,
+        middleware=(*middleware, *declaration.middleware),
     )
 
 

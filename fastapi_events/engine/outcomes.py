@@ -52,6 +52,19 @@ def timed_out(run: Run) -> Outcome:
     return replace(_by_policy(run, TimeoutError(), what, "timed_out", "timed_out"), duration=limit)
 
 
+def given_up(run: Run) -> Outcome:
+    """The outcome of an attempt whose time is over; it has one already if only its middleware is still at work."""
+    if run.outcome is not None:
+        return run.outcome
+    onion = run.handler.outside
+    if onion is None or run.entered:
+        return timed_out(run)
+    what = f"{onion}: did not call call_next within {run.handler.timeout:g} s; the handler has not run"
+    return Outcome(
+        "interrupted", delay=interrupted_delay(run.item.postponed), failure=failure("MiddlewareTimeout", what)
+    )
+
+
 def _by_policy(run: Run, error: Exception, what: Failure, refused: DeadReason, last: DeadReason) -> Outcome:
     policy = run.handler.retry
     try:

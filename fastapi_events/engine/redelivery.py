@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
+from fastapi_events.engine.attempt_clock import AttemptClock
 from fastapi_events.engine.executor import Executor
 from fastapi_events.engine.failure import failure_of
 from fastapi_events.engine.gates import Gates, spared
@@ -22,7 +23,7 @@ from fastapi_events.engine.handlers import HandlerPlan
 from fastapi_events.engine.infrastructure import is_refusal
 from fastapi_events.engine.item import Item
 from fastapi_events.engine.key_results import note
-from fastapi_events.engine.outcomes import interrupted, timed_out
+from fastapi_events.engine.outcomes import given_up, interrupted
 from fastapi_events.engine.patience import patiently
 from fastapi_events.engine.run import Run
 from fastapi_events.engine.service import Loop
@@ -202,27 +203,23 @@ class Redelivery(Loop):
 
     async def _attempt(self, run: Run) -> Outcome:
         loop = asyncio.get_running_loop()
-        started = asyncio.Event()
-        run.on_start = started.set
-        task = asyncio.create_task(self._executor.run(run))
-        cut_off, has_started = asyncio.create_task(self._cut_off.wait()), asyncio.create_task(started.wait())
-        done: set[asyncio.Task[Any]] = set()
-        if run.handler.queues:
-            # Waiting for a connection or a thread is not the handler's time.
-            done, _ = await asyncio.wait({task, cut_off, has_started}, return_when=asyncio.FIRST_COMPLETED)
-            done.discard(has_started)
-        has_started.cancel()
+        clock = AttemptClock(run)
         began = loop.time()
-        if not done:
-            done, _ = await asyncio.wait(
-                {task, cut_off}, timeout=run.handler.timeout, return_when=asyncio.FIRST_COMPLETED
-            )
+        task = asyncio.create_task(self._executor.run(run))
+        cut_off, over = asyncio.create_task(self._cut_off.wait()), asyncio.create_task(clock.over())
+        waiting: set[asyncio.Task[Any]] = {task, cut_off, over}
+        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         cut_off.cancel()
+        over.cancel()
         if task in done:
-            return replace(task.result(), duration=loop.time() - began)
+            if run.outcome is not None:
+                return run.outcome
+            return replace(task.result(), duration=loop.time() - (began if run.began is None else run.began))
+        stopped = interrupted("the process stopped before the handler was done")
+        outcome = run.outcome = run.outcome or (stopped if cut_off in done else given_up(run))
         run.abandon()
         task.cancel()
-        return interrupted("the process stopped before the handler was done") if done else timed_out(run)
+        return outcome
 
 
 def _tried_before(row: Any) -> bool:

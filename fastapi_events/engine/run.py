@@ -10,6 +10,7 @@ from fastapi_events.engine.handlers import Handler
 from fastapi_events.engine.item import Item
 from fastapi_events.engine.slots import Slot
 from fastapi_events.model.envelope import Envelope
+from fastapi_events.model.outcome import Outcome
 
 if TYPE_CHECKING:
     from fastapi_events.engine.handler_connection import HandlerConnection
@@ -26,10 +27,13 @@ class Run:
         "children",
         "connection",
         "driver",
+        "entered",
         "handler",
         "item",
         "mark",
         "on_start",
+        "on_wait",
+        "outcome",
         "probe",
         "redelivered",
         "session",
@@ -50,11 +54,21 @@ class Run:
         self.slots: list[Slot] = []
         self.began: float | None = None
         self.on_start: Callable[[], None] | None = None
+        self.on_wait: Callable[[], None] | None = None
+        self.entered = False
+        """Whether the middleware around the attempt has let it begin."""
+        self.outcome: Outcome | None = None
+        """What is recorded of the attempt, once that is certain: middleware, or its handler, may still be at work."""
 
     def start(self) -> None:
         """The attempt has what it waited for: its time begins."""
         if self.on_start is not None:
             self.on_start()
+
+    def wait(self) -> None:
+        """The attempt waits for something scarce, which is not its time."""
+        if self.on_wait is not None:
+            self.on_wait()
 
     def abandon(self) -> None:
         """Give the attempt up; its transaction, if it has one, is torn down so that nobody waits for it."""

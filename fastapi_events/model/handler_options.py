@@ -10,6 +10,8 @@ from typing import Any, Literal, TypedDict, get_args
 
 from fastapi_events.errors import LONGEST_DELAY, ContradictoryOptions, DeclarationError
 from fastapi_events.model.breaker import Breaker
+from fastapi_events.model.middleware import Middleware
+from fastapi_events.model.middleware_checks import checked_middleware
 from fastapi_events.model.retry import Retry
 
 OnDead = Literal["park", "continue"]
@@ -26,6 +28,7 @@ class HandlerOptions(TypedDict):
     on_dead: OnDead
     was: tuple[str, ...]
     breaker: Breaker | Literal[False] | None
+    middleware: tuple[Middleware, ...]
 
 
 def checked_options(
@@ -38,10 +41,11 @@ def checked_options(
     on_dead: Any,
     was: Any,
     breaker: Any,
+    middleware: Any,
 ) -> HandlerOptions:
     """The options, if each is a value that can work; ``owner`` is what the errors name.
 
-    Raises ``ContradictoryOptions``, or ``DeclarationError`` for an id.
+    Raises ``ContradictoryOptions``, ``InvalidMiddleware``, or ``DeclarationError`` for an id.
     """
 
     def refuse(problem: str) -> ContradictoryOptions:
@@ -75,6 +79,7 @@ def checked_options(
         on_dead=on_dead,
         was=tuple(map(checked_id, was)),
         breaker=breaker,
+        middleware=checked_middleware(owner, middleware),
     )
 
 

@@ -16,6 +16,8 @@ from fastapi_events.model.breaker import Breaker
 from fastapi_events.model.event import Event, RawEvent, options_of
 from fastapi_events.model.event_parameter import check_event_parameter
 from fastapi_events.model.handler_options import OnDead, checked_id, checked_options
+from fastapi_events.model.middleware import Middleware
+from fastapi_events.model.middleware_checks import checked_middleware
 from fastapi_events.model.names import canonical_name, check_pattern, is_pattern, matches
 from fastapi_events.model.retry import Retry
 
@@ -43,6 +45,8 @@ class HandlerDeclaration:
     on_dead: OnDead = "park"
     was: tuple[str, ...] = ()
     breaker: Breaker | Literal[False] | None = None
+    middleware: tuple[Middleware, ...] = ()
+    """That of its module and its own, outermost first."""
 
     def takes(self, name: str) -> bool:
         """Whether the handler selects events of this name."""
@@ -73,16 +77,17 @@ class HandlerDecorator(Protocol[E]):
 class Module:
     """A feature's handlers, grouped under a name as an ``APIRouter`` groups routes.
 
-    ``name`` is lower-case letters, digits and underscores. Modules are put together by
-    ``Events(modules=[...])``; until then nothing runs.
+    ``name`` is lower-case letters, digits and underscores. ``middleware`` is around each of its handlers. Modules are
+    put together by ``Events(modules=[...])``; until then nothing runs.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, middleware: Sequence[Middleware] = ()) -> None:
         if not _MODULE_NAME.match(str(name)):
             raise DeclarationError(
                 f"Module({name!r}): a module's name is lower-case letters, digits and underscores, e.g. 'orders'."
             )
         self.name = name
+        self._middleware = checked_middleware(f"Module({name!r})", middleware)
         self.handlers: list[HandlerDeclaration] = []
         self._read = 0
 
@@ -108,6 +113,7 @@ class Module:
         ordered: bool = True,
         on_dead: Literal["park", "continue"] = "park",
         breaker: Breaker | Literal[False] | None = None,
+        middleware: Sequence[Middleware] = (),
     ) -> HandlerDecorator[E]: ...
 
     @overload
@@ -123,6 +129,7 @@ class Module:
         ordered: bool = True,
         on_dead: Literal["park", "continue"] = "park",
         breaker: Breaker | Literal[False] | None = None,
+        middleware: Sequence[Middleware] = (),
     ) -> Callable[[F], F]: ...
 
     def on(
@@ -137,6 +144,7 @@ class Module:
         ordered: bool = True,
         on_dead: Literal["park", "continue"] = "park",
         breaker: Breaker | Literal[False] | None = None,
+        middleware: Sequence[Middleware] = (),
         **unknown: Any,
     ) -> Callable[[Any], Any]:
         """Declare a handler of an event class, of an event's name, or of a wildcard such as ``"orders.*"``.
@@ -150,6 +158,7 @@ class Module:
         next event of the same ordering key starts only when this one is settled. ``on_dead="continue"`` lets
         followers of a dead event pass instead of parking them behind it. ``breaker`` is the handler's circuit breaker
         (default: by the settings ``breaker_threshold``, ``breaker_window`` and ``breaker_recovery``; False: none).
+        ``middleware`` is inside that of the module.
 
         The function is returned as it is and may be declared for further events, each time with an ``id`` of its own.
 
@@ -167,6 +176,7 @@ class Module:
             "on_dead": on_dead,
             "was": was,
             "breaker": breaker,
+            "middleware": middleware,
         }
         _check_options(unknown, ["id", *given], self.name)
 
@@ -184,6 +194,7 @@ class Module:
         owner = f"handler {handler_id!r}"
         selects, event_class = _selected(event, function, owner)
         options = checked_options(owner, **given)
+        options["middleware"] = (*self._middleware, *options["middleware"])
         if self._read:
             raise DeclarationError(
                 f"{owner} ({_place(function)}) is declared after the Events object of its module has started, "

@@ -15,19 +15,19 @@ from fastapi_events.api.operations import Operations
 from fastapi_events.api.operator_port import Health
 from fastapi_events.api.publisher import EventPublisher, Published
 from fastapi_events.engine import running
-from fastapi_events.engine.handlers import compile_handlers
 from fastapi_events.engine.runtime import Runtime
 from fastapi_events.errors import NotStarted, SettingsError
 from fastapi_events.model.event import Event
+from fastapi_events.model.middleware import Middleware
+from fastapi_events.model.middleware_checks import checked_middleware
 from fastapi_events.model.module import Module
 from fastapi_events.model.registry import Registry
-from fastapi_events.model.retry import Retry
 from fastapi_events.plugin import checks, siblings
-from fastapi_events.plugin.assembly import assemble, gives_connections, make_engine, make_sessions, prepare_schema
+from fastapi_events.plugin.assembly import assemble, checked_handlers, make_engine, make_sessions, prepare_schema
 from fastapi_events.plugin.database_problems import note_problem
 from fastapi_events.plugin.locating import locate
 from fastapi_events.plugin.operating import Operators, connected, make_observe, make_operations
-from fastapi_events.plugin.publishing import PUBLISHERS, Publishing
+from fastapi_events.plugin.publishing import Publishing
 from fastapi_events.settings import EventsSettings
 from fastapi_events.store.database import Database
 
@@ -40,8 +40,9 @@ class Events(Module):
 
     ``sessions`` is the application's own ``async_sessionmaker``: handlers' sessions are made like it, and its database
     is where the events live unless ``database_url`` says otherwise. ``sync_sessions`` (a ``sessionmaker``) serves
-    ``SyncHandlerSession``. ``group`` names the service; ``prefix`` is where the router's routes live. ``authorize`` is
-    a FastAPI dependency that returns an ``Actor``. The object is a ``Module`` itself, for applications of one file.
+    ``SyncHandlerSession``. ``group`` names the service; ``prefix`` is where the router's routes live. ``middleware`` is
+    around all publishing and handling. ``authorize`` is a FastAPI dependency that returns an ``Actor``. The object is a
+    ``Module`` itself, for applications of one file.
 
     Example::
 
@@ -62,6 +63,7 @@ class Events(Module):
         settings: EventsSettings | None = None,
         group: str | None = None,
         prefix: str = "/events",
+        middleware: Sequence[Middleware] = (),
         authorize: Callable[..., Any] | None = None,
         include_in_schema: bool = False,
         tags: Sequence[str] | None = None,
@@ -72,7 +74,7 @@ class Events(Module):
         self.prefix, self.authorize = checks.checked_prefix(prefix), authorize
         self.include_in_schema, self.tags = include_in_schema, tags
         self._modules, self._group = checks.checked_modules(modules), checks.checked_group(group)
-        self._settings = settings
+        self._settings, self.middleware = settings, checked_middleware("Events(...)", middleware)
         self._sessions, self._sync_sessions = sessions, sync_sessions
         self._starts = 0
         self._lock: asyncio.Lock | None = None
@@ -85,7 +87,7 @@ class Events(Module):
         self._router: APIRouter | None = None
         self.publishing = Publishing(self)
         self.registry = Registry([*self._modules, self])
-        self._handlers()
+        checked_handlers(self.registry, sessions, sync_sessions)
         siblings.made(self)
 
     if not TYPE_CHECKING:  # to checkers, an attribute that is not there is none
@@ -246,16 +248,6 @@ class Events(Module):
 
         return await health_of(self)
 
-    def _handlers(self) -> list[Any]:
-        return compile_handlers(
-            self.registry,
-            given=PUBLISHERS,
-            retry=Retry(),
-            timeout=30.0,
-            sync_sessions=self._sync_sessions is not None,
-            connections=gives_connections(self._sessions),
-        )
-
     async def _start(self, drains: bool | None) -> None:
         settings = self.settings
         siblings.in_use(self)
@@ -273,6 +265,7 @@ class Events(Module):
         runtime = await assemble(
             settings, self.registry, self.publishing, database,
             group=self.group, drains=drains, sessions=self._own_sessions, sync_sessions=self._sync_sessions,
+            middleware=self.middleware,
         )  # fmt: skip
         self._runtime = runtime
         self._exit.push_async_callback(runtime.stop)

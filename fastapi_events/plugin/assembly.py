@@ -11,11 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from fastapi_events.engine.executor import Executor
 from fastapi_events.engine.handler_session import HandlerSession, SyncHandlerSession, handler_session_class
 from fastapi_events.engine.handler_transaction import Transactions, asyncpg_engine, transactions_for, within_pools
-from fastapi_events.engine.handlers import HandlerPlan, compile_handlers
+from fastapi_events.engine.handlers import Handler, HandlerPlan, compile_handlers
 from fastapi_events.engine.own_sessions import warn_of_own_sessions
 from fastapi_events.engine.runtime import Runtime
 from fastapi_events.model.breaker import Breaker
 from fastapi_events.model.lane import LANES
+from fastapi_events.model.middleware import Middleware
 from fastapi_events.model.registry import Registry
 from fastapi_events.model.retry import Backoff, Retry, exponential, fixed, linear
 from fastapi_events.plugin.checks import check_retention
@@ -65,14 +66,14 @@ def make_sessions(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
 
 async def assemble(
     settings: EventsSettings, registry: Registry, publishing: Publishing, database: Database, *, group: str,
-    drains: bool | None, sessions: Any, sync_sessions: Any,
+    drains: bool | None, sessions: Any, sync_sessions: Any, middleware: tuple[Middleware, ...],
 ) -> Runtime:  # fmt: skip
     """The services of this process, made but not started."""
     statements = Statements(settings.db_schema)
     partitions, installed, identifier, name = await GroupStore(database, statements).installation()
     check_cluster(installed, identifier)
     _note_partitions(settings, partitions)
-    plan = make_plan(registry, settings, sessions=sessions, sync_sessions=sync_sessions)
+    plan = make_plan(registry, settings, sessions=sessions, sync_sessions=sync_sessions, middleware=middleware)
     marks = MarkStore(database, statements)
     executor = Executor(
         registry,
@@ -103,7 +104,26 @@ def _note_partitions(settings: EventsSettings, installed: int) -> None:
         )  # fmt: skip
 
 
-def make_plan(registry: Registry, settings: EventsSettings, *, sessions: Any, sync_sessions: Any) -> HandlerPlan:
+def checked_handlers(registry: Registry, sessions: Any, sync_sessions: Any) -> list[Handler]:
+    """The handlers of an instance that is not started: raises ``DeclarationError`` for what could never run."""
+    return compile_handlers(
+        registry,
+        given=PUBLISHERS,
+        retry=Retry(),
+        timeout=30.0,
+        sync_sessions=sync_sessions is not None,
+        connections=gives_connections(sessions),
+    )
+
+
+def make_plan(
+    registry: Registry,
+    settings: EventsSettings,
+    *,
+    sessions: Any,
+    sync_sessions: Any,
+    middleware: tuple[Middleware, ...] = (),
+) -> HandlerPlan:
     """The handlers, each with its signature read and its policy decided."""
     plan = HandlerPlan(
         compile_handlers(
@@ -116,6 +136,7 @@ def make_plan(registry: Registry, settings: EventsSettings, *, sessions: Any, sy
             ),
             sync_sessions=sync_sessions is not None,
             connections=gives_connections(sessions),
+            middleware=middleware,
         )
     )
     warn_of_own_sessions(plan.handlers.values())

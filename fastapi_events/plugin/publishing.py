@@ -17,6 +17,7 @@ from fastapi_events.model.envelope import Envelope, PublishRules
 from fastapi_events.model.event import Event
 from fastapi_events.model.identity import child_event_id
 from fastapi_events.model.lane import LogPlace
+from fastapi_events.model.onion import publish_onion
 from fastapi_events.model.registry import Registry
 from fastapi_events.store.log import DatabaseIdentity, EventLog
 
@@ -35,6 +36,7 @@ class Publishing:
         self._rules = PublishRules()
         self._database: DatabaseIdentity | None = None
         self._runtime: Runtime | None = None
+        self.middleware = publish_onion(events.middleware)
         self.counts: dict[str, int] = {}
 
     def connect(self, runtime: Runtime, identity: DatabaseIdentity) -> None:
@@ -106,14 +108,14 @@ class Publishing:
         """The publisher of an attempt: bound to its session, or collecting what is appended with its success."""
         if kind is Sealer:
             return Sealer(self, derive_id=_child_ids(run, " emits"))
-        derive = _child_ids(run)
+        derive, middleware = _child_ids(run), run.handler.publishing
         on = run.session if run.session is not None else run.driver
         if on is not None:
             bind: Callable[..., Any] = bind_async if kind is EventPublisher else bind_sync
-            return bind(self, on, derive_id=derive)
+            return bind(self, on, derive_id=derive, middleware=middleware)
         if kind is EventPublisher:
-            return EventPublisher(self, _Collected(run), derive_id=derive)
-        return SyncEventPublisher(self, _CollectedSync(run), derive_id=derive)
+            return EventPublisher(self, _Collected(run), derive_id=derive, middleware=middleware)
+        return SyncEventPublisher(self, _CollectedSync(run), derive_id=derive, middleware=middleware)
 
 
 def _child_ids(run: Run, what: str = "") -> Callable[[], UUID]:

@@ -10,7 +10,7 @@ import asyncpg
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
-from fastapi_events import Event, Events, EventsSettings, Module
+from fastapi_events import Event, Events, EventsSettings, Middleware, Module
 
 # Small enough for a test to see several of each; a lease long enough that only a test takes it away.
 QUICK: dict[str, Any] = {
@@ -83,12 +83,14 @@ class Stage:
         group: str | None = None,
         sessions: async_sessionmaker[Any] | None = None,
         sync_sessions: Any = None,
+        middleware: Sequence[Middleware] = (),
         **settings: Any,
     ) -> Events:
         """An instance that has not been started."""
         events = Events(
-            modules, group=group, sessions=sessions, sync_sessions=sync_sessions, settings=self.settings(**settings)
-        )
+            modules, group=group, sessions=sessions, sync_sessions=sync_sessions, middleware=middleware,
+            settings=self.settings(**settings),
+        )  # fmt: skip
         self.instances.append(events)
         return events
 

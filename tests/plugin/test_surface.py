@@ -9,11 +9,13 @@ import pytest
 import fastapi_events
 
 PUBLIC = {
-    "Actor", "Breaker", "DeadLetter", "Delivery", "Discard", "EmitsEvents", "Event", "EventPublisher", "Events",
-    "EventsError", "EventsSettings", "HandlerConnection", "HandlerSession", "Module", "Permission", "Published",
-    "Publisher", "RawEvent", "Retry", "RetryLater", "SessionDep", "SyncEventPublisher", "SyncHandlerSession",
-    "SyncPublisher", "SyncSessionDep", "deterministic_id", "emits", "events", "events_router", "exponential",
-    "fixed", "linear", "publisher_on", "sync_publisher_on", "without_events",
+    "Actor", "AttemptContext", "AttemptNext", "AttemptOutcome", "Breaker", "DeadLetter", "Delivery", "Discard",
+    "EmitsEvents", "Event", "EventPublisher", "Events", "EventsError", "EventsSettings", "HandleContext",
+    "HandleNext", "HandlerConnection", "HandlerSession", "Middleware", "Module", "Permission", "PublishContext",
+    "PublishNext", "Published", "Publisher", "RawEvent", "Retry", "RetryLater", "SessionDep",
+    "SyncEventPublisher", "SyncHandlerSession", "SyncPublisher", "SyncSessionDep", "deterministic_id", "emits",
+    "events", "events_router", "exponential", "fixed", "linear", "publisher_on", "sync_publisher_on",
+    "without_events",
 }  # fmt: skip
 
 

@@ -56,6 +56,7 @@ class Port:
 
     def __init__(self) -> None:
         self.rules = PublishRules()
+        self.middleware = None
         self.log = EventLog(Statements())
         self.registry = Registry([])
         self.notify: Literal["after_commit", "transactional", "off"] = "after_commit"

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from fastapi_events.model.envelope import PublishRules
 from fastapi_events.model.lane import LogPlace
+from fastapi_events.model.onion import PublishOnion
 from fastapi_events.model.registry import Registry
 from fastapi_events.store.log import DatabaseIdentity, EventLog
 
@@ -41,6 +42,11 @@ class PublishingPort(Protocol):
     @property
     def registry(self) -> Registry:
         """Which event classes there are."""
+        ...
+
+    @property
+    def middleware(self) -> PublishOnion | None:
+        """What is around publishing, if anything is."""
         ...
 
     @property
