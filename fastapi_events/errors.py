@@ -7,7 +7,10 @@ EventsError
 │   ├── ContradictoryOptions
 │   ├── DuplicateEvent
 │   ├── DuplicateHandler
-│   └── InvalidHandler
+│   ├── InvalidHandler
+│   ├── InvalidUpcaster
+│   ├── DuplicateUpcaster
+│   └── MissingUpcaster
 ├── PublishError                a publish that was refused before any SQL, or that would leave the transaction
 │   ├── UnknownEvent
 │   ├── InvalidPayload
@@ -72,6 +75,18 @@ class DuplicateHandler(DeclarationError):
 
 class InvalidHandler(DeclarationError):
     """A handler's signature asks for something that a handler cannot be given."""
+
+
+class InvalidUpcaster(DeclarationError):
+    """A function or step that can never lift a stored payload."""
+
+
+class DuplicateUpcaster(DeclarationError):
+    """Two upcasters lift the same version of an event."""
+
+
+class MissingUpcaster(DeclarationError):
+    """A handler takes a version to which older stored events cannot be lifted; found when the instance starts."""
 
 
 class PublishError(EventsError):

@@ -17,10 +17,11 @@ from fastapi_events.api.publishing.outlets import Outlet, SyncOutlet
 from fastapi_events.api.publishing.port import Published, PublishingPort
 from fastapi_events.errors import DeclarationError, InvalidPayload, PublishError, UnknownOption
 from fastapi_events.model.context import current_flow
+from fastapi_events.model.dual import with_other_versions
 from fastapi_events.model.envelope import NO_OPTIONS, Envelope, PublishOptions, seal, seal_raw
 from fastapi_events.model.event import Direction, Event, RawEvent
 
-__all__ = ["EventPublisher", "Published", "SharedKeywords", "SingleKeywords", "SyncEventPublisher"]
+__all__ = ["EventPublisher", "Published", "SharedKeywords", "SingleKeywords", "SyncEventPublisher", "TypedKeywords"]
 
 _DEPENDENCIES = (("SyncPublisher", "sync_publisher_on"), ("Publisher", "publisher_on"))
 _ONE_THING = (type, Event, str, bytes, Mapping)
@@ -42,6 +43,12 @@ class SingleKeywords(SharedKeywords, total=False):
     """Options of one event."""
 
     event_id: UUID | None
+
+
+class TypedKeywords(SingleKeywords, total=False):
+    """Options of one event that has a class: ``also`` is the same event in other versions, for handlers of those."""
+
+    also: Event | Sequence[Event] | None
 
 
 class _About(NamedTuple):
@@ -82,9 +89,22 @@ class _Publisher:
         port = self._port
         port.registry.learn(type(event))
         envelope = seal(event, port.rules, current_flow(), given)
+        if given.also is not None:
+            envelope = self._with_versions(envelope, given)
         return envelope._replace(explicit_id=False) if derived else envelope
 
+    def _with_versions(self, envelope: Envelope, given: PublishOptions) -> Envelope:
+        """The envelope with the payloads of other versions too."""
+        port, shared = self._port, replace(given, also=None, event_id=envelope.id)
+
+        def seal_one(event: Event) -> Envelope:
+            port.registry.learn(type(event))
+            return seal(event, port.rules, current_flow(), shared)
+
+        return with_other_versions(envelope, given.also, seal_one, port.rules.max_payload_size)
+
     def _seal_raw(self, raw: RawEvent, about: _About, keywords: Mapping[str, Any]) -> Envelope:
+        _refuse_also(keywords, "publish.raw()")
         given, derived = self._given(keywords)
         direction, aggregate, aggregate_id = about
         envelope = seal_raw(
@@ -113,7 +133,8 @@ class EventPublisher(_Publisher):
     the session's commit, together with the rows of the session, or not at all; several events have the order in which
     they were published. Options: ``event_id`` (a UUID that makes a second publish of the same id a no-op that says
     so), ``occurred_at`` (an aware datetime), ``key`` (the ordering key, instead of the class's), ``tenant_id``,
-    ``correlation_id``, ``causation_id``, ``headers``.
+    ``correlation_id``, ``causation_id``, ``headers``, and ``also``: the same event in another version, or several of
+    them, for handlers that take those; it stays one event with one delivery per handler.
 
     With ``event_id``, and for classes with ``serialize=True``, the row is inserted at once, because the answer or the
     lock is needed now; all others go in one statement before the commit.
@@ -133,7 +154,7 @@ class EventPublisher(_Publisher):
         super().__init__(port, derive_id=derive_id, endpoint=endpoint)
         self._outlet = outlet
 
-    async def __call__(self, event: Event, **options: Unpack[SingleKeywords]) -> Published:
+    async def __call__(self, event: Event, **options: Unpack[TypedKeywords]) -> Published:
         """Publish one event."""
         envelope = self._seal(event, options)
         [duplicate] = await self._outlet.put([envelope], caller(self._endpoint))
@@ -141,6 +162,7 @@ class EventPublisher(_Publisher):
 
     async def many(self, events: Iterable[Event], **options: Unpack[SharedKeywords]) -> list[Published]:
         """Publish several events with the same options, or none of them if one is refused."""
+        _refuse_also(options, "publish.many()")
         envelopes = [self._seal(event, options) for event in _several(events)]
         return _answers(envelopes, await self._outlet.put(envelopes, caller(self._endpoint)))
 
@@ -180,7 +202,7 @@ class SyncEventPublisher(_Publisher):
         super().__init__(port, derive_id=derive_id, endpoint=endpoint)
         self._outlet = outlet
 
-    def __call__(self, event: Event, **options: Unpack[SingleKeywords]) -> Published:
+    def __call__(self, event: Event, **options: Unpack[TypedKeywords]) -> Published:
         """Publish one event."""
         envelope = self._seal(event, options)
         [duplicate] = self._outlet.put([envelope], caller(self._endpoint))
@@ -188,6 +210,7 @@ class SyncEventPublisher(_Publisher):
 
     def many(self, events: Iterable[Event], **options: Unpack[SharedKeywords]) -> list[Published]:
         """Publish several events with the same options, or none of them if one is refused."""
+        _refuse_also(options, "publish.many()")
         envelopes = [self._seal(event, options) for event in _several(events)]
         return _answers(envelopes, self._outlet.put(envelopes, caller(self._endpoint)))
 
@@ -222,6 +245,14 @@ def check_options(given: Mapping[str, Any], *more: str) -> None:
         near = get_close_matches(unknown, known, n=1)
         hint = f"Did you mean {near[0]!r}? " if near else ""
         raise UnknownOption(f"publish() has no option {unknown!r}. {hint}The options are {', '.join(known)}.")
+
+
+def _refuse_also(given: Mapping[str, Any], what: str) -> None:
+    if given.get("also") is not None:
+        raise PublishError(
+            f"{what} takes no also=..., which belongs to one event of a class. Publish it by itself: "
+            "publish(event, also=other_version)."
+        )
 
 
 def _options(given: Mapping[str, Any]) -> PublishOptions:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
 from sqlalchemy.orm import Session, scoped_session
 
-from fastapi_events.api.publisher import EventPublisher, SingleKeywords, SyncEventPublisher
+from fastapi_events.api.publisher import EventPublisher, SyncEventPublisher, TypedKeywords
 from fastapi_events.api.publishing.asyncpg_outlet import AsyncpgOutlet, is_usable
 from fastapi_events.api.publishing.outlets import (
     AsyncConnectionOutlet,
@@ -81,7 +81,7 @@ async def publish_detached(
     open_session: Callable[[], AbstractAsyncContextManager[AsyncSession]],
     *,
     detached: bool = False,
-    **options: Unpack[SingleKeywords],
+    **options: Unpack[TypedKeywords],
 ) -> Published:
     """Publish outside a request, in a transaction of its own that ``open_session`` gives.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -22,7 +22,8 @@ logger = logging.getLogger("fastapi_events")
 
 
 class Envelope(NamedTuple):
-    """One event as it is appended to the log; ``payload`` and ``headers`` are JSON text.
+    """One event as it is appended to the log; ``payload`` and ``headers`` are JSON text, and so is ``other_versions``,
+    an object of further payloads by version.
 
     A tuple, because it is made for every event that is published: a frozen dataclass costs six times as much.
     """
@@ -45,6 +46,7 @@ class Envelope(NamedTuple):
     occurred_at: datetime
     headers: str | None
     payload: str
+    other_versions: str | None = None
 
     @property
     def place(self) -> LogPlace:
@@ -63,6 +65,7 @@ class PublishOptions:
     correlation_id: UUID | None = None
     causation_id: UUID | None = None
     headers: Mapping[str, str] | None = None
+    also: Event | Sequence[Event] | None = None
 
 
 @dataclass(frozen=True, slots=True)

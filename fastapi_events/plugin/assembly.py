@@ -121,6 +121,7 @@ def _note_partitions(settings: EventsSettings, installed: int) -> None:
 
 def make_plan(registry: Registry, settings: EventsSettings, *, sessions: Any, sync_sessions: Any) -> HandlerPlan:
     """The handlers, each with its signature read and its policy decided."""
+    registry.check_upcasters()
     plan = HandlerPlan(
         compile_handlers(
             registry,
