@@ -43,10 +43,6 @@ class StoredVersions:
 
         Raises ``Unreadable``.
         """
-        if wanted.version == self._version:
-            return self._payload
-        if wanted.version in self._beside:
-            return to_json(self._beside[wanted.version]).decode()
         start = self._newest_below(wanted.version)
         steps = upcasters.chain(self._name, start, wanted)
         if steps is None:

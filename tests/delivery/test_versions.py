@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fastapi_events import Event, HandlerSession, Module, RawEvent, Retry
+from fastapi_events import Event, HandlerSession, Module, RawEvent, Retry, fixed
 from tests.delivery.stage import SLOW, Stage, effect, publish, until, within
 
 INSERT = """
@@ -294,6 +294,39 @@ async def test_a_newer_process_is_woken_for_what_an_older_one_cannot_read(stage:
     await publish(old, [Billed2(order="a", cents=1)])
     await until(lambda: seen == [Billed2(order="a", cents=1)])
     assert new.runtime.counters.stale_settles == 0
+
+
+async def test_it_is_woken_too_for_what_an_older_one_meets_in_a_queue(stage: Stage) -> None:
+    failing, module = [True], Module("shop")
+    old_seen: list[int] = []
+    new_seen: list[Any] = []
+
+    @module.on(Billed1, id="shop.bill", retry=Retry(9, fixed(600)))
+    async def bill(event: Billed1) -> None:
+        if failing[0]:
+            raise ValueError("not yet")
+        old_seen.append(event.amount)
+
+    old = await stage.running(module, **SLOW)
+    await publish(old, [Billed1(order="a", amount=1), Billed2(order="a", cents=2)])
+
+    async def both_wait() -> bool:
+        return [row["reason"] for row in await stage.deliveries("waiting")] == ["retry", "key_blocked"]
+
+    await until(both_wait)
+    await stage.running(release(new_seen, Billed2), lanes=("inbound",), **SLOW)
+    failing[0] = False
+    await stage.make_due()
+    old.runtime.wake.parked()
+    await until(lambda: new_seen == [Billed2(order="a", cents=2)])
+    assert old_seen == [1]
+
+
+async def test_a_key_says_at_once_which_version_its_head_needs(stage: Stage) -> None:
+    old = await stage.idle(release([], Billed1))
+    await publish(old, [Billed3(order="a", cents=1, currency="SEK"), Billed2(order="a", cents=1)])
+    await lanes_alone(old)
+    assert await stage.value("SELECT needs FROM events.parked_key") == 3
 
 
 async def test_a_raw_handler_takes_what_needs_any_version(stage: Stage) -> None:

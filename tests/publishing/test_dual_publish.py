@@ -86,12 +86,15 @@ def test_it_is_so_with_a_plain_driver_too(port: Port, sync_sessions: sessionmake
 
 async def test_more_than_one_statement_takes_at_once(port: Port, sessions: Sessions, log: Log) -> None:
     async with sessions() as session:
+        await session.execute(text("SELECT 1"))
         publish = bind_async(port, session)
-        for _ in range(25):
-            await publish(Sold2(thing=7), also=ALSO)
-        await session.commit()
+        for number in (1, 25):
+            for _ in range(number):
+                await publish(Sold2(thing=7), also=ALSO)
+            await session.commit()
+            await session.execute(text("SELECT 1"))
     rows = await log.rows()
-    assert len(rows) == 25
+    assert len(rows) == 26
     for row in rows:
         checked(row)
 
