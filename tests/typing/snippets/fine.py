@@ -1,7 +1,7 @@
 """What users write and type checkers must accept."""
 
 from collections.abc import AsyncIterator
-from typing import Annotated, assert_type
+from typing import Annotated, Any, assert_type
 from uuid import UUID
 
 from fastapi import Depends, FastAPI
@@ -19,6 +19,7 @@ from fastapi_events import (
     RawEvent,
     Retry,
     SessionDep,
+    SyncEventPublisher,
     SyncPublisher,
     SyncSessionDep,
     exponential,
@@ -37,6 +38,11 @@ class OrderPaid(Event, name="orders.order.paid", aggregate_id="order_id"):
 
 class OrderSent(Event, name="orders.order.sent", aggregate_id="order_id"):
     order_id: UUID
+
+
+class OrderPlaced2(Event, name="orders.order.placed", version=2, oldest_version=1):
+    order_id: UUID
+    skus: list[str]
 
 
 def tariff() -> int:
@@ -87,6 +93,15 @@ def keep(event: Event | RawEvent, amount: int = Depends(tariff)) -> int:
     return amount
 
 
+@inventory.upcast(OrderPlaced2, from_version=1)
+def several(payload: dict[str, Any]) -> dict[str, Any]:
+    return {**payload, "skus": [payload["sku"]]}
+
+
+inventory.upcast(OrderPlaced2, from_version=1)(dict)
+assert_type(several({}), dict[str, Any])
+
+
 @inventory.on(OrderSent)
 def archive(event: Event) -> None: ...
 
@@ -129,3 +144,10 @@ def in_a_thread(order_id: UUID, session: SyncSessionDep, publish: SyncPublisher)
 
 async def main() -> None:
     await events.publish(OrderPlaced(order_id=UUID(int=0), sku="a"), event_id=UUID(int=1))
+
+
+async def both(publish: EventPublisher, publish_plainly: SyncEventPublisher) -> None:
+    now, before = OrderPlaced2(order_id=UUID(int=0), skus=["a"]), OrderPlaced(order_id=UUID(int=0), sku="a")
+    await publish(now, also=before, tenant_id="t")
+    await publish(now, also=[before])
+    publish_plainly(now, also=(before,))

@@ -1,5 +1,6 @@
 """What type checkers must refuse: each line marked so, and no other."""
 
+from typing import Any
 from uuid import UUID
 
 from fastapi_events import Event, EventPublisher, Events, Module, Retry
@@ -49,6 +50,31 @@ async def too_narrow(event: Shipped) -> None: ...
 async def without_event() -> None: ...
 
 
+class Placed2(Event, name="orders.order.placed", version=2):
+    order_ids: list[UUID]
+
+
+@module.upcast(Placed2, from_version=1)  # wrong
+async def waiting(payload: dict[str, Any]) -> dict[str, Any]:
+    return payload
+
+
+@module.upcast(Placed2, from_version=1)  # wrong
+def listing(payload: dict[str, Any]) -> list[Any]:
+    return [payload]
+
+
+@module.upcast(Placed2, from_version=1)  # wrong
+def of_an_event(event: Placed) -> dict[str, Any]:
+    return event.model_dump()
+
+
+@module.upcast(Placed2)  # wrong
+def from_no_version(payload: dict[str, Any]) -> dict[str, Any]:
+    return payload
+
+
+module.upcast("orders.order.placed", from_version=1)  # wrong
 Placed(order=UUID(int=0))  # wrong
 Retry(attempts=3)  # wrong
 Events(module=[module])  # wrong
@@ -61,3 +87,6 @@ async def publishing(publish: EventPublisher) -> None:
     await publish("orders.order.placed")  # wrong
     await publish(Placed(order_id=UUID(int=0)), keys="a")  # wrong
     await publish(Placed(order_id=UUID(int=0)), event_id="a")  # wrong
+    await publish(Placed(order_id=UUID(int=0)), also="a")  # wrong
+    await publish.many([Placed(order_id=UUID(int=0))], also=Placed(order_id=UUID(int=0)))  # wrong
+    await publish.raw("orders.order.placed", {}, also=Placed(order_id=UUID(int=0)))  # wrong
