@@ -2,7 +2,7 @@
 
 import json
 from typing import Any
-from uuid import uuid4
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
@@ -56,7 +56,11 @@ def checked(row: Any) -> None:
     assert (row["aggregate_id"], row["key"]) == ("7", "/thing/7")
 
 
-@pytest.mark.parametrize("options", [{}, {"tenant_id": None, "headers": {"a": "b"}}, {"event_id": uuid4()}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"tenant_id": None, "headers": {"a": "b"}}, {"event_id": UUID(int=7)}],
+    ids=["fresh", "told", "given"],
+)
 @pytest.mark.parametrize("by", ["the driver", "SQLAlchemy"])
 async def test_it_is_one_row_with_every_payload(
     port: Port, sessions: Sessions, log: Log, by: str, options: dict[str, Any]
