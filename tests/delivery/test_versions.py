@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fastapi_events import Event, HandlerSession, Module, RawEvent, Retry, fixed
+from fastapi_events import Delivery, Event, HandlerSession, Module, RawEvent, Retry, fixed
 from tests.delivery.stage import SLOW, Stage, effect, publish, until, within
 
 INSERT = """
@@ -327,6 +327,27 @@ async def test_a_key_says_at_once_which_version_its_head_needs(stage: Stage) -> 
     await publish(old, [Billed3(order="a", cents=1, currency="SEK"), Billed2(order="a", cents=1)])
     await lanes_alone(old)
     assert await stage.value("SELECT needs FROM events.parked_key") == 3
+
+
+async def test_an_attempt_of_the_next_release_that_was_cut_off_is_still_known_to_have_begun(stage: Stage) -> None:
+    """It had been detached when its process died; the old release looks at it first, and says nothing else of it."""
+    old = await stage.idle(release([], Billed1))
+    await publish(old, [Billed2(order="a", cents=1)])
+    await old.drain_once()
+    await stage.rows("UPDATE events.delivery SET reason = 'detached'")
+    await stage.rows("UPDATE events.parked_key SET needs = 0")
+    await old.drain_once()
+    assert await stage.value("SELECT needs FROM events.parked_key") == 2
+    module, seen = Module("shop"), []
+    module.upcast(Billed2, from_version=1)(to_cents)
+
+    @module.on(Billed2, id="shop.bill")
+    async def bill(event: Billed2, delivery: Delivery) -> None:
+        seen.append((event.cents, delivery.attempt, delivery.redelivered))
+
+    new = await stage.idle(module)
+    await new.drain_once()
+    assert seen == [(1, 1, True)]
 
 
 async def test_a_raw_handler_takes_what_needs_any_version(stage: Stage) -> None:
