@@ -8,7 +8,10 @@ EventsError
 │   ├── DuplicateEvent
 │   ├── DuplicateHandler
 │   ├── InvalidHandler
-│   └── InvalidMiddleware
+│   ├── InvalidMiddleware
+│   ├── InvalidUpcaster
+│   ├── DuplicateUpcaster
+│   └── MissingUpcaster
 ├── PublishError                a publish that was refused before any SQL, or that would leave the transaction
 │   ├── UnknownEvent
 │   ├── InvalidPayload
@@ -79,6 +82,18 @@ class InvalidHandler(DeclarationError):
 
 class InvalidMiddleware(DeclarationError):
     """Something that is no middleware, or one whose methods cannot be called, is given as ``middleware=``."""
+
+
+class InvalidUpcaster(DeclarationError):
+    """A function or step that can never lift a stored payload."""
+
+
+class DuplicateUpcaster(DeclarationError):
+    """Two upcasters lift the same version of an event."""
+
+
+class MissingUpcaster(DeclarationError):
+    """A handler takes a version to which older stored events cannot be lifted; found when the instance starts."""
 
 
 class PublishError(EventsError):

@@ -65,7 +65,8 @@ class DeadLetterPages:
         payload = Shown()
         if visible and found.payload is not None:
             payload = self._desk.redactor.payload(found.event_name, found.version, found.payload)
+        others = self._desk.redactor.other_versions(found.event_name, found.other_versions) if visible else {}
         return await self._desk.show(
             request, "delivery.html", room="dead-letters", delivery=without_secrets(found), visible=visible,
-            payload=payload, refresh=visit_of(request).path(f"dead-letters/{delivery_id}"),
+            payload=payload, others=others, refresh=visit_of(request).path(f"dead-letters/{delivery_id}"),
         )  # fmt: skip

@@ -70,6 +70,7 @@ class EventPages:
         return await self._desk.show(
             request, "event.html", room="events", event=without_secrets(found), visible=visible,
             payload=self._desk.redactor.payload(found.name, found.version, found.payload) if visible else _NOTHING,
+            others=self._desk.redactor.other_versions(found.name, found.other_versions) if visible else {},
             headers=self._desk.redactor.headers(found.headers) if visible else _NOTHING,
             tree=conversation_tree(found), refresh=visit_of(request).path(f"events/{event_id}"),
         )  # fmt: skip

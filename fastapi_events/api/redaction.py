@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import cache
 from itertools import pairwise
 from typing import Any, TypeVar, cast, get_args
@@ -14,6 +13,7 @@ from typing import Any, TypeVar, cast, get_args
 from pydantic import BaseModel, SecretBytes, SecretStr
 
 from fastapi_events.api.observe.views import View
+from fastapi_events.model.payload import exact_number
 from fastapi_events.model.registry import Registry
 from fastapi_events.settings import redacted as without_password
 
@@ -90,20 +90,44 @@ class Redactor:
 
     def payload(self, name: str, version: int | None, text: str) -> Shown:
         """A payload (JSON text) of the event of this name, without its secrets."""
-        event_class = self._registry.class_of(name, version or 1)
-        return self._shown(text, secret_fields(event_class) if event_class else {})
+        return self._shown(text, self._secrets(name, version or 1))
+
+    def other_versions(self, name: str, text: str | None) -> dict[str, Shown]:
+        """The payloads (a JSON object) that an event carries in other versions, by version, without their secrets."""
+        if not text:
+            return {}
+        try:
+            payloads: dict[str, Any] = json.loads(text, parse_float=exact_number)
+            return {
+                version: _hidden(payload, self._secrets(name, int(version))) for version, payload in payloads.items()
+            }
+        except (ValueError, AttributeError, RecursionError):
+            return {"": Shown(text=redacted_text(text[:2_000]))}
 
     def headers(self, text: str | None) -> Shown:
         """Headers (JSON text), without their secrets."""
         return self._shown(text, {}) if text else Shown()
 
+    def _secrets(self, name: str, version: int) -> Mapping[str, Any]:
+        """Those of the event's class; of a version without one here, those of every version that has one."""
+        known = self._registry.class_of(name, version)
+        if known is not None:
+            return secret_fields(known)
+        found: dict[str, Any] = {}
+        for fields in map(secret_fields, self._registry.classes_of(name)):
+            found.update((field, True if field in found else secret) for field, secret in fields.items())
+        return found
+
     def _shown(self, text: str, secrets: Mapping[str, Any]) -> Shown:
         try:
-            value = json.loads(text, parse_float=_exact)
-            hiding = _Hiding()
-            return Shown(value=hiding.without_secrets(value, secrets), hidden=hiding.count)
+            return _hidden(json.loads(text, parse_float=exact_number), secrets)
         except (ValueError, RecursionError):
             return Shown(text=redacted_text(text[:2_000]))
+
+
+def _hidden(value: Any, secrets: Mapping[str, Any]) -> Shown:
+    hiding = _Hiding()
+    return Shown(value=hiding.without_secrets(value, secrets), hidden=hiding.count)
 
 
 class _Hiding:
@@ -152,9 +176,3 @@ def _types_in(annotation: Any) -> Iterator[Any]:
     yield annotation
     for argument in get_args(annotation):
         yield from _types_in(argument)
-
-
-def _exact(text: str) -> float | Decimal:
-    """A float, or a decimal where a float would lose digits."""
-    number, exact = float(text), Decimal(text)
-    return number if Decimal(repr(number)) == exact else exact

@@ -13,8 +13,9 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
 from sqlalchemy.orm import Session, scoped_session
 
-from fastapi_events.api.publisher import EventPublisher, SingleKeywords, SyncEventPublisher
+from fastapi_events.api.publisher import EventPublisher, SyncEventPublisher
 from fastapi_events.api.publishing.asyncpg_outlet import AsyncpgOutlet, is_usable
+from fastapi_events.api.publishing.options import TypedKeywords
 from fastapi_events.api.publishing.outlets import (
     AsyncConnectionOutlet,
     AsyncSessionOutlet,
@@ -90,7 +91,7 @@ async def publish_detached(
     open_session: Callable[[], AbstractAsyncContextManager[AsyncSession]],
     *,
     detached: bool = False,
-    **options: Unpack[SingleKeywords],
+    **options: Unpack[TypedKeywords],
 ) -> Published:
     """Publish outside a request, in a transaction of its own that ``open_session`` gives.
 

@@ -2,7 +2,8 @@
 
 Events of one ordering key form a chain. For each handler of each event: an event published before the handler existed
 is not for it; a handler that only another process has leaves a waiting delivery; behind a parked key the event is
-parked too, for that handler only; everything else is run.
+parked too, for that handler only; one of a newer version than the handler's class here waits for a process of the next
+release; everything else is run.
 """
 
 from __future__ import annotations
@@ -106,14 +107,16 @@ class Dispatch:
         self.settlement.marks.append((item.partition, taker.number, key, item.position, outcome))
 
     def park(
-        self, item: Item, taker: Taker, outcome: Outcome | None, reason: str, tombstone: UUID | None = None
-    ) -> None:
+        self, item: Item, taker: Taker, outcome: Outcome | None, reason: str, tombstone: UUID | None = None,
+        *, needs: int = 0,
+    ) -> None:  # fmt: skip
         """Leave a delivery behind: waiting, dead or discarded; an ordered handler's key waits with it.
 
-        ``tombstone`` is the key of the mark that keeps an attempt that was given up from committing a dead event.
+        ``tombstone`` is the key of the mark that keeps an attempt that was given up from committing a dead event;
+        ``needs`` is the version that a process must read to take it.
         """
         slot = item.slot(ordered=taker.ordered)
-        row = delivery_row(item, taker, slot, outcome, reason) | {"tombstone": tombstone}
+        row = delivery_row(item, taker, slot, outcome, reason) | {"tombstone": tombstone, "needs": needs}
         self.settlement.deliveries.append(row)
         if tombstone is not None:
             self.mark(item, taker, tombstone, "x")
@@ -187,6 +190,8 @@ class LaneChain:
                     dispatch.park(item, taker, None, "no_handler")
                 elif dispatch.is_parked(taker, item):
                     dispatch.park(item, taker, None, "key_blocked")
+                elif item.version > taker.reads and (needs := item.versions.oldest) > taker.reads:
+                    dispatch.park(item, taker, None, "no_handler", needs=needs)
                 elif dispatch.gates.closed and (why := dispatch.gates.closed.get(taker.number)) is not None:
                     dispatch.park(item, taker, None, why)
                 else:

@@ -57,6 +57,7 @@ class Gates:
     async def probes(self, handlers: Iterable[Handler], *, all_due: bool) -> frozenset[int]:
         """Of these handlers, those that may be tried once now although their breakers are open."""
         now = asyncio.get_running_loop().time()
+        handlers = list(handlers)
         wanted = {
             handler.number: max(handler.breaker.recovery, handler.timeout)
             for handler in handlers
@@ -66,7 +67,7 @@ class Gates:
         }
         if not wanted:
             return frozenset()
-        taken = await self._store.take_probes(wanted)
+        taken = await self._store.take_probes(wanted, {handler.number: handler.reads for handler in handlers})
         for number, pause in wanted.items():
             self._probe_at[number] = now + (pause if number in taken else min(pause, 1.0))
         return frozenset(taken)

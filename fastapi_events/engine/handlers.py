@@ -24,6 +24,8 @@ from fastapi_events.model.retry import Retry
 from fastapi_events.store.group import HandlerRow, KnownHandler, Snapshot
 from fastapi_events.store.renames import rows_of
 
+ANY_VERSION = 32_767
+"""What a handler reads that takes an event whose class this process does not know as a ``RawEvent``."""
 OWN_TYPES: frozenset[type[Any]] = frozenset({HandlerConnection, HandlerSession, SyncHandlerSession, Delivery})
 _TRANSACTIONAL: frozenset[type[Any]] = frozenset({HandlerConnection, HandlerSession, SyncHandlerSession})
 
@@ -64,12 +66,16 @@ class Handler:
     ordered: bool = field(init=False)
     raw: bool = field(init=False)
     """Whether it takes every event as a ``RawEvent``, also that of a known class."""
+    reads: int = field(init=False)
+    """The newest version of its event that it can be given; older ones are lifted to it."""
 
     def __post_init__(self) -> None:
         wants = self.signature.wants
         self.id, self.function = self.declaration.id, self.declaration.function
         self.ordered = self.declaration.ordered
         self.raw = self.declaration.event_class is None and takes_raw_events(self.function)
+        options = self.declaration.event_class.__event_options__ if self.declaration.event_class else None
+        self.reads = options.version if options else ANY_VERSION
         self.transactional = not _TRANSACTIONAL.isdisjoint(wants)
         self.queues = self.transactional or not self.is_async
         self.inside, self.outside = handle_onion(self.middleware), attempt_onion(self.middleware)
@@ -88,12 +94,16 @@ class Handler:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Taker:
-    """One handler that an event is meant for: ``handler`` is None if only another process has it."""
+    """One handler that an event is meant for: ``handler`` is None if only another process has it.
+
+    ``reads`` is the newest version that it can be given in this process.
+    """
 
     number: int
     ordered: bool
     handler: Handler | None
     started_after: Snapshot | None
+    reads: int
 
 
 class Takers:
@@ -136,11 +146,8 @@ class HandlerPlan:
         """Every handler of the group that selects events of this name."""
         takers = self._takers.get(name)
         if takers is None:
-            takers = self._takers[name] = Takers(
-                Taker(row.id, row.ordered, self.by_number.get(row.id), row.started_after)
-                for row in self._known.values()
-                if row.takes(name)
-            )
+            rows = [row for row in self._known.values() if row.takes(name)]
+            takers = self._takers[name] = Takers(_taker(row, self.by_number.get(row.id)) for row in rows)
         return takers
 
     @property
@@ -148,10 +155,19 @@ class HandlerPlan:
         """The database's numbers of the handlers that this process has."""
         return list(self.by_number)
 
+    @property
+    def reads(self) -> dict[int, int]:
+        """The newest version that each of these handlers can be given."""
+        return {number: handler.reads for number, handler in self.by_number.items()}
+
     def rows(self) -> list[HandlerRow]:
         """What this process says of its handlers when it registers them."""
         declarations = [handler.declaration for handler in self.handlers.values()]
         return [HandlerRow(d.id, d.selects, d.ordered, d.on_dead, d.was) for d in declarations]
+
+
+def _taker(row: KnownHandler, handler: Handler | None) -> Taker:
+    return Taker(row.id, row.ordered, handler, row.started_after, handler.reads if handler else ANY_VERSION)
 
 
 def compile_handlers(

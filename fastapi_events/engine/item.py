@@ -12,23 +12,14 @@ from pydantic import ValidationError
 
 from fastapi_events.engine.failure import failure
 from fastapi_events.engine.handlers import Handler
+from fastapi_events.engine.stored_versions import StoredVersions, Unreadable
 from fastapi_events.model.context import Flow
 from fastapi_events.model.delivery import DeadReason, Delivery
-from fastapi_events.model.event import RawEvent
+from fastapi_events.model.event import Event, RawEvent
 from fastapi_events.model.identity import mark_key
-from fastapi_events.model.outcome import Failure
 from fastapi_events.model.registry import Registry
 
 _NO_HEADERS: Mapping[str, str] = {}
-
-
-class Unreadable(Exception):
-    """A stored payload that a handler cannot be given; retrying would not help."""
-
-    def __init__(self, reason: DeadReason, what: Failure) -> None:
-        super().__init__(what.message)
-        self.reason: DeadReason = reason
-        self.failure = what
 
 
 class Item:
@@ -51,6 +42,11 @@ class Item:
         """How often its delivery was postponed or interrupted before; none of that is known of an event just read."""
         return self.row.get("postponed") or 0
 
+    @property
+    def versions(self) -> StoredVersions:
+        """What there is of it: to be asked where its own version is not the wanted one."""
+        return StoredVersions(self.name, self.version, self.row["payload"], self.row["other_versions"])
+
     def slot(self, *, ordered: bool) -> str:
         """What followers of this event share with it: its ordering key, or nothing but itself."""
         return self.key if ordered and self.key is not None else f"#{self.position}"
@@ -59,29 +55,34 @@ class Item:
         """The event as the handler takes it; raises ``Unreadable`` if it cannot be."""
         wanted = handler.declaration.event_class
         if wanted is None and not handler.raw:
-            wanted = registry.class_of(self.name, self.version)
+            wanted = registry.class_of(self.name, self.version) or self._nearest_class(registry)
         event = self._decoded.get(wanted)
         if event is None:
-            event = self._decoded[wanted] = self._decode(wanted)
+            event = self._decoded[wanted] = self._decode(wanted, registry)
         if isinstance(event, Unreadable):
             raise event
         return event
 
-    def _decode(self, wanted: Any) -> Any:
+    def _nearest_class(self, registry: Registry) -> type[Event] | None:
+        classes = registry.classes_of(self.name)
+        return self.versions.nearest(classes, registry.upcasters) if classes else None
+
+    def _decode(self, wanted: Any, registry: Registry) -> Any:
         payload: str = self.row["payload"]
         if wanted is None:
             try:
                 return RawEvent(self.name, self.version, json.loads(payload))
             except (ValueError, RecursionError) as error:
                 return Unreadable("undecodable", failure(type(error).__name__, str(error)))
-        version = wanted.__event_options__.version
-        if version != self.version:
-            message = f"stored as version {self.version}; {wanted.__qualname__} is version {version}"
-            return Unreadable("invalid_payload", failure("VersionMismatch", message))
+        options = wanted.__event_options__
         try:
+            if options.version != self.version:
+                payload = self.versions.text_for(options, registry.upcasters)
             return wanted.__pydantic_validator__.validate_json(payload, by_alias=True, by_name=True)
         except ValidationError as error:
             return _refused(error)
+        except Unreadable as error:
+            return error
         except Exception as error:  # noqa: BLE001 - a user's validator may raise anything; the batch goes on
             return Unreadable("invalid_payload", failure(type(error).__name__, _text(error)))
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from fastapi_events.engine.failure import MAX_MESSAGE, failure, failure_of, safe_text
 from fastapi_events.engine.infrastructure import NoConnection, interrupted_delay, is_infrastructure
-from fastapi_events.engine.item import Unreadable
 from fastapi_events.engine.run import Run
+from fastapi_events.engine.stored_versions import Unreadable
 from fastapi_events.errors import DeadLetter, Discard, RetryLater
 from fastapi_events.model.delivery import DeadReason
 from fastapi_events.model.outcome import Failure, Outcome

@@ -117,13 +117,13 @@ class Redelivery(Loop):
         look_back = None if full else now - self._caught_up + LOOK_BACK
         if full:
             self._next_full_search = now + self._poll_interval() * random.uniform(0.8, 1.0)  # noqa: S311 - jitter
-        paused = self._gates.paused_lanes
-        claims = await self._store.claim(rooms, room, look_back, probes=probes, paused_lanes=paused)
+        paused, reads = self._gates.paused_lanes, self._plan.reads
+        claims = await self._store.claim(rooms, reads, room, look_back, probes=probes, paused_lanes=paused)
         taken = Counter(claim.handler_id for claim in claims)
         if len(claims) < room and all(taken[number] < rooms.get(number, 0) for number in numbers):
             self._caught_up = now
         if not claims:
-            due = await self._store.next_due(list(rooms), look_back, paused)
+            due = await self._store.next_due(list(rooms), reads, look_back, paused)
             self._next_due = SHORTEST_WAIT if due is not None and due <= 0 else due
             return 0
         self._next_due = 0.0
@@ -156,6 +156,9 @@ class Redelivery(Loop):
                 result.drained = False
                 break
             item = Item(row, lane=row["lane"], version=row["version_of_event"] or 0, xid=None)
+            if item.version > handler.reads and (needs := item.versions.oldest) > handler.reads:
+                result.leave_to(needs, row)
+                break
             budget_used = row["attempts"] - row["attempts_before"]
             run = Run(handler, item, budget_used + 1, redelivered=_tried_before(row))
             run.probe = queue.claim.probe
@@ -174,7 +177,10 @@ class Redelivery(Loop):
                 result.drained, result.delay = False, None
         if not await self._settle(queue, result, run):
             self._lost(1)
-        elif result.children:
+            return
+        if result.needs:
+            self._keys_due()  # a process of the next release has to take it
+        if result.children:
             self._committed({child.place for child in result.children})
 
     async def _settle(self, queue: KeyQueue, result: KeyResult, last: Run | None) -> bool:

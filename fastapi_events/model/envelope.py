@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -23,7 +23,8 @@ logger = logging.getLogger("fastapi_events")
 
 
 class Envelope(NamedTuple):
-    """One event as it is appended to the log; ``payload`` and ``headers`` are JSON text.
+    """One event as it is appended to the log; ``payload`` and ``headers`` are JSON text, and so is ``other_versions``,
+    an object of further payloads by version.
 
     With ``due`` it is scheduled instead, and appended when its time has come.
 
@@ -49,6 +50,7 @@ class Envelope(NamedTuple):
     headers: str | None
     payload: str
     due: Due | None = None
+    other_versions: str | None = None
 
     @property
     def place(self) -> LogPlace:
@@ -69,6 +71,7 @@ class PublishOptions:
     correlation_id: UUID | None = None
     causation_id: UUID | None = None
     headers: Mapping[str, str] | None = None
+    also: Event | Sequence[Event] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,8 @@ class EventOptions:
 
     ``aggregate`` defaults to the middle part of a three-part name. ``aggregate_id`` and ``key`` name payload
     fields; without either the event has no ordering key. ``serialize`` makes concurrent writers of one key wait
-    for each other, so that position order is commit order even where they share no row lock.
+    for each other, so that position order is commit order even where they share no row lock. No stored payload is older
+    than ``oldest_version``: one that is cannot be read, and needs no upcaster.
     """
 
     name: str
@@ -46,6 +47,7 @@ class EventOptions:
     description: str | None = None
     serialize: bool = False
     key: str | None = None
+    oldest_version: int = 1
 
 
 OPTION_NAMES = tuple(field.name for field in fields(EventOptions))
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
         description: str | None
         serialize: bool
         key: str | None
+        oldest_version: int
 
 
 # Where a class has a metaclass, mypy checks no keywords, and pyright those of the metaclass's __new__. Pydantic's takes
@@ -190,6 +193,10 @@ def _check_options(owner: str, options: EventOptions) -> None:
 
     if type(options.version) is not int or not 1 <= options.version <= 32767:
         refuse(f"version={options.version!r} is not a whole number from 1 to 32767.")
+    if type(options.oldest_version) is not int or not 1 <= options.oldest_version <= options.version:
+        refuse(
+            f"oldest_version={options.oldest_version!r} is not a whole number from 1 to the version, {options.version}."
+        )
     if options.direction not in DIRECTIONS:
         refuse(f"direction={options.direction!r} is not one of {', '.join(DIRECTIONS)}.")
     if options.tier not in get_args(Tier):

@@ -20,12 +20,14 @@ from fastapi_events.model.middleware import Middleware
 from fastapi_events.model.middleware_checks import checked_middleware
 from fastapi_events.model.names import canonical_name, check_pattern, is_pattern, matches
 from fastapi_events.model.retry import Retry
+from fastapi_events.model.upcast import Upcast, Upcaster, check_function, checked_step
 
 E = TypeVar("E", bound=Event)
 F = TypeVar("F", bound=Callable[Concatenate[Any, ...], Any])
 Others = TypeVar("Others", bound=Event | RawEvent)
 R = TypeVar("R")
 P = ParamSpec("P")
+U = TypeVar("U", bound=Upcast)
 _MODULE_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 
 
@@ -89,6 +91,7 @@ class Module:
         self.name = name
         self._middleware = checked_middleware(f"Module({name!r})", middleware)
         self.handlers: list[HandlerDeclaration] = []
+        self.upcasters: list[Upcaster] = []
         self._read = 0
 
     @contextmanager
@@ -182,6 +185,31 @@ class Module:
 
         def declare(function: Callable[..., Any]) -> Callable[..., Any]:
             self._add(event, function, id, given)
+            return function
+
+        return declare
+
+    def upcast(self, event: type[Event], *, from_version: int) -> Callable[[U], U]:
+        """Declare a function that lifts stored payloads of one version of an event to the next.
+
+        It is given the payload as a dict and returns one; steps are taken one after the other up to the version that a
+        handler's class has, and the class validates the result. ``event`` is the event's newest class. Keep it pure and
+        quick: it runs each time that an old event is decoded. One that raises, or returns something else, makes a dead
+        letter (``invalid_payload``). An instance with a handler that some older version cannot be lifted for does not
+        start (``MissingUpcaster``). Raises ``InvalidUpcaster`` and ``ContradictoryOptions``, naming class and mend.
+        """
+        name = checked_step(event, from_version, module=self.name)
+
+        def declare(function: U) -> U:
+            owner = f"upcaster of {event.__qualname__} from version {from_version}"
+            where = _place(function)
+            if self._read:
+                raise DeclarationError(
+                    f"{owner} ({where}) is declared after the Events object of its module has started, which would "
+                    "never call it. Declare it before: import its Python module where Events(...) is made."
+                )
+            check_function(function, where=where, owner=owner)
+            self.upcasters.append(Upcaster(name, from_version, function, where))
             return function
 
         return declare

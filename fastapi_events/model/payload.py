@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -60,6 +61,12 @@ def encode_raw(payload: Any, *, owner: str, max_size: int) -> str:
     if size > max_size:
         raise PayloadTooLarge(f"{owner}: the payload has {size:,} bytes; max_payload_size is {max_size:,}.")
     return text
+
+
+def exact_number(text: str) -> float | Decimal:
+    """A float, or a decimal where a float would lose digits: what ``json.loads`` takes as ``parse_float``."""
+    number, exact = float(text), Decimal(text)
+    return number if Decimal(repr(number)) == exact else exact
 
 
 def check_json_value(value: Any, *, owner: str) -> None:

@@ -8,6 +8,7 @@ from fastapi_events.errors import DuplicateEvent, DuplicateHandler, UnknownEvent
 from fastapi_events.model.event import Event, importable_names, options_of
 from fastapi_events.model.module import HandlerDeclaration, Module
 from fastapi_events.model.names import is_pattern, one_slip_apart
+from fastapi_events.model.upcast import Upcasters
 
 
 class Registry:
@@ -17,10 +18,12 @@ class Registry:
         self.modules = tuple(modules)
         self.handlers: dict[str, HandlerDeclaration] = {}
         self._classes: dict[tuple[str, int], type[Event]] = {}
+        self._by_name: dict[str, list[type[Event]]] = {}
         self._learned: set[type[Event]] = set()
         for module in self.modules:
             for handler in module.handlers:
                 self._add_handler(handler)
+        self.upcasters = Upcasters(step for module in self.modules for step in module.upcasters)
         self._check_names()
 
     def _add_handler(self, handler: HandlerDeclaration) -> None:
@@ -48,10 +51,25 @@ class Registry:
                 f"declare the event {options.name!r}, version {options.version}. Rename one or raise its version."
             )
         self._learned.add(event_class)
+        classes = [*self._by_name.get(options.name, ()), event_class]
+        self._by_name[options.name] = sorted(classes, key=_version_of, reverse=True)
 
     def class_of(self, name: str, version: int) -> type[Event] | None:
         """The class that declares an event, or None if this process does not know it."""
         return self._classes.get((name, version))
+
+    def classes_of(self, name: str) -> list[type[Event]]:
+        """The known classes of an event, the newest version first."""
+        return self._by_name.get(name, [])
+
+    def check_upcasters(self) -> None:
+        """Raise ``MissingUpcaster`` for a handler of a class to whose version not all older ones can be lifted.
+
+        Only at the start is everything declared: a step may be declared after the handler, in another module.
+        """
+        for handler in self.handlers.values():
+            if handler.event_class is not None:
+                self.upcasters.check(handler.event_class, handler=f"handler {handler.id!r} ({handler.where})")
 
     def handlers_for(self, name: str) -> list[HandlerDeclaration]:
         """The handlers that select events of this name, in the order of their declaration."""
@@ -75,3 +93,8 @@ class Registry:
                     f"handler {handler.id!r} ({handler.where}) selects {handler.selects!r}, which no class declares. "
                     f"Did you mean {near!r}? If there is such an event, declare its class or select it by a wildcard."
                 )
+
+
+def _version_of(event_class: type[Event]) -> int:
+    options = options_of(event_class)
+    return options.version if options else 0

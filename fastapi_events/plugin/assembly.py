@@ -125,6 +125,7 @@ def make_plan(
     middleware: tuple[Middleware, ...] = (),
 ) -> HandlerPlan:
     """The handlers, each with its signature read and its policy decided."""
+    registry.check_upcasters()
     plan = HandlerPlan(
         compile_handlers(
             registry,

@@ -7,9 +7,11 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
-from fastapi_events.api.publisher import EventPublisher, Published, Sealer, SyncEventPublisher, check_options
+from fastapi_events.api.publisher import EventPublisher, Published, SyncEventPublisher
 from fastapi_events.api.publishing.caller import Site
 from fastapi_events.api.publishing.cancel import refuse_without_session
+from fastapi_events.api.publishing.options import check_options
+from fastapi_events.api.publishing.sealing import Sealer
 from fastapi_events.api.session_binding import bind_async, bind_sync, publish_detached
 from fastapi_events.engine.run import Run
 from fastapi_events.engine.runtime import Runtime

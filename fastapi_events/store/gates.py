@@ -46,9 +46,15 @@ class GateStore:
         """Close a breaker; False if it was closed."""
         return bool(await self._database.fetch(self._statements["close_breaker"], handler))
 
-    async def take_probes(self, recoveries: Mapping[int, float]) -> list[int]:
-        """Of these handlers, those that this process may try once; each with the seconds until the next may."""
-        rows = await self._database.fetch(self._statements["take_probes"], list(recoveries), list(recoveries.values()))
+    async def take_probes(self, recoveries: Mapping[int, float], reads: Mapping[int, int]) -> list[int]:
+        """Of these handlers, those that this process may try once; each with the seconds until the next may.
+
+        ``reads`` has for each the newest version that this process can give it.
+        """
+        newest = [reads[handler] for handler in recoveries]
+        rows = await self._database.fetch(
+            self._statements["take_probes"], list(recoveries), list(recoveries.values()), newest
+        )
         return [row["handler_id"] for row in rows]
 
     async def pause_handler(self, group: int, name: str, *, paused: bool, **record: Any) -> bool | None:

@@ -53,6 +53,7 @@ class EventLog:
     def __init__(self, statements: Statements) -> None:
         self._rows = _Rows(statements["append_event"])
         self._plain_rows = _Rows(statements["append_plain_event"])
+        self._versioned_rows = _Rows(statements["append_versioned_event"])
         self._returning = {"keyed": statements["append_keyed_events"], "scheduled": statements["schedule_events"]}
         self._lock = statements["lock_keys"]
         self._cancel = statements["cancel_scheduled_event"]
@@ -125,11 +126,14 @@ class EventLog:
         return duplicates
 
     async def _append_fresh(self, connection: Connection, run: Sequence[Envelope]) -> None:
-        rows = self._plain_rows if all(map(_is_plain, run)) else self._rows
+        rows = self._plain_rows if all(map(_is_plain, run)) else self._rows_for(run)
         if len(run) > ROWS_AT_ONCE:
             await connection.executemany(rows.statement(1), [rows.values(envelope) for envelope in run])
         else:
             await connection.execute(rows.statement(len(run)), *chain.from_iterable(map(rows.values, run)))
+
+    def _rows_for(self, run: Sequence[Envelope]) -> _Rows:
+        return self._versioned_rows if any(envelope.other_versions for envelope in run) else self._rows
 
     @cached_property
     def _clauses(self) -> _Clauses:
@@ -177,7 +181,9 @@ class _Rows:
 
 
 def _is_plain(envelope: Envelope) -> bool:
-    return (envelope.causation_id or envelope.tenant_id or envelope.actor or envelope.headers) is None
+    return (
+        envelope.causation_id or envelope.tenant_id or envelope.actor or envelope.headers or envelope.other_versions
+    ) is None
 
 
 def _runs(envelopes: Sequence[Envelope]) -> Iterator[tuple[str, list[Envelope]]]:
@@ -231,6 +237,8 @@ def _row(envelope: Envelope) -> str:
         **(_schedule(envelope, envelope.due) if envelope.due is not None else {}),
     }
     head = json.dumps(fields, ensure_ascii=False)[:-1]
+    if envelope.other_versions is not None:
+        head = f'{head},"other_versions":{envelope.other_versions}'
     return f'{head},"headers":{envelope.headers or "null"},"payload":{envelope.payload}}}'
 
 

@@ -40,7 +40,10 @@ class KeyQueue:
 
 @dataclass(slots=True)
 class KeyResult:
-    """What became of a claimed key: ``delay`` None parks it until an operator acts."""
+    """What became of a claimed key: ``delay`` None parks it until an operator acts.
+
+    ``needs`` is the version that a process must read to take the key, if that of its head is too new for this one.
+    """
 
     claim: KeyClaim
     version: int
@@ -50,6 +53,14 @@ class KeyResult:
     attempts: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     marks: list[tuple[UUID, int]] = field(default_factory=list[tuple[UUID, int]])
     children: list[Envelope] = field(default_factory=list[Envelope])
+    needs: int = 0
+
+    def leave_to(self, needs: int, head: Any) -> None:
+        """Stop at a delivery that only a process of a newer release can read; nothing of it is spent."""
+        self.drained, self.delay, self.needs = False, 0.0, needs
+        if head["reason"] not in ("no_handler", "detached"):  # that one may have run, and the next try has to know
+            kept = {"position": head["position"], "state": "waiting", "reason": "no_handler", "postponed": 0}
+            self.results.append(kept | {"attempts": head["attempts"], "holds": False})
 
 
 class ParkedKeyStore:
@@ -62,25 +73,29 @@ class ParkedKeyStore:
         self._worker, self._lease = worker, lease
 
     async def claim(
-        self, rooms: Mapping[int, int], limit: int, look_back: float | None, *, probes: Collection[int],
-        paused_lanes: Collection[int],
+        self, rooms: Mapping[int, int], reads: Mapping[int, int], limit: int, look_back: float | None, *,
+        probes: Collection[int], paused_lanes: Collection[int],
     ) -> list[KeyClaim]:  # fmt: skip
         """Take up to ``limit`` keys that are due, and of each handler no more than it has room for.
 
-        ``look_back`` seconds limit the search (None: everything). ``probes`` are handlers whose breakers are open and
-        that may be tried once.
+        ``look_back`` seconds limit the search (None: everything). ``reads`` has for each handler the newest version
+        that this process can give it: keys that need a newer one are left to others. ``probes`` are handlers whose
+        breakers are open and that may be tried once.
         """
         rows = await self._database.fetch(
             self._statements["claim_keys"], list(rooms), limit, self._lease, self._worker, look_back,
-            list(rooms.values()), list(probes), list(paused_lanes),
+            list(rooms.values()), list(probes), list(paused_lanes), [reads[handler] for handler in rooms],
         )  # fmt: skip
         return [KeyClaim(row["handler_id"], row["slot"], row["token"], row["handler_id"] in probes) for row in rows]
 
     async def next_due(
-        self, handlers: Sequence[int], look_back: float | None, paused_lanes: Collection[int]
+        self, handlers: Sequence[int], reads: Mapping[int, int], look_back: float | None, paused_lanes: Collection[int]
     ) -> float | None:
-        """Seconds until the next key is due; None if none waits."""
-        rows = await self._database.fetch(self._statements["next_due"], list(handlers), look_back, list(paused_lanes))
+        """Seconds until the next key is due that this process can take; None if none waits."""
+        newest = [reads[handler] for handler in handlers]
+        rows = await self._database.fetch(
+            self._statements["next_due"], list(handlers), look_back, list(paused_lanes), newest
+        )
         return rows[0]["seconds"] if rows else None
 
     async def read(self, claims: Sequence[KeyClaim], depth: int) -> list[KeyQueue]:
@@ -109,7 +124,7 @@ class ParkedKeyStore:
                 self._statements["settle_key"], claim.handler_id, claim.slot, claim.token, result.version,
                 result.drained, result.delay, self._worker,
                 json.dumps(result.results, default=str), json.dumps(result.attempts, default=str),
-                [key for key, _ in result.marks], [position for _, position in result.marks],
+                [key for key, _ in result.marks], [position for _, position in result.marks], result.needs,
             )  # fmt: skip
             if rows and result.children:
                 await self._log.append(connection, result.children)

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -63,6 +64,21 @@ async def test_a_handler_that_nobody_has_is_told_with_what_helps(bare: Ground) -
     assert "No live process has a.gone" in page
     assert "1 delivery waiting for it. Start a process that has it." in page
     assert "retire" not in page
+
+
+async def test_what_waits_for_a_release_that_does_not_come_is_told(bare: Ground) -> None:
+    """Its handler is there, but reads older versions only."""
+    await bare.seeding.handler("a.old", "shop.order.placed")
+    await bare.seeding.process()
+    now = bare.seeding.seeded.now
+    recent = await bare.seeding.event("shop.order.placed", {}, published_at=now, aggregate_id="a")
+    await bare.seeding.delivery(recent, "a.old", "waiting", "no_handler")
+    assert "Nothing needs attention." in (await bare.client.get("/events/dashboard")).text
+    old = await bare.seeding.event("shop.order.placed", {}, published_at=now - timedelta(minutes=2), aggregate_id="b")
+    await bare.seeding.delivery(old, "a.old", "waiting", "no_handler")
+    page = (await bare.client.get("/events/dashboard")).text
+    assert "a.old waits for another release" in page
+    assert "2 deliveries waiting, some of a newer version" in page
 
 
 async def test_one_state_has_one_name(bare: Ground) -> None:

@@ -64,21 +64,6 @@ async def test_a_wildcard_handler_of_unknown_events_meets_the_same(stage: Stage,
         assert dead["reason"] == "undecodable"
 
 
-async def test_an_event_of_another_version_is_dead_until_a_class_can_read_it(stage: Stage) -> None:
-    module, seen = Module("shop"), []
-
-    @module.on(Placed)
-    async def handle(event: Placed) -> None:
-        seen.append(event.order)
-
-    events = await stage.idle(module)
-    await stage.rows(INSERT, "shop.order.placed", 2, None, '{"order": "a"}')
-    await events.drain_once()
-    [dead] = await stage.deliveries("dead")
-    assert (dead["reason"], seen) == ("invalid_payload", [])
-    assert "version 2" in dead["error_message"]
-
-
 async def test_names_that_nobody_declared_are_kept_and_stop_nothing(stage: Stage) -> None:
     module, seen = Module("shop"), []
 

@@ -6,7 +6,8 @@ import pytest
 
 from fastapi_events.api.redaction import HIDDEN, is_secret_name, redacted_text
 from fastapi_events.model.outcome import Failure
-from tests.dashboard.ground import Ground
+from fastapi_events.settings import EventsSettings
+from tests.dashboard.ground import Ground, app_of, by_header, client_of
 
 CANARY = "sesame-4711"
 
@@ -74,6 +75,40 @@ async def test_a_large_payload_is_cut_on_the_page(bare: Ground) -> None:
     page = await bare.client.get(f"/events/dashboard/events/{event['id']}")
     assert len(page.text) < 100_000
     assert "Cut after 64 KiB" in page.text
+
+
+async def test_payloads_in_other_versions_are_shown_without_their_secrets(bare: Ground) -> None:
+    """What is secret in a version whose class is gone, the classes that are left have to say."""
+    await bare.seeding.handler("a.first", "payments.*")
+    now, before = {"holder": "Ada", "number": CANARY}, {"owner": "Ada L.", "number": CANARY, "price": 0.1}
+    event = await bare.seeding.event("payments.card.stored", now)
+    await bare.connection.execute(
+        "UPDATE events.event SET version = 3, other_versions = $1::text::jsonb", json.dumps({"1": before, "2": before})
+    )
+    dead = await bare.seeding.delivery(event, "a.first", "dead", "max_attempts")
+    pages = [f"events/{event['id']}", f"dead-letters/{dead}"]
+    texts = [(await bare.client.get(f"/events/dashboard/{page}")).text for page in pages]
+    for text in texts:
+        assert "As version 1" in text
+        assert "As version 2" in text
+        assert text.count("Ada L.") == 2
+        assert CANARY not in text
+    data = (await bare.client.get(f"/events/api/events/{event['id']}")).json()
+    shown = {"owner": "Ada L.", "number": HIDDEN, "price": 0.1}
+    assert (data["other_versions"], data["hidden_secrets"]) == ({"1": shown, "2": shown}, 3)
+    await bare.connection.execute("UPDATE events.event SET other_versions = '[1]'")
+    assert (await bare.client.get(f"/events/dashboard/{pages[0]}")).status_code == 200
+    assert (await bare.client.get(f"/events/api/{pages[0]}")).status_code == 200
+
+
+async def test_payloads_in_other_versions_need_the_permission_too(bare: Ground) -> None:
+    event = await bare.seeding.event("payments.card.stored", {"holder": "Grace"})
+    await bare.connection.execute('UPDATE events.event SET other_versions = \'{"2": {"holder": "Grace"}}\'')
+    bare.port.settings, bare.port.authorize = EventsSettings(), by_header
+    viewer = client_of(app_of(bare.port), headers={"x-permissions": "view"})
+    assert "Grace" not in (await viewer.get(f"/events/dashboard/events/{event['id']}")).text
+    assert (await viewer.get(f"/events/api/events/{event['id']}")).json()["other_versions"] == {}
+    await viewer.aclose()
 
 
 @pytest.mark.parametrize(

@@ -35,8 +35,8 @@ FILL = (
     FROM generate_series(1, $1::int / 10) n
     """,
     """
-    INSERT INTO events.parked_key (handler_id, slot, blocked, due_at)
-    SELECT (SELECT min(id) FROM events.handler), '/order/' || n, n % 2 = 0, now()
+    INSERT INTO events.parked_key (handler_id, slot, blocked, needs, due_at)
+    SELECT (SELECT min(id) FROM events.handler), '/order/' || n, n % 2 = 0, 2 * (n % 3 / 2), now()
     FROM generate_series(1, $1::int / 10) n
     """,
     """
@@ -144,8 +144,8 @@ HOT = (
 
 
 EXPECTED = {
-    "claim_keys": {"parked_key_due"},
-    "next_due": {"parked_key_due"},
+    "claim_keys": {"parked_key_due", "parked_key_newer"},
+    "next_due": {"parked_key_due", "parked_key_newer"},
     "read_queue": {"parked_key_pkey", "delivery_queue", "delivery_held", "event_pkey"},
     "settle_key": {"parked_key_pkey", "delivery_pkey", "delivery_of_event", "event_pkey"},
     "settle_batch": {"cursor_log_pkey", "event_pkey"},
@@ -171,6 +171,7 @@ async def test_statements_keep_to_their_indexes(planner: tuple[Planner, Stage, A
             due = [scan for scan in scans if scan.index == "parked_key_due"]
             assert all("due_at" in scan.condition for scan in due), f"{name}, {state}: {due}"
         check_windows(await plans.scans(statements["claim_windows"]), state)
+        check_keys(await plans.scans(statements["claim_keys"]), state)
         for name in ("redrive_deliveries", "discard_deliveries", "remove_tombstones"):
             scans = await plans.scans(statements[name])
             assert [scan for scan in scans if scan.table in BIG and scan.kind == "Seq Scan"] == [], f"{name}, {state}"
@@ -195,6 +196,16 @@ def check_windows(scans: list[Scan], state: str) -> None:
     keys = [scan for scan in scans if scan.table == "parked_key"]
     assert keys
     assert all("slot" in scan.condition for scan in keys), state
+
+
+def check_keys(scans: list[Scan], state: str) -> None:
+    """Neither keys that are due later nor those that only another release can read are walked."""
+    looks = {scan.index: scan.condition for scan in scans if scan.table == "parked_key" and scan.index}
+    assert set(looks) == {"parked_key_due", "parked_key_newer"}, state
+    assert all("due_at <=" in condition and "due_at >=" in condition for condition in looks.values()), (
+        f"{state}: {looks}"
+    )
+    assert "needs <= h.reads" in looks["parked_key_newer"], f"{state}: {looks}"
 
 
 async def test_windows_are_not_looked_for_in_sealed_segments(planner: tuple[Planner, Stage, Any]) -> None:

@@ -8,8 +8,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
-from fastapi_events.api.publisher import Sealer
 from fastapi_events.api.publishing.port import PublishingPort
+from fastapi_events.api.publishing.sealing import Sealer
 from fastapi_events.api.publishing.session_events import events_of
 from fastapi_events.engine import running
 from fastapi_events.engine.handler_session import OwnedSession

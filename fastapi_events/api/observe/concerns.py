@@ -26,6 +26,7 @@ def concerns(
         *_late_schedule(waits, workers),
         *_dead_letters(handlers, limit),
         *_missing_handlers(handlers),
+        *_newer_versions(moment, handlers),
         *_lost_workers(workers),
     ]
     return tuple(sorted(found, key=lambda concern: concern.severity != "error"))
@@ -79,6 +80,19 @@ def _missing_handlers(handlers: Sequence[HandlerView]) -> Iterator[Concern]:
             yield Concern(
                 severity="warning", what=f"No live process has {handler.name}",
                 why=f"{_count(handler.waiting, 'delivery', 'deliveries')} waiting for it. Start a process that has it.",
+                page="handlers",
+            )  # fmt: skip
+
+
+def _newer_versions(moment: datetime, handlers: Sequence[HandlerView]) -> Iterator[Concern]:
+    """What live processes have left for a release that does not come."""
+    for handler in handlers:
+        waits = handler.status == "live" and "no_handler" in handler.waiting_reasons and handler.oldest_waiting
+        if waits and (moment - waits).total_seconds() > LATE:
+            yield Concern(
+                severity="warning", what=f"{handler.name} waits for another release",
+                why=f"{_count(handler.waiting, 'delivery', 'deliveries')} waiting, some of a newer version of the "
+                "event than its live processes read. Start a process of the release that publishes it.",
                 page="handlers",
             )  # fmt: skip
 

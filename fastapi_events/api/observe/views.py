@@ -93,12 +93,16 @@ class HandlerDelivery(Standing):
 
 
 class EventDetail(EventSummary):
-    """An event with its content (``payload`` and ``headers`` as JSON text), its deliveries and its conversation."""
+    """An event with its content (``payload`` and ``headers`` as JSON text), its deliveries and its conversation.
+
+    ``other_versions``, JSON text too, is an object of the payloads that it carries in other versions.
+    """
 
     partition: int
     key: str | None
     depth: int
     payload: str
+    other_versions: str | None = None
     headers: str | None
     deliveries: tuple[HandlerDelivery, ...]
     conversation: tuple[EventSummary, ...]
@@ -152,7 +156,10 @@ class DeadLetterGroup(View):
 
 
 class DeliveryDetail(View):
-    """One delivery with its attempts; ``payload`` and ``headers`` (JSON text) are the copy kept when it died."""
+    """One delivery with its attempts.
+
+    ``payload``, ``other_versions`` and ``headers`` (JSON text) are the copy kept when it died.
+    """
 
     id: UUID
     handler: str
@@ -178,6 +185,7 @@ class DeliveryDetail(View):
     created_at: datetime
     changed_at: datetime
     payload: str | None
+    other_versions: str | None = None
     headers: str | None
     history: tuple[Attempt, ...]
 

@@ -25,7 +25,8 @@ class EventAnswer(EventSummary):
     """One event. ``payload`` is null, and ``payload_visible`` false, without the permission ``view_payload``.
 
     ``hidden_secrets`` counts values that are shown to nobody. ``payload_text`` is the beginning of a payload that
-    cannot be read as JSON. A number that a float cannot hold exactly is a string.
+    cannot be read as JSON. A number that a float cannot hold exactly is a string. ``other_versions`` are the
+    payloads that the event carries in other versions, by version.
     """
 
     partition: int
@@ -34,6 +35,7 @@ class EventAnswer(EventSummary):
     payload_visible: bool
     payload: Any
     payload_text: str | None
+    other_versions: dict[str, Any]
     headers: Any
     hidden_secrets: int
     deliveries: tuple[HandlerDelivery, ...]
@@ -108,15 +110,17 @@ def event_answer(event: EventDetail, redactor: Redactor, actor: Actor) -> EventA
     visible = actor.may(Permission.view_payload)
     shown = redactor.payload(event.name, event.version, event.payload)
     headers = redactor.headers(event.headers)
-    fields = without_secrets(event).model_dump(exclude={"payload", "headers"})
+    others = redactor.other_versions(event.name, event.other_versions)
+    fields = without_secrets(event).model_dump(exclude={"payload", "other_versions", "headers"})
     return EventAnswer.model_validate(
         fields
         | {
             "payload_visible": visible,
             "payload": shown.value if visible else None,
             "payload_text": shown.text if visible else None,
+            "other_versions": {version: other.value for version, other in others.items()} if visible else {},
             "headers": headers.value if visible else None,
-            "hidden_secrets": shown.hidden + headers.hidden,
+            "hidden_secrets": shown.hidden + headers.hidden + sum(other.hidden for other in others.values()),
         }
     )
 

@@ -8,7 +8,8 @@ CREATE TABLE {schema}.installation (
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- The event log: append-only, no status column. The transaction id comes first among the columns because defaults
+-- The event log: append-only, no status column. other_versions: the payload in further versions, by their number, for
+-- handlers that have not moved yet. The transaction id comes first among the columns because defaults
 -- are evaluated in column order: every row's position is drawn after its transaction has its id, which is what lets
 -- a segment be sealed (see log_segment).
 CREATE SEQUENCE {schema}.event_position AS bigint;
@@ -32,6 +33,7 @@ CREATE TABLE {schema}.event (
     tenant_id text,
     actor text,
     headers jsonb,
+    other_versions jsonb,
     payload jsonb NOT NULL,
     PRIMARY KEY (lane, partition, position)
 ) PARTITION BY RANGE (position);
@@ -220,6 +222,7 @@ CREATE TABLE {schema}.attempt (
 CREATE INDEX attempt_of_delivery ON {schema}.attempt (delivery_id, finished_at);
 
 -- Lock and lease of one (handler, slot): due_at is when it may be tried, and while it is being tried, the lease.
+-- needs: the version of its event that a process must read to take it; 0, unless one has found the head too new for it.
 CREATE TABLE {schema}.parked_key (
     handler_id integer NOT NULL,
     slot text NOT NULL,
@@ -227,12 +230,15 @@ CREATE TABLE {schema}.parked_key (
     due_at timestamptz NOT NULL,
     token bigint NOT NULL DEFAULT 1,
     version bigint NOT NULL DEFAULT 1,
+    needs smallint NOT NULL DEFAULT 0,
     worker_id uuid,
     lane smallint NOT NULL DEFAULT 1,
     PRIMARY KEY (slot, handler_id)
 );
 
-CREATE INDEX parked_key_due ON {schema}.parked_key (handler_id, due_at) WHERE blocked;
+CREATE INDEX parked_key_due ON {schema}.parked_key (handler_id, due_at) WHERE blocked AND needs = 0;
+
+CREATE INDEX parked_key_newer ON {schema}.parked_key (handler_id, needs, due_at) WHERE blocked AND needs > 0;
 
 -- Circuit breakers of handlers that have failed: the newest failures without a success between them, and while it is
 -- open, since when, and when the next probe may be made.
@@ -279,7 +285,8 @@ CREATE TABLE {schema}.scheduled_event (
     tenant_id text,
     actor text,
     headers jsonb,
-    payload jsonb NOT NULL
+    payload jsonb NOT NULL,
+    other_versions jsonb
 );
 
 CREATE INDEX scheduled_event_due ON {schema}.scheduled_event (due_at, number)

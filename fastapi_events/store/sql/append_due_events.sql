@@ -31,8 +31,9 @@ keys AS (
               WHERE g.event_id = placed.id ORDER BY g.event_id LIMIT 1) own) found
     WHERE k.ctid = found.ctid)
 INSERT INTO {schema}.event (position, lane, partition, name, version, depth, id, correlation_id, causation_id,
-                            occurred_at, aggregate, aggregate_id, key, tenant_id, actor, headers, payload)
+                            occurred_at, aggregate, aggregate_id, key, tenant_id, actor, headers, payload,
+                            other_versions)
 SELECT position, lane, partition, name, version, depth, id, correlation_id, causation_id,
-       occurred_at, aggregate, aggregate_id, key, tenant_id, actor, headers, payload
+       occurred_at, aggregate, aggregate_id, key, tenant_id, actor, headers, payload, other_versions
 FROM placed
 RETURNING lane, partition

@@ -5,7 +5,7 @@ WITH given AS MATERIALIZED (
     FROM jsonb_to_recordset($1::text::jsonb) AS r(
         lane smallint, partition smallint, name text, version smallint, depth smallint, id uuid, correlation_id uuid,
         causation_id uuid, occurred_at timestamptz, aggregate text, aggregate_id text, key text, tenant_id text,
-        actor text, headers jsonb, payload jsonb)),
+        actor text, headers jsonb, other_versions jsonb, payload jsonb)),
 -- The transaction gets its id before a position is drawn: sealing a segment of the log relies on that order.
 own AS MATERIALIZED (SELECT pg_current_xact_id() AS xid),
 keys AS (
@@ -16,8 +16,10 @@ keys AS (
     ON CONFLICT (event_id) DO NOTHING
     RETURNING event_id, position)
 INSERT INTO {schema}.event (position, lane, partition, name, version, depth, id, correlation_id, causation_id,
-                            occurred_at, aggregate, aggregate_id, key, tenant_id, actor, headers, payload)
+                            occurred_at, aggregate, aggregate_id, key, tenant_id, actor, headers,
+                            other_versions, payload)
 SELECT keys.position, lane, partition, name, version, depth, id, correlation_id, causation_id,
-       occurred_at, aggregate, aggregate_id, key, tenant_id, actor, headers, payload
+       occurred_at, aggregate, aggregate_id, key, tenant_id, actor, headers, other_versions,
+       payload
 FROM keys JOIN given ON given.id = keys.event_id
 RETURNING id

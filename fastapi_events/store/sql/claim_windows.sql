@@ -96,7 +96,7 @@ own AS MATERIALIZED (
 SELECT o.partition, NULL::bigint AS position, NULL::xid8 AS xid, NULL::uuid AS id, NULL::text AS name,
        NULL::smallint AS version, NULL::text AS key, NULL::uuid AS correlation_id, NULL::uuid AS causation_id,
        NULL::text AS tenant_id, NULL::text AS actor, NULL::smallint AS depth, NULL::timestamptz AS published_at,
-       NULL::text AS headers,
+       NULL::text AS headers, NULL::text AS other_versions,
        json_build_object('seq', o.seq, 'seen', o.seen::text, 'target', o.target::text, 'position', o.position,
                          'floor', o.floor, 'remaining', o.remaining, 'quota', o.quota, 'rescued', o.rescued,
                          'revision', m.revision, 'workers', m.workers)::text AS payload,
@@ -106,7 +106,7 @@ UNION ALL
 -- Rows at or below the floor can only be late ones, found by transaction id; above it late and new rows are found by
 -- position together. Filters by snapshot function are not indexable: the planner has one way to read each arm.
 SELECT o.partition, e.position, e.xid, e.id, e.name, e.version, e.key, e.correlation_id, e.causation_id,
-       e.tenant_id, e.actor, e.depth, e.published_at, e.headers::text, e.payload::text,
+       e.tenant_id, e.actor, e.depth, e.published_at, e.headers::text, e.other_versions::text, e.payload::text,
        (SELECT array_agg(k.handler_id) FILTER (WHERE k.blocked)
         FROM {schema}.parked_key k WHERE k.slot = e.key)
 FROM own o

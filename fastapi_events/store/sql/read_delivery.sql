@@ -8,6 +8,7 @@ SELECT d.id, d.handler_id, d.event_id, d.event_name, d.position, d.lane, d.parti
        coalesce(d.event ->> 'key', e.key) AS key,
        coalesce(nullif(d.event -> 'headers', 'null'), e.headers)::text AS headers,
        coalesce(d.event -> 'payload', e.payload)::text AS payload,
+       coalesce(nullif(d.event -> 'other_versions', 'null'), e.other_versions)::text AS other_versions,
        e.position IS NOT NULL AS in_log,
        CASE WHEN h.ordered AND h.on_dead = 'park' AND d.state = 'dead' THEN
            (SELECT count(*) FROM (SELECT FROM {schema}.delivery q

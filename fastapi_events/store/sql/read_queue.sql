@@ -13,6 +13,7 @@ SELECT k.handler_id, k.slot, k.version, held.position IS NOT NULL AS held, d.id 
        coalesce(d.event ->> 'actor', e.actor) AS actor,
        coalesce((d.event ->> 'depth')::smallint, e.depth) AS depth,
        coalesce(nullif((d.event -> 'headers')::text, 'null'), e.headers::text) AS headers,
+       coalesce(nullif((d.event -> 'other_versions')::text, 'null'), e.other_versions::text) AS other_versions,
        coalesce((d.event -> 'payload')::text, e.payload::text) AS payload
 FROM unnest($1::integer[], $2::text[], $3::bigint[]) AS c(handler_id, slot, token)
 CROSS JOIN LATERAL (

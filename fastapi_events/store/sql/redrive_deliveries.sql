@@ -34,6 +34,6 @@ keys AS (
     INSERT INTO {schema}.parked_key AS k (handler_id, slot, due_at, lane)
     SELECT handler_id, slot, clock_timestamp(), min(lane) FROM changed GROUP BY handler_id, slot ORDER BY 2, 1
     ON CONFLICT (slot, handler_id) DO UPDATE
-    SET version = k.version + 1, blocked = true,
+    SET version = k.version + 1, blocked = true, needs = 0,
         due_at = CASE WHEN k.worker_id IS NULL THEN excluded.due_at ELSE k.due_at END)
 SELECT id FROM changed

@@ -19,11 +19,25 @@ passing AS MATERIALIZED (
 released AS (
     UPDATE {schema}.delivery d SET holds = false FROM passing p
     WHERE d.handler_id = p.id AND d.state = 'dead' AND d.holds),
+-- Every blocked key: those that need a newer version have an index of their own.
 keys AS (
     UPDATE {schema}.parked_key k
     SET version = k.version + 1,
         due_at = CASE WHEN k.due_at = 'infinity' THEN clock_timestamp() ELSE k.due_at END
-    FROM passing p
-    WHERE k.handler_id = p.id AND k.blocked)
+    WHERE k.ctid = ANY (ARRAY(
+        SELECT found.ctid
+        FROM passing p
+        CROSS JOIN LATERAL (
+            SELECT usual.ctid
+            FROM (SELECT q.ctid FROM {schema}.parked_key q
+                  WHERE q.handler_id = p.id AND q.blocked AND q.needs = 0
+                  ORDER BY q.handler_id, q.due_at
+                  FOR UPDATE) usual
+            UNION ALL
+            SELECT newer.ctid
+            FROM (SELECT q.ctid FROM {schema}.parked_key q
+                  WHERE q.handler_id = p.id AND q.blocked AND q.needs > 0
+                  ORDER BY q.handler_id, q.needs, q.due_at
+                  FOR UPDATE) newer) found)))
 INSERT INTO {schema}.handler (group_id, name, former_names, selects, ordered, on_dead)
 SELECT $1, g.name, g.former_names, g.selects, g.ordered, g.on_dead FROM given g WHERE g.id IS NULL ORDER BY g.name

@@ -7,7 +7,7 @@ WITH given AS MATERIALIZED (
         explicit boolean, serialize boolean, at timestamptz, delay float8,
         lane smallint, partition smallint, name text, version smallint, depth smallint, id uuid, correlation_id uuid,
         causation_id uuid, occurred_at timestamptz, aggregate text, aggregate_id text, key text, tenant_id text,
-        actor text, headers jsonb, payload jsonb)) WITH ORDINALITY),
+        actor text, headers jsonb, payload jsonb, other_versions jsonb)) WITH ORDINALITY),
 -- One moment for all, so that equal delays keep the order of publishing.
 now AS MATERIALIZED (SELECT clock_timestamp() AS moment),
 keys AS (
@@ -18,10 +18,10 @@ keys AS (
 -- A time that is over becomes now, so that whoever looks for what has just become due finds it.
 INSERT INTO {schema}.scheduled_event (
     due_at, serialize, lane, partition, name, version, depth, id, correlation_id, causation_id, occurred_at,
-    aggregate, aggregate_id, key, tenant_id, actor, headers, payload)
+    aggregate, aggregate_id, key, tenant_id, actor, headers, payload, other_versions)
 SELECT greatest(now.moment, coalesce(given.at, now.moment + make_interval(secs => given.delay))),
        given.serialize, lane, partition, name, version, depth, given.id, correlation_id, causation_id, occurred_at,
-       aggregate, aggregate_id, key, tenant_id, actor, headers, payload
+       aggregate, aggregate_id, key, tenant_id, actor, headers, payload, other_versions
 FROM now CROSS JOIN given LEFT JOIN keys ON keys.event_id = given.id
 WHERE keys.event_id IS NOT NULL OR NOT given.explicit
 ORDER BY given.ordinality

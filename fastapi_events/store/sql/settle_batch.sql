@@ -57,7 +57,8 @@ parked AS MATERIALIZED (
     FROM jsonb_to_recordset($23::jsonb) AS p(
         id uuid, handler_id integer, position bigint, partition smallint, slot text, event_id uuid, event_name text,
         tenant_id text, state text, reason text, note text, attempts integer, postponed integer, error_type text,
-        error_message text, fingerprint text, published_at timestamptz, delay float8, holds boolean, tombstone uuid, token bigint)
+        error_message text, fingerprint text, published_at timestamptz, delay float8, holds boolean, tombstone uuid,
+        token bigint, needs smallint)
     JOIN own ON own.partition = p.partition
     JOIN {schema}.handler h ON h.id = p.handler_id
     CROSS JOIN LATERAL (
@@ -90,10 +91,11 @@ attempts AS (
 -- A key is parked with the row that waits for it, in the same statement; a newcomer raises the version, so that
 -- whoever empties the queue at this moment sees that it did not. A dead head is due never, until an operator acts. An
 -- attempt that goes on beside its lane holds the key by the token that it brings, until its lease (the delay) is over;
--- version 1 says to it that nothing has been parked behind it.
+-- version 1 says to it that nothing has been parked behind it. The head says which version a process must read to take
+-- the key; a key that is blocked already has another head.
 slots AS (
-    INSERT INTO {schema}.parked_key AS k (handler_id, slot, due_at, token, worker_id, version, lane)
-    SELECT p.handler_id, p.slot,
+    INSERT INTO {schema}.parked_key AS k (handler_id, slot, needs, due_at, token, worker_id, version, lane)
+    SELECT p.handler_id, p.slot, coalesce((array_agg(p.needs ORDER BY p.position))[1], 0),
            CASE WHEN bool_or(p.state = 'dead') THEN 'infinity'::timestamptz
                 ELSE clock_timestamp() + make_interval(secs => max(p.delay)) END,
            coalesce(max(p.token), 1), CASE WHEN max(p.token) IS NOT NULL THEN $3::uuid END, count(*), $2
@@ -106,5 +108,6 @@ slots AS (
         due_at = CASE WHEN k.blocked THEN k.due_at ELSE excluded.due_at END,
         token = CASE WHEN k.blocked OR excluded.worker_id IS NULL THEN k.token ELSE excluded.token END,
         worker_id = CASE WHEN k.blocked OR excluded.worker_id IS NULL THEN k.worker_id ELSE excluded.worker_id END,
+        needs = CASE WHEN k.blocked THEN k.needs ELSE excluded.needs END,
         blocked = true)
 SELECT partition, seq FROM own

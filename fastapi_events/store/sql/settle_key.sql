@@ -3,7 +3,8 @@
 -- $1 handler, $2 slot, $3 token, $4 version at reading, $5 drained, $6 delay in seconds (null: never, a dead head
 -- parks it; at once if the key has changed since it was read, or if dead deliveries hold nothing any more), $7 worker,
 -- $8 results: a JSON array of deliveries, $9 their attempts, $10 idempotency keys of those that are done and $11 their
--- positions.
+-- positions, $12 the version that a process must read to take the key (0: any may look; whoever finds its head too new
+-- for it says so here).
 -- Returns one row if the claim still held, with the number of deliveries that an abandoned attempt had done after all.
 WITH own AS (
     UPDATE {schema}.parked_key
@@ -13,7 +14,7 @@ WITH own AS (
                       THEN 'infinity'::timestamptz
                       WHEN $5 OR $6::float8 IS NULL THEN clock_timestamp()
                       ELSE clock_timestamp() + make_interval(secs => $6) END,
-        token = token + 1, worker_id = NULL
+        token = token + 1, worker_id = NULL, needs = CASE WHEN version = $4 THEN $12::smallint ELSE 0 END
     WHERE slot = $2 AND handler_id = $1 AND token = $3
     RETURNING blocked),
 result AS MATERIALIZED (

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, assert_type
+from typing import Annotated, Any, assert_type
 from uuid import UUID
 
 from fastapi import Depends, FastAPI
@@ -22,6 +22,7 @@ from fastapi_events import (
     RawEvent,
     Retry,
     SessionDep,
+    SyncEventPublisher,
     SyncPublisher,
     SyncSessionDep,
     emits,
@@ -82,6 +83,11 @@ def tables(session: Session) -> None:
     assert_type(Archived().sku, str)
 
 
+class OrderPlaced2(Event, name="orders.order.placed", version=2, oldest_version=1):
+    order_id: UUID
+    skus: list[str]
+
+
 def tariff() -> int:
     return 3
 
@@ -128,6 +134,15 @@ def count(event: OrderPlaced | OrderPaid | OrderSent | RawEvent) -> None: ...
 @inventory.on("orders.*", id="inventory.keep")
 def keep(event: Event | RawEvent, amount: int = Depends(tariff)) -> int:
     return amount
+
+
+@inventory.upcast(OrderPlaced2, from_version=1)
+def several(payload: dict[str, Any]) -> dict[str, Any]:
+    return {**payload, "skus": [payload["sku"]]}
+
+
+inventory.upcast(OrderPlaced2, from_version=1)(dict)
+assert_type(several({}), dict[str, Any])
 
 
 @inventory.on(OrderSent)
@@ -184,3 +199,10 @@ def in_a_thread(order_id: UUID, session: SyncSessionDep, publish: SyncPublisher)
 
 async def main() -> None:
     await events.publish(OrderPlaced(order_id=UUID(int=0), sku="a"), event_id=UUID(int=1))
+
+
+async def both(publish: EventPublisher, publish_plainly: SyncEventPublisher) -> None:
+    now, before = OrderPlaced2(order_id=UUID(int=0), skus=["a"]), OrderPlaced(order_id=UUID(int=0), sku="a")
+    await publish(now, also=before, tenant_id="t")
+    await publish(now, also=[before])
+    publish_plainly(now, also=(before,))

@@ -53,6 +53,10 @@ class OfAnotherType(Event, name="a.b.i", version="2"):  # wrong
     order: int
 
 
+class OfNoVersion(Event, name="a.b.l", version=2, oldest_version=None):  # wrong
+    order: int
+
+
 class OfNoKnownDirection(Event, name="a.b.j", direction="up"):  # wrong
     order: int
 

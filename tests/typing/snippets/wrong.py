@@ -1,5 +1,6 @@
 """What type checkers must refuse: each line marked so, and no other."""
 
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.orm import DeclarativeBase
@@ -59,6 +60,31 @@ emits(create=Placed)  # wrong
 emits(created="orders.order.placed")  # wrong
 
 
+class Placed2(Event, name="orders.order.placed", version=2):
+    order_ids: list[UUID]
+
+
+@module.upcast(Placed2, from_version=1)  # wrong
+async def waiting(payload: dict[str, Any]) -> dict[str, Any]:
+    return payload
+
+
+@module.upcast(Placed2, from_version=1)  # wrong
+def listing(payload: dict[str, Any]) -> list[Any]:
+    return [payload]
+
+
+@module.upcast(Placed2, from_version=1)  # wrong
+def of_an_event(event: Placed) -> dict[str, Any]:
+    return event.model_dump()
+
+
+@module.upcast(Placed2)  # wrong
+def from_no_version(payload: dict[str, Any]) -> dict[str, Any]:
+    return payload
+
+
+module.upcast("orders.order.placed", from_version=1)  # wrong
 Placed(order=UUID(int=0))  # wrong
 Retry(attempts=3)  # wrong
 Events(module=[module])  # wrong
@@ -74,3 +100,6 @@ async def publishing(publish: EventPublisher) -> None:
     await publish(Placed(order_id=UUID(int=0)), delay="a")  # wrong
     await publish(Placed(order_id=UUID(int=0)), at=60)  # wrong
     await publish.cancel("a")  # wrong
+    await publish(Placed(order_id=UUID(int=0)), also="a")  # wrong
+    await publish.many([Placed(order_id=UUID(int=0))], also=Placed(order_id=UUID(int=0)))  # wrong
+    await publish.raw("orders.order.placed", {}, also=Placed(order_id=UUID(int=0)))  # wrong
