@@ -7,7 +7,8 @@ EventsError
 │   ├── ContradictoryOptions
 │   ├── DuplicateEvent
 │   ├── DuplicateHandler
-│   └── InvalidHandler
+│   ├── InvalidHandler
+│   └── AuditEventTriggerError
 ├── PublishError                a publish that was refused before any SQL, or that would leave the transaction
 │   ├── UnknownEvent
 │   ├── InvalidPayload
@@ -72,6 +73,10 @@ class DuplicateHandler(DeclarationError):
 
 class InvalidHandler(DeclarationError):
     """A handler's signature asks for something that a handler cannot be given."""
+
+
+class AuditEventTriggerError(DeclarationError):
+    """An audit event is to start durable work, which it never does."""
 
 
 class PublishError(EventsError):

@@ -18,7 +18,6 @@ from typing import Protocol
 
 from fastapi_events.engine.away import Away
 from fastapi_events.engine.detached import Detached
-from fastapi_events.engine.executor import Executor
 from fastapi_events.engine.outcomes import interrupted, timed_out
 from fastapi_events.engine.run import Run
 from fastapi_events.model.context import Footprint
@@ -26,6 +25,14 @@ from fastapi_events.model.outcome import Outcome
 
 SLICE = 0.01
 """Seconds for which a hand may work without letting the event loop attend to anything else."""
+
+
+class Runs(Protocol):
+    """Makes attempts, as an ``Executor`` does; never raises."""
+
+    async def run(self, run: Run) -> Outcome:
+        """One attempt."""
+        ...
 
 
 class Chain(Protocol):
@@ -61,12 +68,13 @@ class _Hand:
 
 
 class Crew:
-    """Works through chains with at most ``limit`` hands. One crew serves one batch after the other.
+    """Works through chains with at most ``limit`` hands. One crew serves one batch after the other, or is fed.
 
-    An attempt that runs for longer than ``budget`` seconds is detached, and counts among the hands until it ends.
+    An attempt that runs for longer than ``budget`` seconds is detached, and counts among the hands until it ends. Without
+    ``detached``, none is.
     """
 
-    def __init__(self, executor: Executor, limit: int, detached: Detached, budget: float) -> None:
+    def __init__(self, executor: Runs, limit: int, detached: Detached | None, budget: float = float("inf")) -> None:
         self._executor, self._limit, self._detached, self._budget = executor, limit, detached, budget
         self._away = 0
         self._ahead: dict[Chain, Run] = {}
@@ -100,6 +108,27 @@ class Crew:
         await self._finished.wait()
         if self._error is not None:
             raise RuntimeError("a batch could not be worked through; it is read again") from self._error
+
+    def add(self, chains: Iterable[Chain]) -> None:
+        """Have further chains worked through, beside those that are, without waiting for them."""
+        before = len(self._chains)
+        self._chains.extend(chains)
+        self._unfinished += len(self._chains) - before
+        if self._unfinished:
+            self._finished.clear()
+            self._grow()
+
+    async def rest(self) -> None:
+        """Return when nothing is being worked through; raises what ``work`` would."""
+        if self._unfinished:
+            await self._finished.wait()
+        if self._error is not None:
+            raise RuntimeError("chains could not be worked through") from self._error
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether a defect of ours has ended its work; chains that it had are forgotten."""
+        return self._error is not None
 
     def stop_starting(self) -> None:
         """Begin no further attempt; those that run go on."""
@@ -241,7 +270,7 @@ class Crew:
     def _detach(self, hand: _Hand) -> None:
         """Let a hand go on with its attempt alone; a new one goes on with the chain."""
         run, chain = hand.run, hand.chain
-        if run is None or chain is None:
+        if run is None or chain is None or self._detached is None:
             return
         hand.away = self._loop.create_future()
         away = self._detached.take(run, hand.task, hand.away)

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypedDict, get_args
 
 from fastapi_events.errors import LONGEST_DELAY, ContradictoryOptions, DeclarationError
 from fastapi_events.model.breaker import Breaker
+from fastapi_events.model.broadcast import check_broadcast
 from fastapi_events.model.retry import Retry
 
 OnDead = Literal["park", "continue"]
@@ -26,6 +27,8 @@ class HandlerOptions(TypedDict):
     on_dead: OnDead
     was: tuple[str, ...]
     breaker: Breaker | Literal[False] | None
+    broadcast: bool
+    audit: bool
 
 
 def checked_options(
@@ -38,6 +41,8 @@ def checked_options(
     on_dead: Any,
     was: Any,
     breaker: Any,
+    broadcast: Any,
+    audit: Any,
 ) -> HandlerOptions:
     """The options, if each is a value that can work; ``owner`` is what the errors name.
 
@@ -67,6 +72,10 @@ def checked_options(
             f"breaker={_shown(breaker)} is no circuit breaker. Write breaker=Breaker(threshold=5), or breaker=False to "
             "have none."
         )
+    check_broadcast(
+        owner, broadcast=broadcast, audit=audit, retry=retry, idempotency_key=idempotency_key, on_dead=on_dead, was=was,
+        breaker=breaker,
+    )  # fmt: skip
     return HandlerOptions(
         retry=retry,
         timeout=_checked_timeout(timeout, owner),
@@ -75,6 +84,8 @@ def checked_options(
         on_dead=on_dead,
         was=tuple(map(checked_id, was)),
         breaker=breaker,
+        broadcast=broadcast,
+        audit=audit,
     )
 
 

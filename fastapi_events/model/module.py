@@ -13,6 +13,7 @@ from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, over
 
 from fastapi_events.errors import DeclarationError, InvalidHandler, UnknownOption
 from fastapi_events.model.breaker import Breaker
+from fastapi_events.model.broadcast import check_trigger
 from fastapi_events.model.event import Event, RawEvent, options_of
 from fastapi_events.model.event_parameter import check_event_parameter
 from fastapi_events.model.handler_options import OnDead, checked_id, checked_options
@@ -43,6 +44,8 @@ class HandlerDeclaration:
     on_dead: OnDead = "park"
     was: tuple[str, ...] = ()
     breaker: Breaker | Literal[False] | None = None
+    broadcast: bool = False
+    audit: bool = False
 
     def takes(self, name: str) -> bool:
         """Whether the handler selects events of this name."""
@@ -108,6 +111,8 @@ class Module:
         ordered: bool = True,
         on_dead: Literal["park", "continue"] = "park",
         breaker: Breaker | Literal[False] | None = None,
+        broadcast: bool = False,
+        audit: bool = False,
     ) -> HandlerDecorator[E]: ...
 
     @overload
@@ -123,6 +128,8 @@ class Module:
         ordered: bool = True,
         on_dead: Literal["park", "continue"] = "park",
         breaker: Breaker | Literal[False] | None = None,
+        broadcast: bool = False,
+        audit: bool = False,
     ) -> Callable[[F], F]: ...
 
     def on(
@@ -137,6 +144,8 @@ class Module:
         ordered: bool = True,
         on_dead: Literal["park", "continue"] = "park",
         breaker: Breaker | Literal[False] | None = None,
+        broadcast: bool = False,
+        audit: bool = False,
         **unknown: Any,
     ) -> Callable[[Any], Any]:
         """Declare a handler of an event class, of an event's name, or of a wildcard such as ``"orders.*"``.
@@ -150,6 +159,10 @@ class Module:
         next event of the same ordering key starts only when this one is settled. ``on_dead="continue"`` lets
         followers of a dead event pass instead of parking them behind it. ``breaker`` is the handler's circuit breaker
         (default: by the settings ``breaker_threshold``, ``breaker_window`` and ``breaker_recovery``; False: none).
+
+        With ``broadcast`` it is called in every process that has started with it, also in one that only publishes, for
+        what is committed from then on: at most once, without retry, dead letter or session. Only such a handler takes
+        audit events, and a wildcard only with ``audit=True``.
 
         The function is returned as it is and may be declared for further events, each time with an ``id`` of its own.
 
@@ -167,6 +180,8 @@ class Module:
             "on_dead": on_dead,
             "was": was,
             "breaker": breaker,
+            "broadcast": broadcast,
+            "audit": audit,
         }
         _check_options(unknown, ["id", *given], self.name)
 
@@ -184,6 +199,8 @@ class Module:
         owner = f"handler {handler_id!r}"
         selects, event_class = _selected(event, function, owner)
         options = checked_options(owner, **given)
+        if event_class is not None and not options["broadcast"]:
+            check_trigger(event_class, owner=owner)
         if self._read:
             raise DeclarationError(
                 f"{owner} ({_place(function)}) is declared after the Events object of its module has started, "

@@ -13,7 +13,7 @@ from fastapi_events.api.operations import Operations
 from fastapi_events.engine.executor import Executor
 from fastapi_events.engine.handler_session import HandlerSession, SyncHandlerSession, handler_session_class
 from fastapi_events.engine.handler_transaction import Transactions, asyncpg_engine, transactions_for, within_pools
-from fastapi_events.engine.handlers import HandlerPlan, compile_handlers
+from fastapi_events.engine.handlers import Handler, HandlerPlan, compile_handlers
 from fastapi_events.engine.own_sessions import warn_of_own_sessions
 from fastapi_events.engine.runtime import Runtime
 from fastapi_events.model.breaker import Breaker
@@ -75,7 +75,7 @@ async def assemble(
     partitions, installed, identifier, name = await GroupStore(database, statements).installation()
     check_cluster(installed, identifier)
     _note_partitions(settings, partitions)
-    plan = make_plan(registry, settings, sessions=sessions, sync_sessions=sync_sessions)
+    plan, broadcast = make_plan(registry, settings, sessions=sessions, sync_sessions=sync_sessions)
     marks = MarkStore(database, statements)
     executor = Executor(
         registry,
@@ -90,7 +90,7 @@ async def assemble(
         cascade_depth=settings.cascade_depth,
     )
     runtime = Runtime(
-        settings, database, statements, EventLog(statements), plan, executor,
+        settings, database, statements, EventLog(statements), plan, executor, broadcast=broadcast,
         group=group, partitions=partitions, drains=settings.worker == "embedded" if drains is None else drains,
     )  # fmt: skip
     publishing.connect(runtime, DatabaseIdentity(identifier, name))
@@ -119,24 +119,23 @@ def _note_partitions(settings: EventsSettings, installed: int) -> None:
         )  # fmt: skip
 
 
-def make_plan(registry: Registry, settings: EventsSettings, *, sessions: Any, sync_sessions: Any) -> HandlerPlan:
-    """The handlers, each with its signature read and its policy decided."""
-    plan = HandlerPlan(
-        compile_handlers(
-            registry,
-            given=PUBLISHERS,
-            retry=Retry(settings.max_attempts, _backoff(settings)),
-            timeout=settings.handler_timeout,
-            breaker=Breaker(
-                settings.breaker_threshold, window=settings.breaker_window, recovery=settings.breaker_recovery
-            ),
-            sync_sessions=sync_sessions is not None,
-            connections=gives_connections(sessions),
-        )
+def make_plan(
+    registry: Registry, settings: EventsSettings, *, sessions: Any, sync_sessions: Any
+) -> tuple[HandlerPlan, list[Handler]]:
+    """The handlers, each with its signature read and its policy decided: the group's, and the broadcast ones."""
+    handlers = compile_handlers(
+        registry,
+        given=PUBLISHERS,
+        retry=Retry(settings.max_attempts, _backoff(settings)),
+        timeout=settings.handler_timeout,
+        breaker=Breaker(settings.breaker_threshold, window=settings.breaker_window, recovery=settings.breaker_recovery),
+        sync_sessions=sync_sessions is not None,
+        connections=gives_connections(sessions),
     )
+    plan = HandlerPlan(handler for handler in handlers if not handler.declaration.broadcast)
     warn_of_own_sessions(plan.handlers.values())
     check_retention(plan.handlers.values(), settings)
-    return plan
+    return plan, [handler for handler in handlers if handler.declaration.broadcast]
 
 
 def gives_connections(sessions: Any) -> bool:

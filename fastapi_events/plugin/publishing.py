@@ -103,7 +103,8 @@ class Publishing:
 
     def for_run(self, run: Run, kind: type[Any]) -> Any:
         """The publisher of an attempt: bound to its session, or collecting what is appended with its success."""
-        derive = _child_ids(run)
+        # A broadcast handler is called in many processes, each of which publishes events of its own.
+        derive = None if run.handler.declaration.broadcast else _child_ids(run)
         on = run.session if run.session is not None else run.driver
         if on is not None:
             bind: Callable[..., Any] = bind_async if kind is EventPublisher else bind_sync

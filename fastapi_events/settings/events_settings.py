@@ -147,6 +147,8 @@ class EventsSettings(BaseSettings):
     """Seconds within which they must have come."""
     breaker_recovery: Seconds = 30.0
     """Seconds between two attempts while it is open."""
+    broadcast_backlog: Count = 1_000_000
+    """Events of any kind that a process may be behind with its broadcast handlers before it skips the older ones."""
     cascade_depth: Count = 50
     """How long a chain of events caused by events may become."""
 

@@ -17,6 +17,7 @@ from sqlalchemy import TextClause, text
 from fastapi_events.model.envelope import Envelope
 from fastapi_events.model.lane import LogPlace
 from fastapi_events.store.channel import Hint
+from fastapi_events.store.database import Database
 from fastapi_events.store.statements import Statements
 
 ROWS_AT_ONCE = 10
@@ -79,6 +80,12 @@ class EventLog:
                 connection.execute(self._clauses.fresh, {"rows": _rows_of(run)})
                 duplicates += [False] * len(run)
         return duplicates
+
+    async def append_alone(self, database: Database, envelopes: Sequence[Envelope]) -> None:
+        """Append in a transaction of its own on a bookkeeping connection, with whose others a crash may make off."""
+        async with database.acquire() as connection, database.steered(connection):
+            await connection.execute(self._statements["keep_durably"])
+            await self.append(connection, envelopes)
 
     async def identify(self, connection: Connection) -> DatabaseIdentity:
         """The identity of the database that an asyncpg connection leads to."""
