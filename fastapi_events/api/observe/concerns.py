@@ -24,6 +24,7 @@ def concerns(
         *_dead_letters(handlers, limit),
         *_missing_handlers(handlers),
         *_lost_workers(workers),
+        *_skipped_broadcasts(workers),
     ]
     return tuple(sorted(found, key=lambda concern: concern.severity != "error"))
 
@@ -75,6 +76,16 @@ def _lost_workers(workers: Sequence[WorkerView]) -> Iterator[Concern]:
         yield Concern(
             severity="warning", what=f"{_count(len(lost), 'process', 'processes')} ended without saying so",
             why="Their leases have run out; others have taken over their work.", page="workers",
+        )  # fmt: skip
+
+
+def _skipped_broadcasts(workers: Sequence[WorkerView]) -> Iterator[Concern]:
+    behind = [worker for worker in workers if worker.alive and worker.broadcast_skipped]
+    if behind:
+        yield Concern(
+            severity="warning", what=f"{_count(len(behind), 'process', 'processes')} skipped broadcast events",
+            why="They were too far behind. What they keep in memory may be stale until they are restarted.",
+            page="workers",
         )  # fmt: skip
 
 

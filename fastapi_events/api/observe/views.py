@@ -203,6 +203,16 @@ class HandlerView(View):
     retired_at: datetime | None
 
 
+class BroadcastView(View):
+    """A broadcast handler, which each of ``processes`` calls for itself; ``audit``: its wildcard takes audit events."""
+
+    name: str
+    group: str
+    selects: str
+    audit: bool
+    processes: int
+
+
 class LaneView(View):
     """How far a group is in a lane. ``at_least``: counting ``pending`` was stopped. ``leased`` of ``partitions``."""
 
@@ -218,7 +228,11 @@ class LaneView(View):
 
 
 class WorkerView(View):
-    """A process. It is alive while its lease runs; ``stale_settles`` counts results that came too late."""
+    """A process. It is alive while its lease runs; ``stale_settles`` counts results that came too late.
+
+    ``broadcasts`` counts the broadcast handlers that it calls, ``broadcast_failures`` their calls that failed, and
+    ``broadcast_skipped`` the positions of events that they may have missed because the process was too far behind.
+    """
 
     id: UUID
     group: str
@@ -233,6 +247,9 @@ class WorkerView(View):
     lease_until: datetime
     alive: bool
     stale_settles: int
+    broadcasts: int
+    broadcast_failures: int
+    broadcast_skipped: int
 
 
 class Concern(View):
