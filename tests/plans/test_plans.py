@@ -74,9 +74,13 @@ class Planner:
 
     async def looks(self, claim: str) -> list[dict[str, Any]]:
         """The nodes of the plan of a claim that is made by a worker which holds nothing."""
-        await self._connection.execute(f"PREPARE hot AS {claim}")
+        arguments = "1, 1, 32, gen_random_uuid(), 10, 100, '{}', '{}', '{}', '{}', '{}', '{}', '{}', NULL, false"
+        return await self.nodes(claim, arguments)
+
+    async def nodes(self, statement: str, arguments: str) -> list[dict[str, Any]]:
+        """The nodes of the plan of a statement that is carried out."""
+        await self._connection.execute(f"PREPARE hot AS {statement}")
         try:
-            arguments = "1, 1, 32, gen_random_uuid(), 10, 100, '{}', '{}', '{}', '{}', '{}', '{}', '{}', NULL, false"
             plan = await self._connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE hot({arguments})")
         finally:
             await self._connection.execute("DEALLOCATE hot")
@@ -128,8 +132,9 @@ async def planner(
 
 
 HOT = (
-    "claim_windows", "settle_batch", "claim_keys", "next_due", "read_queue", "settle_key", "release_keys", "heartbeat",
-    "find_marks", "mark_processed", "append_event", "append_plain_event", "append_events", "append_keyed_events",
+    "claim_windows", "read_tail", "settle_batch", "claim_keys", "next_due", "read_queue", "settle_key", "release_keys",
+    "heartbeat", "find_marks", "mark_processed", "append_event", "append_plain_event", "append_events",
+    "append_keyed_events",
 )  # fmt: skip
 
 
@@ -158,6 +163,7 @@ async def test_statements_keep_to_their_indexes(planner: tuple[Planner, Stage, A
             due = [scan for scan in scans if scan.index == "parked_key_due"]
             assert all("due_at" in scan.condition for scan in due), f"{name}, {state}: {due}"
         check_windows(await plans.scans(statements["claim_windows"]), state)
+        check_tail(await plans.scans(statements["read_tail"]), state)
         for name in ("redrive_deliveries", "discard_deliveries", "remove_tombstones"):
             scans = await plans.scans(statements[name])
             assert [scan for scan in scans if scan.table in BIG and scan.kind == "Seq Scan"] == [], f"{name}, {state}"
@@ -182,6 +188,39 @@ def check_windows(scans: list[Scan], state: str) -> None:
     keys = [scan for scan in scans if scan.table == "parked_key"]
     assert keys
     assert all("slot" in scan.condition for scan in keys), state
+
+
+def check_tail(scans: list[Scan], state: str) -> None:
+    """As a group's windows; no table but the log is read, and its list of segments."""
+    assert {scan.table for scan in scans if scan.kind.startswith("Index")} == {"event"}, state
+    looks = {(scan.index, "xid" in scan.condition) for scan in scans if scan.table == "event"}
+    assert looks == {("event_window", True), ("event_pkey", False)}, f"{state}: {scans}"
+    assert all("position" in scan.condition for scan in scans if scan.index == "event_pkey"), f"{state}: {scans}"
+
+
+async def test_a_process_that_is_not_behind_asks_once_per_partition(planner: tuple[Planner, Stage, Any]) -> None:
+    plans, stage, events = planner
+    await stage.rows("UPDATE events.log_segment SET sealed_before = '3' WHERE lower = 0")
+    last = await stage.value("SELECT last_value FROM events.event_position")
+    nodes = await plans.nodes(events.runtime.statements["read_tail"], tail_arguments(last))
+    looks = [node for node in nodes if "pg_snapshot_xmax" in node.get("Index Cond", "")]
+    sealed = [node["Actual Loops"] for node in looks if node["Relation Name"] == "event_0"]
+    assert set(sealed) == {0}, "nobody looks into a sealed segment, nor for what may have been skipped"
+    assert sorted({node["Actual Loops"] for node in looks}) == [0, 128]
+
+
+def tail_arguments(last_position: int) -> str:
+    """What a process asks that looks everywhere, and has seen everything."""
+    places = [lane * 1024 + partition for lane in range(4) for partition in range(32)]
+
+    def filled(value: object) -> str:
+        return f"array_fill({value}, ARRAY[{len(places)}])"
+
+    nothing = ", ".join([filled("0::bigint")] * 3)
+    return (
+        f"ARRAY{places}, {filled('pg_current_snapshot()::text')}, {filled('NULL::text')}, {nothing}, "
+        f"{filled(f'{last_position}::bigint')}, 500, 1000000, '{{shop.order.placed}}', '{{}}', '{{}}'"
+    )
 
 
 async def test_windows_are_not_looked_for_in_sealed_segments(planner: tuple[Planner, Stage, Any]) -> None:

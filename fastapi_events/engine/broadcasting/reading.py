@@ -17,6 +17,7 @@ from fastapi_events.engine.service import Loop
 from fastapi_events.engine.wake import LogFlag, wait_for_flag
 from fastapi_events.model.lane import AUDIT, LANES, LogPlace
 from fastapi_events.model.names import is_pattern, regular_expression
+from fastapi_events.store.database import STATEMENT_TIMEOUT
 from fastapi_events.store.tail import Interest, Stretch, Tail
 
 logger = logging.getLogger("fastapi_events")
@@ -135,7 +136,8 @@ class Broadcasts(Loop):
         return found
 
     async def _read(self, where: Collection[LogPlace] | None) -> Stretch:
-        size = self._size
+        now, size = asyncio.get_running_loop().time, self._size
+        began = now()
         try:
             stretch = await self._tail.read(size, where)
         except Exception as error:
@@ -143,7 +145,7 @@ class Broadcasts(Loop):
                 self._size = max(size // SHRINK, 1)
                 logger.warning("%s: reading %d events took too long; from now on %d", self.name, size, self._size)
             raise
-        if stretch.rows:
+        if stretch.rows and now() - began < STATEMENT_TIMEOUT / 4:
             self._size = min(size * 2, self._full_size)
         if stretch.restart is not None:
             report.restarted(self.name, stretch.restart)
