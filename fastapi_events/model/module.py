@@ -150,8 +150,8 @@ class Module:
     ) -> Callable[[Any], Any]:
         """Declare a handler of an event class, of an event's name, or of a wildcard such as ``"orders.*"``.
 
-        The handler is called with the event (for a name or wildcard whose class this process does not know, or if the
-        parameter is annotated ``RawEvent``, with a ``RawEvent``) and may ask for dependencies, see the guide. Its
+        The handler is called with the event (with a ``RawEvent`` for a name or wildcard whose class this process does
+        not know, or if its parameter is annotated so) and may ask for dependencies, see the guide. Its
         ``id``, ``module.function`` by default, is the identity of its retries and dead letters: keep it, or list old
         ids in ``was`` after a rename.
 
@@ -171,18 +171,10 @@ class Module:
         Raises ``DeclarationError`` and its kinds, naming the handler.
         """
         _check_event(event, self.name)
-
         given = {
-            "retry": retry,
-            "timeout": timeout,
-            "idempotency_key": idempotency_key,
-            "ordered": ordered,
-            "on_dead": on_dead,
-            "was": was,
-            "breaker": breaker,
-            "broadcast": broadcast,
-            "audit": audit,
-        }
+            "retry": retry, "timeout": timeout, "idempotency_key": idempotency_key, "ordered": ordered,
+            "on_dead": on_dead, "was": was, "breaker": breaker, "broadcast": broadcast, "audit": audit,
+        }  # fmt: skip
         _check_options(unknown, ["id", *given], self.name)
 
         def declare(function: Callable[..., Any]) -> Callable[..., Any]:

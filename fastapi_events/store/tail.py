@@ -8,18 +8,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from time import monotonic
 from typing import Any, Literal
 
 from fastapi_events.model.lane import LogPlace, place_of
-from fastapi_events.store.cursors import Place
 from fastapi_events.store.database import Database
 from fastapi_events.store.statements import Statements
 
 Restart = Literal["read_on", "from_now"]
 """What a restart of the server meant: the place was kept, or nothing of it could be used."""
 
-_MOMENT, _WINDOW, _TALLY = 0, 1, 2
+TAKEN_BACK = 10_000
+"""Positions that a crash of the server may take back and give out again; far more than one does."""
+
+STALE = 10.0
+"""Seconds after which what is known of the log's end is asked anew before a window is opened: what is drawn between that
+knowledge and the window's end has to be passed over when the next one is read."""
+
+_TALLY, _EVENT = 1, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +38,7 @@ class Interest:
     audit_wildcards: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Stretch:
     """What one look brought: the events in position order per partition, and the partitions with more to come.
 
@@ -47,10 +54,35 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class _Reach:
-    """How far one partition has been read; ``finish`` is the log's last position when it was looked at."""
+    """How far a partition has been read: the window ``seen`` to ``target`` (None: none open) and a position in it.
 
-    place: Place
-    finish: int
+    ``floor`` had been drawn as a position before ``seen`` was taken, so what began since is above it; ``next_floor`` is
+    that of ``target``. ``drawn`` had been by the time of the newest of the two.
+    """
+
+    seen: str
+    target: str | None
+    position: int
+    floor: int
+    next_floor: int
+    drawn: int
+
+    def opened(self, snapshot: str, known: int, drawn: int, backlog: int) -> _Reach:
+        """With a window open, if none was: up to a snapshot before and after which so many positions had been drawn."""
+        if self.target is not None:
+            return self
+        floor = drawn - backlog if self.is_behind(drawn, backlog) else self.floor
+        return _Reach(self.seen, snapshot, 0, floor, known, drawn)
+
+    def is_behind(self, drawn: int, backlog: int) -> bool:
+        """Whether a window opened now would leave out what is more than ``backlog`` positions behind."""
+        return self.target is None and drawn - self.drawn > backlog
+
+    def after(self, rows: int, last_position: int, quota: int) -> _Reach:
+        """Once so many rows have been read; fewer than were asked for were the last of the window."""
+        if rows >= quota:
+            return replace(self, position=last_position)
+        return _Reach(self.target or self.seen, None, 0, self.next_floor, self.next_floor, self.drawn)
 
 
 class Tail:
@@ -67,58 +99,52 @@ class Tail:
         self._wanted, self._backlog = interest, backlog
         self._reaches: dict[LogPlace, _Reach] = {}
         self._life, self._cluster, self._skipped_to = "", 0, 0
+        self._drawn, self._asked_at = 0, 0.0
 
     async def begin(self) -> None:
         """Take a place at the end of the log: what is committed from now on will be read."""
-        [row], life = await self._database.fetch_with_life(self._begin)
+        await self._look_at_end()
+        known = self._drawn
+        snapshot, self._life = await self._look_at_end()
         self._cluster = await self._cluster_now()
-        place = Place(row["snapshot"], None, 0, 0, 0)
-        self._reaches = dict.fromkeys(self._places, _Reach(place, row["last_position"]))
-        self._life, self._skipped_to = life, 0
+        self._reaches = dict.fromkeys(self._places, _Reach(snapshot, None, 0, known, known, self._drawn))
+        self._skipped_to = 0
 
     async def read(self, size: int, where: Collection[LogPlace] | None = None) -> Stretch:
         """Read up to about ``size`` events of these partitions (None: of all), wanted or not; return the wanted ones.
 
-        A look that fails has changed nothing.
+        Each partition gives one at least, if it has one. A look that fails has changed nothing.
         """
         places = self._places if where is None else [place for place in where if place in self._reaches]
+        quota = -(-size // max(len(places), 1))
+        if monotonic() - self._asked_at > STALE:
+            await self._look_at_end()
         before = [self._reaches[place] for place in places]
         rows, life = await self._database.fetch_with_life(
             self._read, places,
-            [reach.place.seen for reach in before], [reach.place.target for reach in before],
-            [reach.place.position for reach in before], [reach.place.floor for reach in before],
-            [reach.place.remaining for reach in before], [reach.finish for reach in before],
-            size, self._backlog,
-            self._wanted.names, self._wanted.wildcards, self._wanted.audit_wildcards,
+            [reach.seen for reach in before], [reach.target for reach in before],
+            [reach.position for reach in before], [reach.floor for reach in before], [reach.drawn for reach in before],
+            quota, self._backlog, self._wanted.names, self._wanted.wildcards, self._wanted.audit_wildcards,
         )  # fmt: skip
         moment = json.loads(rows[0]["payload"])
-        restart: Restart | None = None
         if life != self._life:
-            if not await self._can_read_on(moment["snapshot"]):
-                await self.begin()
-                return Stretch(restart="from_now")
-            self._life, restart = life, "read_on"
-        return self._advance(places, rows, moment, restart)
+            return await self._after_restart(life, moment, size, where)
+        self._asked_at = monotonic()
+        return self._advance(places, rows, moment, quota)
 
-    def _advance(self, places: Sequence[LogPlace], rows: list[Any], moment: Any, restart: Restart | None) -> Stretch:
-        windows = {row["place"]: json.loads(row["payload"]) for row in rows if row["kind"] == _WINDOW}
+    def _advance(self, places: Sequence[LogPlace], rows: list[Any], moment: Any, quota: int) -> Stretch:
         tallies = {row["place"]: (row["version"], row["position"]) for row in rows if row["kind"] == _TALLY}
-        skipping = [self._reaches[place].finish for place, window in windows.items() if window["skipped"]]
-        nothing = Place(moment["snapshot"], None, 0, 0, 0)
+        drawn = moment["last_position"]
+        reaches = [self._reaches[place] for place in places]
+        left_at = [reach.drawn for reach in reaches if reach.is_behind(drawn, self._backlog)]
         for place in places:
-            window = windows.get(place)
-            after = nothing
-            if window is not None and window["remaining"]:
-                seen = self._reaches[place].place.seen
-                opened = Place(seen, window["target"], window["position"], window["floor"], window["remaining"])
-                after = opened.after(window["quota"], *tallies.get(place, (0, 0)))
-            self._reaches[place] = _Reach(after, moment["last_position"])
-        skipped_to = max((window["skipped"] for window in windows.values()), default=0)
+            reach = self._reaches[place].opened(moment["snapshot"], self._drawn, drawn, self._backlog)
+            self._reaches[place] = reach.after(*tallies.get(place, (0, 0)), quota)
+        self._drawn = drawn
         return Stretch(
-            rows=[row for row in rows if row["kind"] > _TALLY],
-            unread=frozenset(place for place in windows if self._reaches[place].place.target is not None),
-            skipped=self._newly_skipped(min(skipping, default=0), skipped_to),
-            restart=restart,
+            rows=[row for row in rows if row["kind"] == _EVENT],
+            unread=frozenset(place for place in places if self._reaches[place].target is not None),
+            skipped=self._newly_skipped(min(left_at), drawn - self._backlog) if left_at else None,
         )
 
     def _newly_skipped(self, lowest: int, highest: int) -> tuple[int, int] | None:
@@ -126,14 +152,29 @@ class Tail:
         first, self._skipped_to = max(lowest, self._skipped_to) + 1, max(self._skipped_to, highest)
         return (first, highest) if highest >= first else None
 
-    async def _can_read_on(self, snapshot: str) -> bool:
-        """Whether this process's snapshots mean anything to the server as it is now.
+    async def _after_restart(self, life: str, moment: Any, size: int, where: Collection[LogPlace] | None) -> Stretch:
+        """Read on where this process's snapshots still mean something to the server, else from now.
 
-        Not in another cluster, nor in one that was set back to before they were taken: events would count as seen, or
-        as new, by transaction ids that are others' there.
+        They mean nothing in another cluster, nor in one that was set back to before they were taken: events would count
+        as seen, or as new, by transaction ids that are others' there.
         """
-        newest = max(_end_of(reach.place.seen) for reach in self._reaches.values())
-        return _end_of(snapshot) >= newest and await self._cluster_now() == self._cluster
+        newest = max(_end_of(reach.target or reach.seen) for reach in self._reaches.values())
+        if _end_of(moment["snapshot"]) < newest or await self._cluster_now() != self._cluster:
+            await self.begin()
+            return Stretch(restart="from_now")
+        self._life, self._drawn = life, moment["last_position"]
+        known = self._drawn - TAKEN_BACK
+        self._reaches = {
+            place: replace(reach, floor=min(reach.floor, known), next_floor=min(reach.next_floor, known))
+            for place, reach in self._reaches.items()
+        }
+        return replace(await self.read(size, where), restart="read_on")
+
+    async def _look_at_end(self) -> tuple[str, str]:
+        """See how many positions have been drawn: what begins later is above. Returns snapshot and life of the server."""
+        [row], life = await self._database.fetch_with_life(self._begin)
+        self._drawn, self._asked_at = row["last_position"], monotonic()
+        return row["snapshot"], life
 
     async def _cluster_now(self) -> int:
         [row] = await self._database.fetch(self._identify)

@@ -1,6 +1,7 @@
 """A process's own place in the log: read in batches, bounded, and given up only where it means nothing any more."""
 
 import logging
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 from uuid import uuid4
@@ -39,8 +40,8 @@ async def test_a_backlog_is_read_in_batches_in_the_order_of_each_key(stage: Stag
     await events.drain_once()
     assert {key: sorted(numbers) for key, numbers in seen.items()} == seen
     assert sorted(chain(*seen.values())) == list(range(200))
-    assert max(sizes) <= 7 + 32, "at most the batch, and one more for each partition"
-    assert len(sizes) > 20
+    assert max(sizes) <= 32, "one of each partition at least, and otherwise the batch"
+    assert len(sizes) > 10
 
 
 async def test_late_commits_of_several_transactions_are_all_read_in_small_batches(stage: Stage) -> None:
@@ -102,17 +103,6 @@ async def test_a_transaction_that_commits_late_is_not_far_behind(
     assert lines(caplog) == []
 
 
-async def test_nobody_is_told_of_skipping_what_was_not_there(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """Partitions without events are looked at now and then only, while positions are drawn for the others."""
-    seen: list[int] = []
-    events = await stage.idle(hearing(seen), enabled=False, broadcast_backlog=10)
-    await stage.rows("SELECT nextval('events.event_position') FROM generate_series(1, 100)")
-    await numbered(events, 1)
-    await events.drain_once()
-    assert seen == [1]
-    assert lines(caplog) == []
-
-
 async def tail_of(stage: Stage, **changes: Any) -> Tail:
     events = await stage.idle()
     runtime = events.runtime
@@ -124,8 +114,11 @@ async def tail_of(stage: Stage, **changes: Any) -> Tail:
 
 async def test_a_restarted_server_is_told_of_and_read_on_from(stage: Stage) -> None:
     tail = await tail_of(stage)
-    await numbered(stage.instances[0], 1)
     tail._life = "another one"
+    # A crash takes back positions that no committed row has; they are given out again.
+    for place, reach in tail._reaches.items():
+        tail._reaches[place] = replace(reach, floor=reach.floor + 50, next_floor=reach.next_floor + 50)
+    await numbered(stage.instances[0], 1)
     stretch = await tail.read(100)
     assert (stretch.restart, len(stretch.rows)) == ("read_on", 1)
     assert (await tail.read(100)).restart is None
@@ -138,7 +131,7 @@ async def test_a_server_that_was_set_back_or_replaced_is_followed_from_now(stage
     if what == "set back":
         future = int(await stage.value("SELECT pg_current_xact_id()::text::bigint")) + 1_000_000
         for place, reach in tail._reaches.items():
-            tail._reaches[place] = type(reach)(type(reach.place)(f"{future}:{future}:", None, 0, 0, 0), reach.finish)
+            tail._reaches[place] = replace(reach, seen=f"{future}:{future}:")
     else:
         tail._cluster += 1
     tail._life = "another one"
