@@ -70,8 +70,8 @@ class _Hand:
 class Crew:
     """Works through chains with at most ``limit`` hands. One crew serves one batch after the other, or is fed.
 
-    An attempt that runs for longer than ``budget`` seconds is detached, and counts among the hands until it ends. Without
-    ``detached``, none is.
+    An attempt that runs for longer than ``budget`` seconds is detached, and counts among the hands until it ends; where
+    ``detached`` is None there is nobody to take it, and none is.
     """
 
     def __init__(self, executor: Runs, limit: int, detached: Detached | None, budget: float = float("inf")) -> None:

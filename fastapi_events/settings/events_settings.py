@@ -95,7 +95,7 @@ class EventsSettings(BaseSettings):
     enabled: bool = True
     """False: events are stored, nothing is handled by this process."""
     worker: Literal["embedded", "standalone"] = "embedded"
-    """``embedded``: this process handles events too; ``standalone``: it publishes only, workers run apart."""
+    """``embedded``: this process handles events too; ``standalone``: it publishes, and hears broadcasts, only."""
     group: Annotated[str, AfterValidator(_group_name)] = "app"
     """The consumer group: the name of the deployable service whose processes share the work."""
     app: Annotated[str, AfterValidator(_object_path)] | None = None

@@ -23,8 +23,8 @@ TAKEN_BACK = 10_000
 """Positions that a crash of the server may take back and give out again; far more than one does."""
 
 STALE = 10.0
-"""Seconds after which what is known of the log's end is asked anew before a window is opened: what is drawn between that
-knowledge and the window's end has to be passed over when the next one is read."""
+"""Seconds after which what is known of the log's end is asked anew before a window is opened: what is drawn after that,
+and is in the window, has to be passed over when the next one is read."""
 
 _TALLY, _EVENT = 1, 2
 
@@ -171,7 +171,7 @@ class Tail:
         return replace(await self.read(size, where), restart="read_on")
 
     async def _look_at_end(self) -> tuple[str, str]:
-        """See how many positions have been drawn: what begins later is above. Returns snapshot and life of the server."""
+        """See what positions have been drawn: what begins later is above. Returns snapshot and life of the server."""
         [row], life = await self._database.fetch_with_life(self._begin)
         self._drawn, self._asked_at = row["last_position"], monotonic()
         return row["snapshot"], life

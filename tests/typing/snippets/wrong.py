@@ -49,6 +49,14 @@ async def too_narrow(event: Shipped) -> None: ...
 async def without_event() -> None: ...
 
 
+@module.on(Placed, broadcast="yes")  # wrong
+async def broadcasting(event: Placed) -> None: ...
+
+
+@module.on(Placed, broadcasts=True)  # wrong
+async def misspelt_flag(event: Placed) -> None: ...
+
+
 Placed(order=UUID(int=0))  # wrong
 Retry(attempts=3)  # wrong
 Events(module=[module])  # wrong
