@@ -14,9 +14,8 @@ import functools
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Protocol
 
-from fastapi_events.engine.away import Away
+from fastapi_events.engine.chain import Chain, Runs
 from fastapi_events.engine.detached import Detached
 from fastapi_events.engine.outcomes import interrupted, timed_out
 from fastapi_events.engine.run import Run
@@ -25,34 +24,6 @@ from fastapi_events.model.outcome import Outcome
 
 SLICE = 0.01
 """Seconds for which a hand may work without letting the event loop attend to anything else."""
-
-
-class Runs(Protocol):
-    """Makes attempts, as an ``Executor`` does; never raises."""
-
-    async def run(self, run: Run) -> Outcome:
-        """One attempt."""
-        ...
-
-
-class Chain(Protocol):
-    """Attempts to be made one after the other; what comes next depends on what became of the one before."""
-
-    def next(self) -> Run | None:
-        """The next attempt, or None at the end."""
-        ...
-
-    def settle(self, run: Run, outcome: Outcome) -> None:
-        """Take note of what became of an attempt."""
-        ...
-
-    def detach(self, away: Away) -> None:
-        """Take note that the attempt goes on beside the chain, which goes on without it."""
-        ...
-
-    def release(self) -> None:
-        """Take note that no further attempt will be made: the process stops."""
-        ...
 
 
 class _Hand:

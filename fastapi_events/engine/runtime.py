@@ -7,12 +7,13 @@ import importlib.metadata
 import os
 import socket
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from fastapi_events.engine.broadcasting.making import facts_of, make_broadcasts
 from fastapi_events.engine.broadcasting.reading import Broadcasts
+from fastapi_events.engine.counters import Counters
 from fastapi_events.engine.detached import Detached
 from fastapi_events.engine.drain import DrainRules, LaneDrain
 from fastapi_events.engine.executor import Executor
@@ -37,21 +38,6 @@ from fastapi_events.store.log import EventLog
 from fastapi_events.store.parked import KeyClaim, ParkedKeyStore
 from fastapi_events.store.statements import Statements
 from fastapi_events.store.upkeep import UpkeepStore
-
-
-@dataclass(slots=True)
-class Counters:
-    """What this process has counted since its start."""
-
-    stale_settles: int = 0
-    uncommitted_publish: int = 0
-    broadcast_failures: int = 0
-    broadcast_skipped: int = 0
-
-    def count_broadcasts(self, *, failed: int = 0, skipped: int = 0) -> None:
-        """Calls of broadcast handlers that failed, and positions that may have been skipped."""
-        self.broadcast_failures += failed
-        self.broadcast_skipped += skipped
 
 
 class Runtime:

@@ -52,7 +52,7 @@ async def test_a_discarded_event_is_no_failure(stage: Stage, caplog: pytest.LogC
         raise Discard("not mine")
 
     events = await stage.idle(module, enabled=False)
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="fastapi_events"):
         await numbered(events, 1)
         await events.drain_once()
     assert events.runtime.counters.broadcast_failures == 0
@@ -147,7 +147,8 @@ async def test_no_more_run_at_once_than_the_limit(stage: Stage) -> None:
         await gate.wait()
         running.discard(event.number)
 
-    events = await stage.idle(module, handler_concurrency=3, **SLOW)
+    concurrency = {"events_inbound": 1, "events_change": 1, "events_outbound": 1}
+    events = await stage.idle(module, concurrency=concurrency, **SLOW)
     await publish(events, [Pinged(number=number) for number in range(10)])
     await until(lambda: len(running) == 3)
     gate.set()
@@ -260,7 +261,7 @@ async def test_at_the_end_running_handlers_finish_and_the_rest_is_dropped(
     events = await stage.idle(module, shutdown_grace=30.0, **SLOW)
     await numbered(events, 1, 2, 3)
     await until(lambda: running == [1])
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="fastapi_events"):
         broadcasts = events.runtime.broadcasts
         stopping = asyncio.create_task(events.stop())
         await until(broadcasts.stopping.is_set)

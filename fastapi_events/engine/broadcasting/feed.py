@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 
 from fastapi_events.engine.away import Away
 from fastapi_events.engine.broadcasting import report
-from fastapi_events.engine.crew import Crew, Runs
+from fastapi_events.engine.chain import Runs
+from fastapi_events.engine.crew import Crew
 from fastapi_events.engine.handlers import Handler
 from fastapi_events.engine.item import Item
 from fastapi_events.engine.outcomes import outcome_of
