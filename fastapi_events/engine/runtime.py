@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.metadata
 import os
 import socket
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import Any
 from uuid import UUID
 
 from fastapi_events.engine.broadcasting.making import facts_of, make_broadcasts
@@ -24,6 +22,7 @@ from fastapi_events.engine.listener import Listener, WakeUp
 from fastapi_events.engine.maintenance import Maintenance
 from fastapi_events.engine.notifier import Notifier
 from fastapi_events.engine.redelivery import Redelivery
+from fastapi_events.engine.release import release
 from fastapi_events.engine.service import Loop
 from fastapi_events.engine.wake import Wake
 from fastapi_events.model.identity import new_id
@@ -277,7 +276,7 @@ class Runtime:
     async def _register_worker(self) -> None:
         await self.store.register_worker(
             self.worker, self.group_id, host=socket.gethostname(), pid=os.getpid(),
-            drains=self.drains and self.settings.enabled, release=_release(), handlers=self.plan.numbers,
+            drains=self.drains and self.settings.enabled, release=release(), handlers=self.plan.numbers,
             connections=self.connections, lease=self.settings.lease, wake_up=self.wake_up,
             lanes=[LANES[name] for name in self.settings.lanes] if self.drains and self.settings.enabled else [],
             broadcasts=facts_of(self.broadcast_handlers) if self.settings.enabled else [],
@@ -290,18 +289,8 @@ class Runtime:
             self.group_id = 0
 
 
-Refresh = Callable[[], Any]
-
-
 def _running_loop() -> asyncio.AbstractEventLoop | None:
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
-
-
-def _release() -> str:
-    try:
-        return importlib.metadata.version("fastapi-events-pg")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"

@@ -17,6 +17,7 @@ from tests.delivery.stage import Placed
         ("retry", Retry(max_attempts=1), "called once for an event"),
         ("idempotency_key", lambda event: "x", "nothing is recorded"),
         ("on_dead", "continue", "no dead letters"),
+        ("breaker", False, "nothing of it is put off"),
         ("was", ["shop.old"], "no state that could follow"),
     ],
 )
