@@ -95,9 +95,8 @@ class LoginFailed(Event, name="auth.login.failed", tier="audit"):
     user: str
 
 
-@inventory.on(LoginFailed, broadcast=True)
-@inventory.on(OrderSent, id="inventory.forget", broadcast=True, ordered=False, timeout=3)
-async def forget(event: LoginFailed | OrderSent, publish: EventPublisher) -> None: ...
+@inventory.on(LoginFailed, broadcast=True, ordered=False, timeout=3)
+async def forget(event: LoginFailed, publish: EventPublisher) -> None: ...
 
 
 @inventory.on("auth.*", broadcast=True, audit=True)
