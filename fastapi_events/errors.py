@@ -11,7 +11,8 @@ EventsError
 │   ├── InvalidMiddleware
 │   ├── InvalidUpcaster
 │   ├── DuplicateUpcaster
-│   └── MissingUpcaster
+│   ├── MissingUpcaster
+│   └── AuditEventTriggerError
 ├── PublishError                a publish that was refused before any SQL, or that would leave the transaction
 │   ├── UnknownEvent
 │   ├── InvalidPayload
@@ -94,6 +95,10 @@ class DuplicateUpcaster(DeclarationError):
 
 class MissingUpcaster(DeclarationError):
     """A handler takes a version to which older stored events cannot be lifted; found when the instance starts."""
+
+
+class AuditEventTriggerError(DeclarationError):
+    """An audit event is to start durable work, which it never does."""
 
 
 class PublishError(EventsError):

@@ -26,10 +26,13 @@ class FleetPages:
         router.get("/audit", dependencies=[guard.requires(Permission.operate)])(self.audit)
 
     async def consumers(self, request: Request) -> Response:
-        """Every handler, those in trouble first."""
-        handlers = await self._desk.port.observe.handlers()
+        """Every handler, those in trouble first, and the broadcast handlers of live processes."""
+        observe = self._desk.port.observe
+        handlers, broadcasts = await observe.handlers(), await observe.broadcasts()
         refresh = visit_of(request).path("consumers")
-        return await self._desk.show(request, "consumers.html", room="consumers", handlers=handlers, refresh=refresh)
+        return await self._desk.show(
+            request, "consumers.html", room="consumers", handlers=handlers, broadcasts=broadcasts, refresh=refresh
+        )
 
     async def workers(self, request: Request) -> Response:
         """The processes, those alive first."""

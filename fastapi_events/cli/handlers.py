@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fastapi_events.api.handler_actions import Retired
-from fastapi_events.api.observe.views import HandlerView
+from fastapi_events.api.observe.fleet_views import HandlerView
 from fastapi_events.cli.asking import agreed
 from fastapi_events.cli.connecting import operators_of
 from fastapi_events.cli.declared import declared_registry, shortened

@@ -14,11 +14,9 @@ import functools
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Protocol
 
-from fastapi_events.engine.away import Away
+from fastapi_events.engine.chain import Chain, Runs
 from fastapi_events.engine.detached import Detached
-from fastapi_events.engine.executor import Executor
 from fastapi_events.engine.outcomes import given_up, interrupted
 from fastapi_events.engine.run import Run
 from fastapi_events.model.context import Footprint
@@ -26,26 +24,6 @@ from fastapi_events.model.outcome import Outcome
 
 SLICE = 0.01
 """Seconds for which a hand may work without letting the event loop attend to anything else."""
-
-
-class Chain(Protocol):
-    """Attempts to be made one after the other; what comes next depends on what became of the one before."""
-
-    def next(self) -> Run | None:
-        """The next attempt, or None at the end."""
-        ...
-
-    def settle(self, run: Run, outcome: Outcome) -> None:
-        """Take note of what became of an attempt."""
-        ...
-
-    def detach(self, away: Away) -> None:
-        """Take note that the attempt goes on beside the chain, which goes on without it."""
-        ...
-
-    def release(self) -> None:
-        """Take note that no further attempt will be made: the process stops."""
-        ...
 
 
 class _Hand:
@@ -61,12 +39,13 @@ class _Hand:
 
 
 class Crew:
-    """Works through chains with at most ``limit`` hands. One crew serves one batch after the other.
+    """Works through chains with at most ``limit`` hands. One crew serves one batch after the other, or is fed.
 
-    An attempt that runs for longer than ``budget`` seconds is detached, and counts among the hands until it ends.
+    An attempt that runs for longer than ``budget`` seconds is detached, and counts among the hands until it ends; where
+    ``detached`` is None there is nobody to take it, and none is.
     """
 
-    def __init__(self, executor: Executor, limit: int, detached: Detached, budget: float) -> None:
+    def __init__(self, executor: Runs, limit: int, detached: Detached | None, budget: float = float("inf")) -> None:
         self._executor, self._limit, self._detached, self._budget = executor, limit, detached, budget
         self._away = 0
         self._ahead: dict[Chain, Run] = {}
@@ -100,6 +79,27 @@ class Crew:
         await self._finished.wait()
         if self._error is not None:
             raise RuntimeError("a batch could not be worked through; it is read again") from self._error
+
+    def add(self, chains: Iterable[Chain]) -> None:
+        """Have further chains worked through, beside those that are, without waiting for them."""
+        before = len(self._chains)
+        self._chains.extend(chains)
+        self._unfinished += len(self._chains) - before
+        if self._unfinished:
+            self._finished.clear()
+            self._grow()
+
+    async def rest(self) -> None:
+        """Return when nothing is being worked through; raises what ``work`` would."""
+        if self._unfinished:
+            await self._finished.wait()
+        if self._error is not None:
+            raise RuntimeError("chains could not be worked through") from self._error
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether a defect of ours has ended its work; chains that it had are forgotten."""
+        return self._error is not None
 
     def stop_starting(self) -> None:
         """Begin no further attempt; those that run go on."""
@@ -251,7 +251,7 @@ class Crew:
     def _detach(self, hand: _Hand) -> None:
         """Let a hand go on with its attempt alone; a new one goes on with the chain."""
         run, chain = hand.run, hand.chain
-        if run is None or chain is None:
+        if run is None or chain is None or self._detached is None:
             return
         hand.away = self._loop.create_future()
         away = self._detached.take(run, hand.task, hand.away)

@@ -29,6 +29,7 @@ from fastapi_events.engine.refused_batch import RefusedBatch
 from fastapi_events.engine.service import Loop
 from fastapi_events.engine.wake import Pace, Wake, wait_for_flag
 from fastapi_events.model.lane import LANE_NAMES, LogPlace, place_of
+from fastapi_events.settings import EventsSettings
 from fastapi_events.store.cursors import Batch, CursorStore, HeldPartition, Settlement
 
 logger = logging.getLogger("fastapi_events")
@@ -45,6 +46,14 @@ class DrainRules:
     record_success: RecordSuccess
     lease: float
     inline_budget: float
+
+    @classmethod
+    def of(cls, settings: EventsSettings, partitions: int) -> DrainRules:
+        """The rules that are the same for every lane of a process; the concurrency is the lane's own."""
+        return cls(
+            settings.batch_size, 0, settings.heartbeat, partitions, settings.record_success, settings.lease,
+            settings.inline_budget,
+        )  # fmt: skip
 
 
 class LaneDrain(Loop):

@@ -191,6 +191,8 @@ def compile_handlers(
         _compile(each, known, retry, timeout, breaker or Breaker(), middleware) for each in registry.handlers.values()
     ]
     for handler in handlers:
+        if handler.declaration.broadcast:
+            _check_broadcast(handler)
         _check_sessions(handler, sync_sessions=sync_sessions, connections=connections)
         _check_awaits(handler, tuple(kind for kind in given if inspect.iscoroutinefunction(kind.__call__)))
     return handlers
@@ -221,6 +223,17 @@ def _compile(
 
 def _owner(declaration: HandlerDeclaration) -> str:
     return f"handler {declaration.id!r} ({declaration.where})"
+
+
+def _check_broadcast(handler: Handler) -> None:
+    """Refuse what a handler that is recorded nowhere cannot be given: a transaction of its delivery's."""
+    asked = [kind.__name__ for kind in _TRANSACTIONAL if kind in handler.signature.wants]
+    if asked:
+        raise InvalidHandler(
+            f"{_owner(handler.declaration)}: takes a {asked[0]}, but with broadcast=True there is no delivery whose "
+            "transaction it could be: every process calls the handler, and none records it. Leave broadcast=True out, "
+            "or take a session of the application's own, by Depends(get_session), and commit it."
+        )
 
 
 def _check_sessions(handler: Handler, *, sync_sessions: bool, connections: bool) -> None:

@@ -24,17 +24,21 @@ class Heartbeat(Loop):
         self, store: GroupStore, worker: UUID, *, lease: float, interval: float, wake_up: Callable[[], str],
         claims: Callable[[], list[KeyClaim]], stale: Callable[[], int], register: Callable[[], object],
         wake: Wake, revised: Callable[[int], Awaitable[None]],
+        broadcasts: Callable[[], tuple[int, int]] = lambda: (0, 0),
     ) -> None:  # fmt: skip
         super().__init__()
         self._store, self._worker, self._lease, self._interval = store, worker, lease, interval
         self._wake, self._revised = wake, revised
         self._wake_up, self._claims, self._stale, self._register = wake_up, claims, stale, register
+        self._broadcasts = broadcasts
 
     async def turn(self) -> None:
         await wait_for_flag(self._wake.plan, self._interval)
         if self.stopping.is_set():
             return
-        revision = await self._store.beat(self._worker, self._lease, self._wake_up(), self._stale(), self._claims())
+        revision = await self._store.beat(
+            self._worker, self._lease, self._wake_up(), self._stale(), self._claims(), self._broadcasts()
+        )
         if revision is not None:
             await self._revised(revision)
             return

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.metadata
 import os
 import socket
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from uuid import UUID
 
+from fastapi_events.engine.broadcasting.making import facts_of, make_broadcasts
+from fastapi_events.engine.broadcasting.reading import Broadcasts
+from fastapi_events.engine.counters import Counters
 from fastapi_events.engine.detached import Detached
 from fastapi_events.engine.drain import DrainRules, LaneDrain
 from fastapi_events.engine.executor import Executor
 from fastapi_events.engine.gates import Gates
-from fastapi_events.engine.handlers import HandlerPlan
+from fastapi_events.engine.handlers import Handler, HandlerPlan
 from fastapi_events.engine.heartbeat import Heartbeat
 from fastapi_events.engine.listener import Listener, WakeUp
 from fastapi_events.engine.maintenance import Maintenance
 from fastapi_events.engine.notifier import Notifier
 from fastapi_events.engine.redelivery import Redelivery
+from fastapi_events.engine.release import release
 from fastapi_events.engine.scheduler import Scheduler
 from fastapi_events.engine.service import Loop
 from fastapi_events.engine.wake import Wake
@@ -40,24 +42,16 @@ from fastapi_events.store.statements import Statements
 from fastapi_events.store.upkeep import UpkeepStore
 
 
-@dataclass(slots=True)
-class Counters:
-    """What this process has counted since its start."""
-
-    stale_settles: int = 0
-    uncommitted_publish: int = 0
-
-
 class Runtime:
     """Everything that runs for one ``Events`` instance in one process."""
 
     def __init__(
         self, settings: EventsSettings, database: Database, statements: Statements, log: EventLog, plan: HandlerPlan,
-        executor: Executor, *, group: str, partitions: int, drains: bool,
+        executor: Executor, *, group: str, partitions: int, drains: bool, broadcast: Sequence[Handler] = (),
     ) -> None:  # fmt: skip
         self.settings, self.database, self.statements, self.log = settings, database, statements, log
         self.plan, self.executor, self.group, self.partitions = plan, executor, group, partitions
-        self.drains = drains
+        self.drains, self.broadcast_handlers = drains, broadcast
         self.worker: UUID = new_id()
         self.group_id = 0
         self.counters = Counters()
@@ -73,6 +67,7 @@ class Runtime:
         self.redelivery: Redelivery | None = None
         self.detached: Detached | None = None
         self.scheduler: Scheduler | None = None
+        self.broadcasts: Broadcasts | None = None
         self._services: list[Loop] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reported_stale = 0
@@ -92,6 +87,8 @@ class Runtime:
         self._make_services()
         for service in self._services:
             await service.start()
+        if self.broadcasts is not None:
+            await self.broadcasts.begin()  # also where only drain_once() will read on from here
         if self.listening:
             await self._register_worker()  # else its row said for the first few seconds that it polls
         self.wake.everything()
@@ -99,7 +96,7 @@ class Runtime:
     async def stop(self) -> None:
         """Stop in the reverse order: no new work, running handlers within the grace period, then the rest."""
         grace = self.settings.shutdown_grace
-        draining: list[Loop] = [*self.drain_loops, *([self.redelivery] if self.redelivery else [])]
+        draining = self.handling
         beside = [self.detached.stop(grace)] if self.detached is not None else []
         await asyncio.gather(*(service.stop(grace) for service in draining), *beside)
         await self.gates.stop()
@@ -148,11 +145,16 @@ class Runtime:
             self.wake.parked()
 
     async def drain_once(self) -> int:
-        """Handle what is there now, in every lane and among what is due; returns the events handled."""
+        """Handle what is there now, in every lane and among what is due; returns the events handled.
+
+        Broadcast handlers are called too, which counts for nothing: most of their events are in a lane.
+        """
         handled = 0
         while True:
             if self.scheduler is not None:
                 await self.scheduler.move(full=True)
+            if self.broadcasts is not None:
+                await self.broadcasts.drain()
             round_handled = sum([await lane.drain() for lane in self.drain_loops])
             if self.detached is not None:
                 await self.detached.drain()
@@ -164,6 +166,12 @@ class Runtime:
                 return handled
 
     @property
+    def handling(self) -> list[Loop]:
+        """The loops that call handlers."""
+        further = (self.redelivery, self.broadcasts)
+        return [*self.drain_loops, *(loop for loop in further if loop is not None)]
+
+    @property
     def listening(self) -> bool:
         """Whether notifications arrive; else polling serves."""
         return self.listener is not None and self.listener.listening.is_set()
@@ -171,7 +179,7 @@ class Runtime:
     @property
     def wake_up(self) -> WakeUp:
         """How this process learns of events, as its row, readiness and the pages say it."""
-        if not (self.drains and self.settings.enabled):
+        if not self._hears:
             return "off"
         return "listening" if self.listening else "polling"
 
@@ -179,7 +187,7 @@ class Runtime:
     def connections(self) -> int:
         """Upper bound of the connections that this process opens beside the application's own pool."""
         own = BOOKKEEPING_CONNECTIONS + (1 if self.settings.notify == "after_commit" else 0)
-        return own + (1 if self.drains and self._listen_url() is not None else 0)
+        return own + (1 if self._hears and self._listen_url() is not None else 0)
 
     def _make_services(self) -> None:
         if self.settings.notify == "after_commit":
@@ -191,29 +199,34 @@ class Runtime:
                 wake_up=lambda: self.wake_up,
                 claims=self._claims,
                 stale=self._new_stale, register=self._register_worker, wake=self.wake, revised=self._revised,
+                broadcasts=lambda: (self.counters.broadcast_failures, self.counters.broadcast_skipped),
             )
         )  # fmt: skip
+        if self.broadcast_handlers:
+            self.broadcasts = self._make_broadcasts()
+        if self._hears and (url := self._listen_url()) is not None:
+            self.listener = Listener(self.database, self._channel, self.wake, url=url)
+            self._services.append(self.listener)
+        if self.broadcasts is not None and self.settings.enabled:
+            self._services.append(self.broadcasts)
         if self.settings.enabled and self.drains:
             self.make_drains()
-            if (url := self._listen_url()) is not None:
-                self.listener = Listener(self.database, self._channel, self.wake, url=url)
-                self._services.append(self.listener)
             self._services += [*self.drain_loops, *([self.redelivery] if self.redelivery else [])]
             self._services += [self.scheduler] if self.scheduler else []
             self._services.append(Maintenance(UpkeepStore(self.database, self.statements), lanes=self.lanes))
 
+    def _make_broadcasts(self) -> Broadcasts:
+        return make_broadcasts(
+            self.broadcast_handlers, self.settings, self.database, self.statements, self.log, self.executor, self.wake,
+            partitions=self.partitions, poll_interval=self._poll_interval, committed=self.committed,
+            failed=lambda: self.counters.count_broadcasts(failed=1),
+            skipped=lambda events: self.counters.count_broadcasts(skipped=events),
+        )  # fmt: skip
+
     def make_drains(self) -> None:
         """Make the drain loops, the retry side and the scheduler without starting them."""
         settings = self.settings
-        rules = DrainRules(
-            settings.batch_size,
-            0,
-            settings.heartbeat,
-            self.partitions,
-            settings.record_success,
-            settings.lease,
-            settings.inline_budget,
-        )
+        rules = DrainRules.of(settings, self.partitions)
         parked = ParkedKeyStore(self.database, self.statements, self.log, worker=self.worker, lease=settings.lease)
         self.detached = Detached(parked, self.gates, committed=self.committed, keys_due=self.keys_due, lost=self._lost)
         concurrency = {LANES[name]: limit for name, limit in settings.lane_concurrency.items()}
@@ -245,6 +258,11 @@ class Runtime:
         redelivered = self.redelivery.claims if self.redelivery is not None else []
         return redelivered + (self.detached.claims if self.detached is not None else [])
 
+    @property
+    def _hears(self) -> bool:
+        """Whether this process wants to be told of events: it handles some, by itself."""
+        return self.settings.enabled and (self.drains or bool(self.broadcast_handlers))
+
     def _listen_url(self) -> str | None:
         return self.settings.listener_url(self.database.url)
 
@@ -261,9 +279,10 @@ class Runtime:
     async def _register_worker(self) -> None:
         await self.store.register_worker(
             self.worker, self.group_id, host=socket.gethostname(), pid=os.getpid(),
-            drains=self.drains and self.settings.enabled, release=_release(), handlers=self.plan.numbers,
+            drains=self.drains and self.settings.enabled, release=release(), handlers=self.plan.numbers,
             connections=self.connections, lease=self.settings.lease, wake_up=self.wake_up,
             lanes=[LANES[name] for name in self.settings.lanes] if self.drains and self.settings.enabled else [],
+            broadcasts=facts_of(self.broadcast_handlers) if self.settings.enabled else [],
         )  # fmt: skip
 
     async def _leave(self) -> None:
@@ -273,18 +292,8 @@ class Runtime:
             self.group_id = 0
 
 
-Refresh = Callable[[], Any]
-
-
 def _running_loop() -> asyncio.AbstractEventLoop | None:
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
-
-
-def _release() -> str:
-    try:
-        return importlib.metadata.version("fastapi-events-pg")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"

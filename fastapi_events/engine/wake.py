@@ -32,8 +32,34 @@ class LaneFlag(asyncio.Event):
         return None if taken is None else sorted(taken)
 
 
+class LogFlag(asyncio.Event):
+    """Set while events may wait in partitions of any lane, audit events too: for whoever reads without a group."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._places: set[LogPlace] | None = set()
+
+    def set(self) -> None:
+        """Events may wait anywhere."""
+        self._places = None
+        super().set()
+
+    def add(self, places: Collection[LogPlace]) -> None:
+        """Events may wait in these partitions."""
+        if self._places is not None:
+            self._places.update(places)
+        super().set()
+
+    def take(self) -> Collection[LogPlace] | None:
+        """Where to look (None: anywhere), and forget it. To be called when the flag has been cleared."""
+        taken, self._places = self._places, set()
+        return taken
+
+
 class Wake:
     """One flag per lane, one for parked keys and one for the plan of handlers.
+
+    ``log`` is a flag for all of the log, if somebody wants one.
 
     Setting one twice before it is seen wakes once. Setting is safe from any thread and never blocks, so a commit hook
     may do it.
@@ -44,6 +70,7 @@ class Wake:
         self.lanes = {lane: LaneFlag() for lane in lanes}
         self.keys = asyncio.Event()
         self.plan = asyncio.Event()
+        self.log: LogFlag | None = None
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Say which event loop the services run on."""
@@ -78,6 +105,8 @@ class Wake:
         for number, flag in self.lanes.items():
             if lanes is None or number in lanes:
                 flag.set()
+        if self.log is not None:
+            self.log.set()
 
     def _add(self, places: Collection[LogPlace]) -> None:
         for place in places:
@@ -85,6 +114,8 @@ class Wake:
             flag = self.lanes.get(lane)
             if flag is not None:
                 flag.add(partition)
+        if self.log is not None:
+            self.log.add(places)
 
     def _run(self, action: Callable[[], None]) -> None:
         loop = self._loop

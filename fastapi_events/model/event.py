@@ -153,6 +153,12 @@ def importable_classes() -> list[type[Event]]:
     return [cls for cls in list(_declared) if _is_importable(cls)]
 
 
+def declared_tiers(name: str) -> set[Tier]:
+    """The tiers of the importable classes that declare an event of this name."""
+    found = [cls.__event_options__ for cls in list(_declared) if cls.__event_options__ and _is_importable(cls)]
+    return {options.tier for options in found if options.name == name}
+
+
 def _is_importable(cls: type[Event]) -> bool:
     found: Any = sys.modules.get(cls.__module__)
     for part in cls.__qualname__.split("."):

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypedDict, get_args
 
 from fastapi_events.errors import LONGEST_DELAY, ContradictoryOptions, DeclarationError
 from fastapi_events.model.breaker import Breaker
+from fastapi_events.model.broadcast import check_broadcast
 from fastapi_events.model.middleware import Middleware
 from fastapi_events.model.middleware_checks import checked_middleware
 from fastapi_events.model.retry import Retry
@@ -29,6 +30,8 @@ class HandlerOptions(TypedDict):
     was: tuple[str, ...]
     breaker: Breaker | Literal[False] | None
     middleware: tuple[Middleware, ...]
+    broadcast: bool
+    audit: bool
 
 
 def checked_options(
@@ -42,6 +45,8 @@ def checked_options(
     was: Any,
     breaker: Any,
     middleware: Any,
+    broadcast: Any,
+    audit: Any,
 ) -> HandlerOptions:
     """The options, if each is a value that can work; ``owner`` is what the errors name.
 
@@ -60,17 +65,14 @@ def checked_options(
         )
     if not isinstance(ordered, bool):
         raise refuse(f"ordered={_shown(ordered)} is neither True nor False.")
-    if on_dead not in get_args(OnDead):
-        near = get_close_matches(str(on_dead), get_args(OnDead), n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise refuse(f"on_dead={_shown(on_dead)} is neither 'park' nor 'continue'.{hint}")
+    _check_on_dead(on_dead, owner)
     if isinstance(was, str) or not hasattr(was, "__iter__"):
         raise refuse(f"was={_shown(was)} is not a list of ids. Write was=['old.id'].")
-    if not (breaker is None or breaker is False or isinstance(breaker, Breaker)):
-        raise refuse(
-            f"breaker={_shown(breaker)} is no circuit breaker. Write breaker=Breaker(threshold=5), or breaker=False to "
-            "have none."
-        )
+    _check_breaker(breaker, owner)
+    check_broadcast(
+        owner, broadcast=broadcast, audit=audit, retry=retry, idempotency_key=idempotency_key, on_dead=on_dead, was=was,
+        breaker=breaker,
+    )  # fmt: skip
     return HandlerOptions(
         retry=retry,
         timeout=_checked_timeout(timeout, owner),
@@ -80,6 +82,8 @@ def checked_options(
         was=tuple(map(checked_id, was)),
         breaker=breaker,
         middleware=checked_middleware(owner, middleware),
+        broadcast=broadcast,
+        audit=audit,
     )
 
 
@@ -91,6 +95,21 @@ def checked_id(handler_id: object) -> str:
             "id='orders.notify'."
         )
     return handler_id
+
+
+def _check_on_dead(on_dead: Any, owner: str) -> None:
+    if on_dead not in get_args(OnDead):
+        near = get_close_matches(str(on_dead), get_args(OnDead), n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ContradictoryOptions(f"{owner}: on_dead={_shown(on_dead)} is neither 'park' nor 'continue'.{hint}")
+
+
+def _check_breaker(breaker: Any, owner: str) -> None:
+    if not (breaker is None or breaker is False or isinstance(breaker, Breaker)):
+        raise ContradictoryOptions(
+            f"{owner}: breaker={_shown(breaker)} is no circuit breaker. Write breaker=Breaker(threshold=5), or "
+            "breaker=False to have none."
+        )
 
 
 def _checked_timeout(timeout: Any, owner: str) -> float | None:

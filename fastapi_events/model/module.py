@@ -13,6 +13,7 @@ from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, over
 
 from fastapi_events.errors import DeclarationError, InvalidHandler, UnknownOption
 from fastapi_events.model.breaker import Breaker
+from fastapi_events.model.broadcast import check_trigger
 from fastapi_events.model.event import Event, RawEvent, options_of
 from fastapi_events.model.event_parameter import check_event_parameter
 from fastapi_events.model.handler_options import OnDead, checked_id, checked_options
@@ -49,6 +50,8 @@ class HandlerDeclaration:
     breaker: Breaker | Literal[False] | None = None
     middleware: tuple[Middleware, ...] = ()
     """That of its module and its own, outermost first."""
+    broadcast: bool = False
+    audit: bool = False
 
     def takes(self, name: str) -> bool:
         """Whether the handler selects events of this name."""
@@ -117,6 +120,8 @@ class Module:
         on_dead: Literal["park", "continue"] = "park",
         breaker: Breaker | Literal[False] | None = None,
         middleware: Sequence[Middleware] = (),
+        broadcast: bool = False,
+        audit: bool = False,
     ) -> HandlerDecorator[E]: ...
 
     @overload
@@ -133,6 +138,8 @@ class Module:
         on_dead: Literal["park", "continue"] = "park",
         breaker: Breaker | Literal[False] | None = None,
         middleware: Sequence[Middleware] = (),
+        broadcast: bool = False,
+        audit: bool = False,
     ) -> Callable[[F], F]: ...
 
     def on(
@@ -148,12 +155,14 @@ class Module:
         on_dead: Literal["park", "continue"] = "park",
         breaker: Breaker | Literal[False] | None = None,
         middleware: Sequence[Middleware] = (),
+        broadcast: bool = False,
+        audit: bool = False,
         **unknown: Any,
     ) -> Callable[[Any], Any]:
         """Declare a handler of an event class, of an event's name, or of a wildcard such as ``"orders.*"``.
 
-        The handler is called with the event (for a name or wildcard whose class this process does not know, or if the
-        parameter is annotated ``RawEvent``, with a ``RawEvent``) and may ask for dependencies, see the guide. Its
+        The handler is called with the event (with a ``RawEvent`` for a name or wildcard whose class this process does
+        not know, or if its parameter is annotated so) and may ask for dependencies, see the guide. Its
         ``id``, ``module.function`` by default, is the identity of its retries and dead letters: keep it, or list old
         ids in ``was`` after a rename.
 
@@ -163,6 +172,10 @@ class Module:
         (default: by the settings ``breaker_threshold``, ``breaker_window`` and ``breaker_recovery``; False: none).
         ``middleware`` is inside that of the module.
 
+        With ``broadcast`` it is called in every process that has started with it, also in one that only publishes, for
+        what is committed from then on: at most once, without retry, dead letter or session. Only such a handler takes
+        audit events, and a wildcard only with ``audit=True``.
+
         The function is returned as it is and may be declared for further events, each time with an ``id`` of its own.
 
         A handler cannot be declared while an ``Events`` object that has the module is started.
@@ -170,7 +183,6 @@ class Module:
         Raises ``DeclarationError`` and its kinds, naming the handler.
         """
         _check_event(event, self.name)
-
         given = {
             "retry": retry,
             "timeout": timeout,
@@ -180,6 +192,8 @@ class Module:
             "was": was,
             "breaker": breaker,
             "middleware": middleware,
+            "broadcast": broadcast,
+            "audit": audit,
         }
         _check_options(unknown, ["id", *given], self.name)
 
@@ -223,6 +237,8 @@ class Module:
         selects, event_class = _selected(event, function, owner)
         options = checked_options(owner, **given)
         options["middleware"] = (*self._middleware, *options["middleware"])
+        if event_class is not None and not options["broadcast"]:
+            check_trigger(event_class, owner=owner)
         if self._read:
             raise DeclarationError(
                 f"{owner} ({_place(function)}) is declared after the Events object of its module has started, "

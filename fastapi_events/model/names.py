@@ -59,6 +59,13 @@ def matches(pattern: str, name: str) -> bool:
     return all(want in ("*", part) for want, part in zip(wanted, given, strict=False))
 
 
+def regular_expression(pattern: str) -> str:
+    """A checked wildcard as a POSIX regular expression: ``orders.*.placed`` becomes ``^orders[.][^.]+[.]placed$``."""
+    *first, last = pattern.split(".")
+    parts = ["[^.]+" if part == "*" else part for part in first]
+    return f"^{'[.]'.join([*parts, '.+' if last == '*' else last])}$"
+
+
 def one_slip_apart(first: str, second: str) -> bool:
     """Whether two names differ by a slip of the pen: one letter missing, added or wrong, or two neighbours swapped.
 

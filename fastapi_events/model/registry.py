@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fastapi_events.errors import DuplicateEvent, DuplicateHandler, UnknownEvent
-from fastapi_events.model.event import Event, importable_names, options_of
+from fastapi_events.model.broadcast import audit_trigger
+from fastapi_events.model.event import Event, declared_tiers, importable_names, options_of
 from fastapi_events.model.module import HandlerDeclaration, Module
 from fastapi_events.model.names import is_pattern, one_slip_apart
 from fastapi_events.model.upcast import Upcasters
@@ -25,6 +26,7 @@ class Registry:
                 self._add_handler(handler)
         self.upcasters = Upcasters(step for module in self.modules for step in module.upcasters)
         self._check_names()
+        self._check_audit_names()
 
     def _add_handler(self, handler: HandlerDeclaration) -> None:
         other = self.handlers.get(handler.id)
@@ -93,6 +95,15 @@ class Registry:
                     f"handler {handler.id!r} ({handler.where}) selects {handler.selects!r}, which no class declares. "
                     f"Did you mean {near!r}? If there is such an event, declare its class or select it by a wildcard."
                 )
+
+    def _check_audit_names(self) -> None:
+        """Refuse a durable handler by the name of an event that every class of that name declares to be for audit."""
+        for handler in self.handlers.values():
+            if handler.broadcast or handler.event_class is not None or is_pattern(handler.selects):
+                continue
+            known = [options_of(cls) for (name, _), cls in self._classes.items() if name == handler.selects]
+            if declared_tiers(handler.selects).union(options.tier for options in known if options) == {"audit"}:
+                raise audit_trigger(f"handler {handler.id!r} ({handler.where})", repr(handler.selects))
 
 
 def _version_of(event_class: type[Event]) -> int:

@@ -73,7 +73,9 @@ async def assemble(
     partitions, installed, identifier, name = await GroupStore(database, statements).installation()
     check_cluster(installed, identifier)
     _note_partitions(settings, partitions)
-    plan = make_plan(registry, settings, sessions=sessions, sync_sessions=sync_sessions, middleware=middleware)
+    plan, broadcast = make_plan(
+        registry, settings, sessions=sessions, sync_sessions=sync_sessions, middleware=middleware
+    )
     marks = MarkStore(database, statements)
     executor = Executor(
         registry,
@@ -88,7 +90,7 @@ async def assemble(
         cascade_depth=settings.cascade_depth,
     )
     runtime = Runtime(
-        settings, database, statements, EventLog(statements), plan, executor,
+        settings, database, statements, EventLog(statements), plan, executor, broadcast=broadcast,
         group=group, partitions=partitions, drains=settings.worker == "embedded" if drains is None else drains,
     )  # fmt: skip
     publishing.connect(runtime, DatabaseIdentity(identifier, name))
@@ -123,26 +125,23 @@ def make_plan(
     sessions: Any,
     sync_sessions: Any,
     middleware: tuple[Middleware, ...] = (),
-) -> HandlerPlan:
-    """The handlers, each with its signature read and its policy decided."""
+) -> tuple[HandlerPlan, list[Handler]]:
+    """The handlers, each with its signature read and its policy decided: the group's, and the broadcast ones."""
     registry.check_upcasters()
-    plan = HandlerPlan(
-        compile_handlers(
-            registry,
-            given=PUBLISHERS,
-            retry=Retry(settings.max_attempts, _backoff(settings)),
-            timeout=settings.handler_timeout,
-            breaker=Breaker(
-                settings.breaker_threshold, window=settings.breaker_window, recovery=settings.breaker_recovery
-            ),
-            sync_sessions=sync_sessions is not None,
-            connections=gives_connections(sessions),
-            middleware=middleware,
-        )
+    handlers = compile_handlers(
+        registry,
+        given=PUBLISHERS,
+        retry=Retry(settings.max_attempts, _backoff(settings)),
+        timeout=settings.handler_timeout,
+        breaker=Breaker(settings.breaker_threshold, window=settings.breaker_window, recovery=settings.breaker_recovery),
+        sync_sessions=sync_sessions is not None,
+        connections=gives_connections(sessions),
+        middleware=middleware,
     )
+    plan = HandlerPlan(handler for handler in handlers if not handler.declaration.broadcast)
     warn_of_own_sessions(plan.handlers.values())
     check_retention(plan.handlers.values(), settings)
-    return plan
+    return plan, [handler for handler in handlers if handler.declaration.broadcast]
 
 
 def gives_connections(sessions: Any) -> bool:

@@ -23,7 +23,7 @@ async def health_of(events: Events) -> Health:
             age = await events.observe.oldest_pending_age()
     except Exception as error:  # noqa: BLE001 - a probe reports, it does not raise
         problems.append(f"the database does not answer ({type(error).__name__})")
-    loops = [*runtime.drain_loops, runtime.redelivery, runtime.scheduler]
+    loops = [*runtime.handling, runtime.scheduler]
     failing = [f"{loop.name}: {loop.trouble}" for loop in loops if loop and loop.trouble]
     problems += failing
     drain: Drain = "disabled" if not events.settings.enabled else "running" if runtime.drains else "standalone"

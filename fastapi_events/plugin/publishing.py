@@ -110,7 +110,9 @@ class Publishing:
         """The publisher of an attempt: bound to its session, or collecting what is appended with its success."""
         if kind is Sealer:
             return Sealer(self, derive_id=_child_ids(run, " emits"))
-        derive, middleware = _child_ids(run), run.handler.publishing
+        middleware = run.handler.publishing
+        # A broadcast handler is called in many processes, each of which publishes events of its own.
+        derive = None if run.handler.declaration.broadcast else _child_ids(run)
         on = run.session if run.session is not None else run.driver
         if on is not None:
             bind: Callable[..., Any] = bind_async if kind is EventPublisher else bind_sync

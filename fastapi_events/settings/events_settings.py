@@ -95,7 +95,7 @@ class EventsSettings(BaseSettings):
     enabled: bool = True
     """False: events are stored, nothing is handled by this process."""
     worker: Literal["embedded", "standalone"] = "embedded"
-    """``embedded``: this process handles events too; ``standalone``: it publishes only, workers run apart."""
+    """``embedded``: this process handles events too; ``standalone``: it publishes, and hears broadcasts, only."""
     group: Annotated[str, AfterValidator(_group_name)] = "app"
     """The consumer group: the name of the deployable service whose processes share the work."""
     app: Annotated[str, AfterValidator(_object_path)] | None = None
@@ -147,6 +147,8 @@ class EventsSettings(BaseSettings):
     """Seconds within which they must have come."""
     breaker_recovery: Seconds = 30.0
     """Seconds between two attempts while it is open."""
+    broadcast_backlog: Count = 1_000_000
+    """Events of any kind that a process may be behind with its broadcast handlers before it skips the older ones."""
     cascade_depth: Count = 50
     """How long a chain of events caused by events may become."""
 

@@ -118,23 +118,26 @@ class GroupStore:
         return known, max((row["revision"] for row in rows), default=0)
 
     async def register_worker(self, worker: UUID, group_id: int, **facts: Any) -> None:
-        """Enter this process: ``host, pid, drains, lanes, release, handlers, connections, lease, wake_up``."""
+        """Enter this process: ``host, pid, drains, lanes, release, handlers, connections, lease, wake_up``, and as
+        ``broadcasts`` its broadcast handlers, each as a dict of ``name``, ``selects`` and ``audit``."""
         await self._database.fetch(
             self._statements["register_worker"], worker, group_id, facts["host"], facts["pid"], facts["drains"],
             facts["release"], facts["handlers"], facts["connections"], facts["lease"], facts["wake_up"],
-            facts["lanes"],
+            facts["lanes"], json.dumps(facts["broadcasts"]),
         )  # fmt: skip
 
     async def beat(
-        self, worker: UUID, lease: float, wake_up: str, stale_settles: int, keys: Sequence[KeyClaim]
-    ) -> int | None:
+        self, worker: UUID, lease: float, wake_up: str, stale_settles: int, keys: Sequence[KeyClaim],
+        broadcasts: tuple[int, int] = (0, 0),
+    ) -> int | None:  # fmt: skip
         """Extend this process's life and its parked keys.
 
+        ``broadcasts``: how many calls of broadcast handlers have failed, and how many events they may have skipped.
         Returns the newest revision of the group's handlers; None if the process is not registered any more.
         """
         rows = await self._database.fetch(
             self._statements["heartbeat"], worker, lease, wake_up, stale_settles,
-            [key.handler_id for key in keys], [key.slot for key in keys], [key.token for key in keys],
+            [key.handler_id for key in keys], [key.slot for key in keys], [key.token for key in keys], *broadcasts,
         )  # fmt: skip
         return rows[0]["revision"] if rows else None
 

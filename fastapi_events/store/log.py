@@ -20,6 +20,7 @@ from fastapi_events.model.lane import LogPlace
 from fastapi_events.model.schedule import Due
 from fastapi_events.store.channel import Hint
 from fastapi_events.store.clauses import clause
+from fastapi_events.store.database import Database
 from fastapi_events.store.statements import Statements
 
 ROWS_AT_ONCE = 10
@@ -92,6 +93,12 @@ class EventLog:
     def cancel_through(self, connection: sqlalchemy.Connection, event_id: UUID) -> bool:
         """The same through SQLAlchemy."""
         return bool(connection.execute(self._clauses.cancel, {"id": str(event_id)}).all())
+
+    async def append_alone(self, database: Database, envelopes: Sequence[Envelope]) -> None:
+        """Append in a transaction of its own on a bookkeeping connection, with whose others a crash may make off."""
+        async with database.acquire() as connection, database.steered(connection):
+            await connection.execute(self._statements["keep_durably"])
+            await self.append(connection, envelopes)
 
     async def identify(self, connection: Connection) -> DatabaseIdentity:
         """The identity of the database that an asyncpg connection leads to."""

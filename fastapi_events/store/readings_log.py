@@ -10,9 +10,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from fastapi_events.model.lane import AUDIT
 from fastapi_events.store.readings import Reader
 
-LANES = 4
+LANES = range(4)
 SEARCH_TIME = 1.5
 """Seconds after which a search stops looking further and says how far it got."""
 _FIRST_WINDOW = 512
@@ -53,6 +54,12 @@ class HistoryFilter:
     delivery_state: str | None = None
     handler: str | None = None
     group: str | None = None
+    audit: bool | None = None
+
+    @property
+    def lanes(self) -> list[int]:
+        """The lanes that such events are in."""
+        return [lane for lane in LANES if self.audit is None or self.audit == (lane == AUDIT)]
 
     def arguments(self) -> tuple[Any, ...]:
         """The statement's filter arguments, in its order."""
@@ -127,7 +134,7 @@ async def search_older(
     while reached > bounds.first and len(found) <= limit and asyncio.get_running_loop().time() < deadline:
         places = await _places(reader, where, reached)
         if places is None:
-            ranges, low = _window(bounds, max(bounds.first, reached - width), reached - 1)
+            ranges, low = _window(bounds, where.lanes, max(bounds.first, reached - width), reached - 1)
         else:
             ranges, low = places
         rows = await _in_ranges(reader, ranges, where)
@@ -150,7 +157,7 @@ async def search_newer(
     width = _FIRST_WINDOW
     while reached < bounds.last and len(found) <= limit and asyncio.get_running_loop().time() < deadline:
         high = min(bounds.last, reached + width)
-        ranges, _ = _window(bounds, reached + 1, high)
+        ranges, _ = _window(bounds, where.lanes, reached + 1, high)
         rows = await _in_ranges(reader, ranges, where)
         if len(rows) == _ROWS and width > 1:
             width //= 2  # the statement keeps the newest of a window; here the oldest are wanted
@@ -169,10 +176,10 @@ async def _in_ranges(reader: Reader, ranges: Ranges, where: HistoryFilter) -> li
     return await reader.rows("read_events_in_ranges", *ranges, _ROWS, *where.arguments()) if ranges[0] else []
 
 
-def _window(bounds: LogBounds, low: int, high: int) -> tuple[Ranges, int]:
-    """Every lane and partition between two positions."""
-    lanes = [lane for lane in range(LANES) for _ in range(bounds.partitions)]
-    partitions = list(range(bounds.partitions)) * LANES
+def _window(bounds: LogBounds, wanted: Sequence[int], low: int, high: int) -> tuple[Ranges, int]:
+    """Every partition of the wanted lanes between two positions."""
+    lanes = [lane for lane in wanted for _ in range(bounds.partitions)]
+    partitions = list(range(bounds.partitions)) * len(wanted)
     return (lanes, partitions, [low] * len(lanes), [high] * len(lanes)), low
 
 
@@ -192,7 +199,8 @@ async def _places(reader: Reader, where: HistoryFilter, below: int) -> tuple[Ran
     else:
         return None
     low = rows[-1]["position"] if len(rows) >= asked else 0
-    wanted = list({row["position"]: row for row in rows if row.get("wanted", True)}.values())
+    lanes = where.lanes
+    wanted = {row["position"]: row for row in rows if row.get("wanted", True) and row["lane"] in lanes}.values()
     positions = [row["position"] for row in wanted]
     return ([row["lane"] for row in wanted], [row["partition"] for row in wanted], positions, positions), low
 

@@ -83,9 +83,13 @@ class Planner:
 
     async def looks(self, claim: str) -> list[dict[str, Any]]:
         """The nodes of the plan of a claim that is made by a worker which holds nothing."""
-        await self._connection.execute(f"PREPARE hot AS {claim}")
+        arguments = "1, 1, 32, gen_random_uuid(), 10, 100, '{}', '{}', '{}', '{}', '{}', '{}', '{}', NULL, false"
+        return await self.nodes(claim, arguments)
+
+    async def nodes(self, statement: str, arguments: str) -> list[dict[str, Any]]:
+        """The nodes of the plan of a statement that is carried out."""
+        await self._connection.execute(f"PREPARE hot AS {statement}")
         try:
-            arguments = "1, 1, 32, gen_random_uuid(), 10, 100, '{}', '{}', '{}', '{}', '{}', '{}', '{}', NULL, false"
             plan = await self._connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE hot({arguments})")
         finally:
             await self._connection.execute("DEALLOCATE hot")
@@ -137,9 +141,10 @@ async def planner(
 
 
 HOT = (
-    "claim_windows", "settle_batch", "claim_keys", "next_due", "read_queue", "settle_key", "release_keys", "heartbeat",
-    "find_marks", "mark_processed", "append_event", "append_plain_event", "append_events", "append_keyed_events",
-    "schedule_events", "next_scheduled", "append_due_events", "cancel_scheduled_event",
+    "claim_windows", "settle_batch", "claim_keys", "next_due", "read_queue", "settle_key", "release_keys",
+    "heartbeat", "find_marks", "mark_processed", "append_event", "append_plain_event", "append_events",
+    "append_keyed_events", "schedule_events", "next_scheduled", "append_due_events", "cancel_scheduled_event",
+    "read_tail",
 )  # fmt: skip
 
 
@@ -172,6 +177,7 @@ async def test_statements_keep_to_their_indexes(planner: tuple[Planner, Stage, A
             assert all("due_at" in scan.condition for scan in due), f"{name}, {state}: {due}"
         check_windows(await plans.scans(statements["claim_windows"]), state)
         check_keys(await plans.scans(statements["claim_keys"]), state)
+        check_tail(await plans.scans(statements["read_tail"]), state)
         for name in ("redrive_deliveries", "discard_deliveries", "remove_tombstones"):
             scans = await plans.scans(statements[name])
             assert [scan for scan in scans if scan.table in BIG and scan.kind == "Seq Scan"] == [], f"{name}, {state}"
@@ -206,6 +212,37 @@ def check_keys(scans: list[Scan], state: str) -> None:
         f"{state}: {looks}"
     )
     assert "needs <= h.reads" in looks["parked_key_newer"], f"{state}: {looks}"
+
+
+def check_tail(scans: list[Scan], state: str) -> None:
+    """What is new is read by position from a floor on, what is late by transaction id; no other table is read."""
+    looks = {(scan.index, "xid" in scan.condition) for scan in scans if scan.table in BIG}
+    assert looks == {("event_window", True), ("event_pkey", False)}, f"{state}: {scans}"
+    assert all("position" in scan.condition for scan in scans if scan.table == "event"), f"{state}: {scans}"
+
+
+async def test_who_follows_the_log_looks_once_into_each_partition_of_its_end(
+    planner: tuple[Planner, Stage, Any],
+) -> None:
+    plans, stage, events = planner
+    await stage.rows("UPDATE events.log_segment SET sealed_before = '3' WHERE lower = 0")
+    nodes = await plans.nodes(events.runtime.statements["read_tail"], tail_arguments(16_777_216))
+    looks = {node["Relation Name"]: node["Actual Loops"] for node in nodes if "event_" in node.get("Index Name", "")}
+    assert looks == {"event_0": 0, "event_16777216": 128}
+
+
+def tail_arguments(drawn: int) -> str:
+    """What a process asks that looks everywhere, and has seen everything."""
+    places = [lane * 1024 + partition for lane in range(4) for partition in range(32)]
+
+    def filled(value: object) -> str:
+        return f"array_fill({value}, ARRAY[{len(places)}])"
+
+    where = ", ".join(filled(f"{number}::bigint") for number in (0, drawn, drawn))
+    return (
+        f"ARRAY{places}, {filled('pg_current_snapshot()::text')}, {filled('NULL::text')}, {where}, 4, 1000000, "
+        "'{shop.order.placed}', '{}', '{}'"
+    )
 
 
 async def test_windows_are_not_looked_for_in_sealed_segments(planner: tuple[Planner, Stage, Any]) -> None:

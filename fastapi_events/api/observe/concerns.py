@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from fastapi_events.api.observe.fleet_views import HandlerView, LaneView, WorkerView
 from fastapi_events.api.observe.schedule import Schedule
-from fastapi_events.api.observe.views import Concern, HandlerView, LaneView, WorkerView
+from fastapi_events.api.observe.views import Concern
 
 LATE = 60.0
 """Seconds after which an event that nobody has dealt with is worth a warning."""
@@ -28,6 +29,7 @@ def concerns(
         *_missing_handlers(handlers),
         *_newer_versions(moment, handlers),
         *_lost_workers(workers),
+        *_skipped_broadcasts(workers),
     ]
     return tuple(sorted(found, key=lambda concern: concern.severity != "error"))
 
@@ -103,6 +105,16 @@ def _lost_workers(workers: Sequence[WorkerView]) -> Iterator[Concern]:
         yield Concern(
             severity="warning", what=f"{_count(len(lost), 'process', 'processes')} ended without saying so",
             why="Their leases have run out; others have taken over their work.", page="workers",
+        )  # fmt: skip
+
+
+def _skipped_broadcasts(workers: Sequence[WorkerView]) -> Iterator[Concern]:
+    behind = [worker for worker in workers if worker.alive and worker.broadcast_skipped]
+    if behind:
+        yield Concern(
+            severity="warning", what=f"{_count(len(behind), 'process', 'processes')} skipped broadcast events",
+            why="They were too far behind. What they keep in memory may be stale until they are restarted.",
+            page="workers",
         )  # fmt: skip
 
 

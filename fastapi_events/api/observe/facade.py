@@ -23,6 +23,7 @@ from fastapi_events.api.observe.shaping import attempts_by_delivery, dead_letter
 from fastapi_events.api.observe.views import (
     ActionPage,
     ActionView,
+    BroadcastView,
     DeadLetterGroup,
     DeadLetterPage,
     DeliveryDetail,
@@ -42,6 +43,7 @@ MAX_PAGE = 100
 """Rows of one page at most."""
 _BEHIND_LIMIT = 1_000
 _GROUP_LIMIT = 100
+_BROADCAST_LIMIT = 1_000
 
 
 class Observe:
@@ -136,6 +138,12 @@ class Observe:
         """Every handler of every group, with what waits for it and what is dead."""
         async with self._reading() as reader:
             return await handler_views(reader, self.group, COUNT_LIMIT)
+
+    async def broadcasts(self) -> Sequence[BroadcastView]:
+        """The broadcast handlers of live processes; 1,000 at most."""
+        async with self._reading() as reader:
+            rows = await reader.rows("read_broadcasts", self.group, _BROADCAST_LIMIT)
+        return [view_of(BroadcastView, row, group=row["group_name"]) for row in rows]
 
     async def workers(self) -> Sequence[WorkerView]:
         """The processes, those alive first; 200 at most."""

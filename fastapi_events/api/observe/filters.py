@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 from uuid import UUID
 
 from fastapi_events.errors import InvalidFilter
+from fastapi_events.model.event import Tier
 from fastapi_events.store.readings_log import HistoryFilter
 
 MAX_LENGTH = 500
@@ -18,9 +19,10 @@ MAX_TERMS = 12
 MAX_PAYLOAD_TERMS = 3
 StatusTerm = Literal["pending", "waiting", "dead", "discarded", "done"]
 STATUSES: tuple[StatusTerm, ...] = get_args(StatusTerm)
+TIERS: tuple[Tier, ...] = get_args(Tier)
 EVENT_TERMS = (
-    "name", "status", "handler", "aggregate", "tenant", "correlation", "causation", "actor", "key", "id", "after",
-    "before",
+    "name", "status", "handler", "aggregate", "tenant", "correlation", "causation", "actor", "key", "id", "tier",
+    "after", "before",
 )  # fmt: skip
 DEAD_LETTER_TERMS = ("handler", "name", "cause")
 _TERM = re.compile(r'(?:([A-Za-z_][\w.\-]*):)?(?:"([^"]*)"|(\S+))')
@@ -157,6 +159,13 @@ def _status(term: Term) -> StatusTerm:
     raise InvalidFilter(f"status:{term.value[:40]} does not exist. It is one of {', '.join(STATUSES)}.")
 
 
+def _tier(value: str) -> Tier:
+    for tier in TIERS:
+        if tier == value:
+            return tier
+    raise InvalidFilter(f"tier:{value[:40]} does not exist. It is one of {', '.join(TIERS)}.")
+
+
 def _payload_value(term: Term) -> tuple[tuple[str, ...], str]:
     return tuple(term.key.split(".")[1:]), term.value
 
@@ -171,6 +180,8 @@ def _fields(term: Term) -> dict[str, Any]:
     if key == "aggregate":
         aggregate, _, number = value.partition("/")
         return {"aggregate": aggregate, "aggregate_id": number or None}
+    if key == "tier":
+        return {"audit": _tier(value) == "audit"}
     if key in ("after", "before"):
         return {"published_from" if key == "after" else "published_before": _moment(term)}
     if key in ("id", "correlation", "causation"):

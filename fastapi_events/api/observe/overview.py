@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from fastapi_events.api.observe.concerns import concerns
+from fastapi_events.api.observe.fleet_views import HandlerView, LaneView, WorkerView
 from fastapi_events.api.observe.schedule import schedule
 from fastapi_events.api.observe.shaping import handler_view, lane_name, view_of
-from fastapi_events.api.observe.views import HandlerView, LaneView, Overview, WorkerView
+from fastapi_events.api.observe.views import Overview
 from fastapi_events.store.readings import Reader
 from fastapi_events.store.readings_log import log_bounds
 from fastapi_events.store.readings_rates import publish_rate, recent_latencies

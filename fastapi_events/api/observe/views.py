@@ -6,16 +6,14 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from fastapi_events.api.observe.fleet_views import BroadcastView as BroadcastView
+from fastapi_events.api.observe.fleet_views import HandlerView as HandlerView
+from fastapi_events.api.observe.fleet_views import LaneView as LaneView
+from fastapi_events.api.observe.fleet_views import WorkerView as WorkerView
+from fastapi_events.api.observe.view import View as View
 
 HandlerState = Literal["pending", "waiting", "running", "dead", "discarded", "done"]
 EventStatus = Literal["pending", "waiting", "running", "dead", "discarded", "done", "unhandled", "audit"]
-
-
-class View(BaseModel):
-    """Base of everything that a reading returns."""
-
-    model_config = ConfigDict(frozen=True)
 
 
 class Standing(View):
@@ -188,59 +186,6 @@ class DeliveryDetail(View):
     other_versions: str | None = None
     headers: str | None
     history: tuple[Attempt, ...]
-
-
-class HandlerView(View):
-    """A handler and its load. ``processes`` counts live ones that have it; counts stop at ``COUNT_LIMIT``."""
-
-    id: int
-    name: str
-    group: str
-    selects: str
-    ordered: bool
-    on_dead: str
-    status: Literal["live", "missing", "retired"]
-    processes: int
-    waiting: int
-    waiting_reasons: tuple[str, ...]
-    oldest_waiting: datetime | None
-    dead: int
-    newest_dead: datetime | None
-    registered_at: datetime
-    last_seen_at: datetime
-    retired_at: datetime | None
-
-
-class LaneView(View):
-    """How far a group is in a lane. ``at_least``: counting ``pending`` was stopped. ``leased`` of ``partitions``."""
-
-    group: str
-    lane: str
-    pending: int
-    at_least: bool
-    oldest_pending: datetime | None
-    partitions: int
-    leased: int
-    latency_p50: float | None = None
-    latency_p99: float | None = None
-
-
-class WorkerView(View):
-    """A process. It is alive while its lease runs; ``stale_settles`` counts results that came too late."""
-
-    id: UUID
-    group: str
-    host: str
-    pid: int
-    drains: bool
-    release: str
-    handlers: int
-    connections: int
-    wake_up: str
-    started_at: datetime
-    lease_until: datetime
-    alive: bool
-    stale_settles: int
 
 
 class Concern(View):

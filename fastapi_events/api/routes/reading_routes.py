@@ -13,6 +13,7 @@ from fastapi_events.api.observe import MAX_PAGE
 from fastapi_events.api.observe.filters import EventFilter, parse_event_filter
 from fastapi_events.api.observe.schedule import SchedulePage
 from fastapi_events.api.observe.views import (
+    BroadcastView,
     DeadLetterGroup,
     DeadLetterPage,
     EventPage,
@@ -48,6 +49,7 @@ class ReadingRoutes:
         router.get("/dead-letters", dependencies=view)(self.dead_letters)
         router.get("/dead-letters/groups", dependencies=view)(self.dead_letter_groups)
         router.get("/handlers", dependencies=view)(self.handlers)
+        router.get("/broadcasts", dependencies=view)(self.broadcasts)
         router.get("/workers", dependencies=view)(self.workers)
         router.get("/actions", dependencies=operate)(self.actions)
 
@@ -84,6 +86,10 @@ class ReadingRoutes:
     async def handlers(self) -> Sequence[HandlerView]:
         """Every handler, those in trouble first."""
         return await self._port.observe.handlers()
+
+    async def broadcasts(self) -> Sequence[BroadcastView]:
+        """The broadcast handlers of live processes."""
+        return await self._port.observe.broadcasts()
 
     async def workers(self) -> Sequence[WorkerView]:
         """The processes, those alive first."""

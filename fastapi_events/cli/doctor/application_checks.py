@@ -24,12 +24,12 @@ def application_findings(events: Any) -> Iterator[Finding]:
 
 def _handlers(events: Any) -> Finding:
     try:
-        plan = make_plan(
+        plan, broadcast = make_plan(
             declared_registry(events), events.settings, sessions=events.sessions, sync_sessions=events.sync_sessions
         )
     except EventsError as error:
         return fail("handlers", f"{type(error).__name__}: {error}", "Correct what the message names.")
-    number = len(plan.handlers)
+    number = len(plan.handlers) + len(broadcast)
     return ok("handlers", f"{number} handler{'' if number == 1 else 's'}; marks outlive every retry schedule")
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from fastapi_events.api.observe.views import HandlerView, Overview
+from fastapi_events.api.observe.fleet_views import HandlerView
+from fastapi_events.api.observe.views import Overview
 from fastapi_events.cli.doctor.finding import Finding, fail, ok, some, warn
 from fastapi_events.cli.moments import ago
 

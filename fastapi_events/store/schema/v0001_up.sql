@@ -100,7 +100,8 @@ CREATE TABLE {schema}.handler (
 
 CREATE INDEX handler_by_revision ON {schema}.handler (group_id, revision);
 
--- Processes: a random id per start, alive as long as the lease is extended.
+-- Processes: a random id per start, alive as long as the lease is extended. broadcasts: the handlers that it calls for
+-- itself, which are registered nowhere else.
 CREATE TABLE {schema}.worker (
     id uuid PRIMARY KEY,
     group_id integer NOT NULL REFERENCES {schema}.consumer_group (id),
@@ -114,7 +115,10 @@ CREATE TABLE {schema}.worker (
     wake_up text NOT NULL DEFAULT 'polling',
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     lease_until timestamptz NOT NULL,
-    stale_settles bigint NOT NULL DEFAULT 0
+    stale_settles bigint NOT NULL DEFAULT 0,
+    broadcasts jsonb NOT NULL DEFAULT '[]',
+    broadcast_failures bigint NOT NULL DEFAULT 0,
+    broadcast_skipped bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
 
 CREATE INDEX worker_alive ON {schema}.worker (group_id, lease_until);

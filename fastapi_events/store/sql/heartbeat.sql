@@ -1,10 +1,12 @@
 -- Extends the worker's life and the leases of the parked keys it is working on; a key lost to another is left alone.
 -- $1 worker, $2 lease in seconds, $3 how it is woken, $4 stale settles since the last beat,
--- $5 handlers, $6 slots and $7 tokens of the keys held. Returns one row if the worker is registered,
+-- $5 handlers, $6 slots and $7 tokens of the keys held, $8 calls of broadcast handlers that have failed since it started
+-- and $9 positions that they may have skipped. Returns one row if the worker is registered,
 -- with the newest revision of its group's handlers.
 WITH alive AS (
     UPDATE {schema}.worker
-    SET lease_until = clock_timestamp() + make_interval(secs => $2), wake_up = $3, stale_settles = stale_settles + $4
+    SET lease_until = clock_timestamp() + make_interval(secs => $2), wake_up = $3, stale_settles = stale_settles + $4,
+        broadcast_failures = $8, broadcast_skipped = $9
     WHERE id = $1
     RETURNING group_id),
 keys AS (

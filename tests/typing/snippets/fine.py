@@ -149,6 +149,18 @@ assert_type(several({}), dict[str, Any])
 def archive(event: Event) -> None: ...
 
 
+class LoginFailed(Event, name="auth.login.failed", tier="audit"):
+    user: str
+
+
+@inventory.on(LoginFailed, broadcast=True, ordered=False, timeout=3)
+async def forget(event: LoginFailed, publish: EventPublisher) -> None: ...
+
+
+@inventory.on("auth.*", broadcast=True, audit=True)
+async def watch_logins(event: LoginFailed | RawEvent) -> None: ...
+
+
 async def by_hand(session: HandlerSession) -> None:
     """A declared function is still the function it was."""
     placed = OrderPlaced(order_id=UUID(int=0), sku="a")

@@ -85,6 +85,16 @@ def from_no_version(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 module.upcast("orders.order.placed", from_version=1)  # wrong
+
+
+@module.on(Placed, broadcast="yes")  # wrong
+async def broadcasting(event: Placed) -> None: ...
+
+
+@module.on(Placed, broadcasts=True)  # wrong
+async def misspelt_flag(event: Placed) -> None: ...
+
+
 Placed(order=UUID(int=0))  # wrong
 Retry(attempts=3)  # wrong
 Events(module=[module])  # wrong
