@@ -6,11 +6,32 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from fastapi_events.api.observe.fleet_views import BroadcastView as BroadcastView
-from fastapi_events.api.observe.fleet_views import HandlerView as HandlerView
-from fastapi_events.api.observe.fleet_views import LaneView as LaneView
-from fastapi_events.api.observe.fleet_views import WorkerView as WorkerView
-from fastapi_events.api.observe.view import View as View
+from fastapi_events.api.observe.fleet_views import BroadcastView, HandlerView, LaneView, WorkerView
+from fastapi_events.api.observe.view import View
+
+__all__ = [
+    "ActionPage",
+    "ActionView",
+    "Attempt",
+    "BroadcastView",
+    "Concern",
+    "DeadLetter",
+    "DeadLetterGroup",
+    "DeadLetterPage",
+    "DeliveryDetail",
+    "EventDetail",
+    "EventPage",
+    "EventStatus",
+    "EventSummary",
+    "HandlerDelivery",
+    "HandlerState",
+    "HandlerView",
+    "LaneView",
+    "Overview",
+    "Standing",
+    "View",
+    "WorkerView",
+]
 
 HandlerState = Literal["pending", "waiting", "running", "dead", "discarded", "done"]
 EventStatus = Literal["pending", "waiting", "running", "dead", "discarded", "done", "unhandled", "audit"]
