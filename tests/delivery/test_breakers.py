@@ -241,20 +241,23 @@ async def test_a_transactional_handler_is_effectively_once_through_it(stage: Sta
 
 
 async def test_a_success_of_an_attempt_from_before_closes_nothing(stage: Stage) -> None:
-    module, go, outage = Module("shop"), asyncio.Event(), [True]
+    module, begun, go, outage = Module("shop"), asyncio.Event(), asyncio.Event(), [True]
 
     @module.on(Pinged, breaker=Breaker(2, recovery=3600), retry=Retry(2, fixed(3600)))
     async def handle(event: Pinged) -> None:
         if event.number == 0:
+            begun.set()
             await go.wait()
         elif outage:
             raise Refused("no answer")
 
-    events = await stage.running(module)
-    await publish(events, [Pinged(number=number) for number in range(3)])
+    events = await stage.running(module, inline_budget=0.05)
+    await events.publish(Pinged(number=0))
+    await within(begun.wait())
+    await publish(events, [Pinged(number=number) for number in (1, 2)])
     await until(lambda: is_open(stage))
     go.set()
-    await until(lambda: stage.value("SELECT count(*) = 1 FROM events.success_batch"))
+    await until(lambda: stage.value("SELECT count(*) = 1 FROM events.delivery WHERE state = 'done'"))
     assert await is_open(stage)
 
 
