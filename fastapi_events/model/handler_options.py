@@ -58,11 +58,7 @@ def checked_options(
 
     if retry is not None and not isinstance(retry, Retry):
         raise refuse(f"retry={_shown(retry)} is not a policy. Write {_as_retry(retry)}.")
-    if not (idempotency_key is None or _can_be_called(idempotency_key)):
-        raise refuse(
-            f"idempotency_key={_shown(idempotency_key)} is not a function of the event. Write e.g. "
-            "idempotency_key=lambda event: f'reserve-{event.order_id}'."
-        )
+    _check_key(idempotency_key, owner)
     if not isinstance(ordered, bool):
         raise refuse(f"ordered={_shown(ordered)} is neither True nor False.")
     _check_on_dead(on_dead, owner)
@@ -95,6 +91,14 @@ def checked_id(handler_id: object) -> str:
             "id='orders.notify'."
         )
     return handler_id
+
+
+def _check_key(idempotency_key: Any, owner: str) -> None:
+    if not (idempotency_key is None or _can_be_called(idempotency_key)):
+        raise ContradictoryOptions(
+            f"{owner}: idempotency_key={_shown(idempotency_key)} is not a function of the event. Write e.g. "
+            "idempotency_key=lambda event: f'reserve-{event.order_id}'."
+        )
 
 
 def _check_on_dead(on_dead: Any, owner: str) -> None:

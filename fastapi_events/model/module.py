@@ -176,25 +176,15 @@ class Module:
         what is committed from then on: at most once, without retry, dead letter or session. Only such a handler takes
         audit events, and a wildcard only with ``audit=True``.
 
-        The function is returned as it is and may be declared for further events, each time with an ``id`` of its own.
-
-        A handler cannot be declared while an ``Events`` object that has the module is started.
-
-        Raises ``DeclarationError`` and its kinds, naming the handler.
+        The function is returned as it is and may be declared for further events, each time with an ``id`` of its own,
+        until an ``Events`` object that has the module is started. Raises ``DeclarationError`` and its kinds, naming the handler.
         """
         _check_event(event, self.name)
         given = {
-            "retry": retry,
-            "timeout": timeout,
-            "idempotency_key": idempotency_key,
-            "ordered": ordered,
-            "on_dead": on_dead,
-            "was": was,
-            "breaker": breaker,
-            "middleware": middleware,
-            "broadcast": broadcast,
-            "audit": audit,
-        }
+            "retry": retry, "timeout": timeout, "idempotency_key": idempotency_key, "ordered": ordered,
+            "on_dead": on_dead, "was": was, "breaker": breaker, "middleware": middleware,
+            "broadcast": broadcast, "audit": audit,
+        }  # fmt: skip
         _check_options(unknown, ["id", *given], self.name)
 
         def declare(function: Callable[..., Any]) -> Callable[..., Any]:
