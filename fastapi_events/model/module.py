@@ -177,7 +177,8 @@ class Module:
         audit events, and a wildcard only with ``audit=True``.
 
         The function is returned as it is and may be declared for further events, each time with an ``id`` of its own,
-        until an ``Events`` object that has the module is started. Raises ``DeclarationError`` and its kinds, naming the handler.
+        until an ``Events`` object that has the module is started. Raises ``DeclarationError`` and its kinds, naming the
+        handler.
         """
         _check_event(event, self.name)
         given = {
