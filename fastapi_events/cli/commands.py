@@ -11,7 +11,7 @@ import typer
 from fastapi_events.cli.dead_letter_commands import dead_letters
 from fastapi_events.cli.doctor_command import doctor
 from fastapi_events.cli.event_commands import events
-from fastapi_events.cli.handler_commands import handlers
+from fastapi_events.cli.handler_commands import handlers, lanes
 from fastapi_events.cli.options import AppOption, UrlOption, YesOption
 from fastapi_events.cli.telling import errors_told, told
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 db = typer.Typer(help="The database schema.", no_args_is_help=True)
 app.add_typer(events, name="events")
 app.add_typer(handlers, name="handlers")
+app.add_typer(lanes, name="lanes")
 app.add_typer(dead_letters, name="dlq")
 app.command()(doctor)
 app.add_typer(db, name="db")

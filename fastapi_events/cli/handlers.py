@@ -27,9 +27,15 @@ class ListedHandler(HandlerView):
     lag: float | None
 
 
+def _status(handler: HandlerView) -> str:
+    """Whether somebody has it, and whether it is called."""
+    stops = [("breaker open", handler.breaker_opened_at), ("paused", handler.paused_at)]
+    return ", ".join([handler.status, *(word for word, since in stops if since is not None)])
+
+
 COLUMNS = (
     Column("HANDLER", lambda h: h.name, whole=True),
-    Column("STATUS", lambda h: h.status),
+    Column("STATUS", _status),
     Column("LIVE", lambda h: h.processes, right=True),
     Column("WAITING", lambda h: h.waiting, right=True),
     Column("DEAD", lambda h: h.dead, right=True),

@@ -162,9 +162,8 @@ class Module:
         """Declare a handler of an event class, of an event's name, or of a wildcard such as ``"orders.*"``.
 
         The handler is called with the event (with a ``RawEvent`` for a name or wildcard whose class this process does
-        not know, or if its parameter is annotated so) and may ask for dependencies, see the guide. Its
-        ``id``, ``module.function`` by default, is the identity of its retries and dead letters: keep it, or list old
-        ids in ``was`` after a rename.
+        not know, or if its parameter is annotated so) and may ask for dependencies, see the guide. Its ``id``,
+        ``module.function``, is the identity of its retries and dead letters: keep it, or list old ids in ``was``.
 
         ``timeout`` is in seconds (default: the setting ``handler_timeout``, 30). With ``ordered`` (the default) the
         next event of the same ordering key starts only when this one is settled. ``on_dead="continue"`` lets

@@ -35,6 +35,8 @@ class Consumer:
     registered_at: datetime
     last_seen_at: datetime
     retired_at: datetime | None
+    paused_at: datetime | None
+    breaker_opened_at: datetime | None
     processes: int
 
     def is_meant(self, event: Any) -> bool:
@@ -76,7 +78,7 @@ async def consumers(reader: Reader, group: str | None) -> list[Consumer]:
             ordered=row["ordered"], on_dead=row["on_dead"],
             started_after=Snapshot.parse(row["started_after"]) if row["started_after"] else None,
             registered_at=row["registered_at"], last_seen_at=row["last_seen_at"], retired_at=row["retired_at"],
-            processes=row["processes"],
+            paused_at=row["paused_at"], breaker_opened_at=row["breaker_opened_at"], processes=row["processes"],
         )
         for row in await reader.rows("read_handlers", group, MOST_HANDLERS)
     ]  # fmt: skip

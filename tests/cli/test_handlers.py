@@ -86,3 +86,38 @@ async def test_what_waits_for_a_retired_handler_is_given_up_if_that_is_wished(
     )
     acts = await connection.fetch("SELECT action, target FROM events.operator_action ORDER BY acted_at")
     assert [tuple(row) for row in acts] == [("retire", "bakery.gone"), ("discard", "handler:bakery.gone")]
+
+
+async def test_handlers_and_lanes_are_paused_and_breakers_closed(
+    run: Run, connection: Any, clean_database: str
+) -> None:
+    await fill(connection)
+    given = {"EVENTS_DATABASE_URL": clean_database, "EVENTS_APP": APP}
+    await connection.execute(
+        "INSERT INTO events.breaker (handler_id, opened_at, probe_at) "
+        "SELECT id, clock_timestamp(), clock_timestamp() FROM events.handler WHERE name = 'bakery.bake'"
+    )
+    done = [
+        await run("handlers", "pause", "bakery.bake", "--reason", "a look", **given),
+        await run("handlers", "pause", "bakery.bake", **given),
+        await run("lanes", "pause", "outbound", "--json", **given),
+    ]
+    assert [one.status for one in done] == [0, 0, 0]
+    assert "bakery.bake of the group app: paused." in done[0].output
+    assert "nothing was changed, it was paused already" in done[1].output
+    assert json.loads(done[2].output) == {"act": "pause", "target": "lane outbound", "changed": True}
+    listed = await run("handlers", "list", **given)
+    assert "breaker open, paused" in listed.output
+    again = [
+        await run("handlers", "resume", "bakery.bake", **given),
+        await run("handlers", "reset-breaker", "bakery.bake", **given),
+        await run("lanes", "resume", **given),
+    ]
+    assert [one.status for one in again] == [0, 0, 0]
+    assert await connection.fetchval("SELECT count(*) FROM events.handler WHERE paused_at IS NOT NULL") == 0
+    assert await connection.fetchval("SELECT opened_at IS NULL FROM events.breaker")
+    assert await connection.fetchval("SELECT paused_lanes FROM events.consumer_group WHERE name = 'app'") == []
+    actors = await connection.fetch("SELECT DISTINCT actor FROM events.operator_action")
+    assert [row["actor"] for row in actors] == [f"cli:{getpass.getuser()}"]
+    wrong = await run("lanes", "pause", "outward", **given)
+    assert (wrong.status, "is no lane. The lanes are inbound, change, outbound" in wrong.errors) == (1, True)

@@ -206,6 +206,22 @@ async def test_the_probe_comes_by_itself(stage: Stage) -> None:
     await until(lambda: done == [("a", 0), ("a", 1), ("a", 2)])
 
 
+async def test_it_is_told_to_operators(stage: Stage) -> None:
+    events = await stage.idle(shop(Outage(), []))
+    await publish(events, [Placed(order=str(number), number=number) for number in range(3)])
+    await within(events.drain_once())
+    await events.operations.pause(handler="shop.sound", actor="me")
+    await events.operations.pause(lane="inbound", actor="me")
+    overview = await events.observe.overview()
+    by_name = {view.name: view for view in overview.handlers}
+    assert by_name["shop.fragile"].breaker_opened_at
+    assert by_name["shop.sound"].paused_at
+    said = [concern.what for concern in overview.concerns]
+    assert "shop.fragile only fails" in said
+    assert "shop.sound is paused" in said
+    assert [lane.lane for lane in overview.lanes if lane.paused] == ["inbound"]
+
+
 async def test_an_operator_closes_it(stage: Stage) -> None:
     outage, done = Outage(), list[Any]()
     events = await stage.running(shop(outage, done), **SLOW)

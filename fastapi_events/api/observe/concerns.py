@@ -26,6 +26,7 @@ def concerns(
         *_late_lanes(moment, lanes, workers),
         *_late_schedule(waits, workers),
         *_dead_letters(handlers, limit),
+        *_stopped_handlers(handlers),
         *_missing_handlers(handlers),
         *_newer_versions(moment, handlers),
         *_lost_workers(workers),
@@ -51,6 +52,12 @@ def _late_lanes(moment: datetime, lanes: Sequence[LaneView], workers: Sequence[W
     for lane in lanes:
         if lane.oldest_pending is None:
             continue
+        if lane.paused:
+            yield Concern(
+                severity="warning", what=f"Lane {lane.lane} of {lane.group} is paused",
+                why=f"{lane.pending:,}{'+' if lane.at_least else ''} pending.", page="events", filter="status:pending",
+            )  # fmt: skip
+            continue
         age = (moment - lane.oldest_pending).total_seconds()
         waits = f"{lane.pending:,}{'+' if lane.at_least else ''} pending, the oldest for {age:,.0f} s"
         if lane.group not in draining:
@@ -74,6 +81,18 @@ def _late_schedule(waits: Schedule, workers: Sequence[WorkerView]) -> Iterator[C
         why=f"The oldest for {age:,.0f} s. {'The workers are behind.' if moved else 'Start a worker.'}",
         page="scheduled",
     )  # fmt: skip
+
+
+def _stopped_handlers(handlers: Sequence[HandlerView]) -> Iterator[Concern]:
+    for handler in handlers:
+        waits = f"{_count(handler.waiting, 'delivery', 'deliveries')} waiting."
+        if handler.breaker_opened_at is not None:
+            yield Concern(
+                severity="error", what=f"{handler.name} only fails",
+                why=f"Its circuit breaker is open; an event is tried now and then. {waits}", page="handlers",
+            )  # fmt: skip
+        if handler.paused_at is not None:
+            yield Concern(severity="warning", what=f"{handler.name} is paused", why=waits, page="handlers")
 
 
 def _missing_handlers(handlers: Sequence[HandlerView]) -> Iterator[Concern]:

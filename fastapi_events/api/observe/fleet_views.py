@@ -10,7 +10,10 @@ from fastapi_events.api.observe.view import View
 
 
 class HandlerView(View):
-    """A handler and its load. ``processes`` counts live ones that have it; counts stop at ``COUNT_LIMIT``."""
+    """A handler and its load. ``processes`` counts live ones that have it; counts stop at ``COUNT_LIMIT``.
+
+    While ``paused_at`` or ``breaker_opened_at`` says since when, it is not called.
+    """
 
     id: int
     name: str
@@ -28,6 +31,8 @@ class HandlerView(View):
     registered_at: datetime
     last_seen_at: datetime
     retired_at: datetime | None
+    paused_at: datetime | None
+    breaker_opened_at: datetime | None
 
 
 class BroadcastView(View):
@@ -41,7 +46,10 @@ class BroadcastView(View):
 
 
 class LaneView(View):
-    """How far a group is in a lane. ``at_least``: counting ``pending`` was stopped. ``leased`` of ``partitions``."""
+    """How far a group is in a lane. ``at_least``: counting ``pending`` was stopped. ``leased`` of ``partitions``.
+
+    A lane that is ``paused`` is not read.
+    """
 
     group: str
     lane: str
@@ -50,6 +58,7 @@ class LaneView(View):
     oldest_pending: datetime | None
     partitions: int
     leased: int
+    paused: bool
     latency_p50: float | None = None
     latency_p99: float | None = None
 

@@ -64,6 +64,7 @@ async def lane_views(
             LaneView(
                 group=row["group_name"], lane=lane_name(row["lane"]), pending=row["pending"], at_least=row["capped"],
                 oldest_pending=row["oldest"], partitions=row["partitions"], leased=row["leased"],
+                paused=row["paused"],
                 latency_p50=quantile(own, 0.5), latency_p99=quantile(own, 0.99),
             )
         )  # fmt: skip

@@ -6,7 +6,7 @@ SELECT g.name AS group_name, g.id AS group_id, lane.number AS lane,
        count(*) FILTER (WHERE c.lease_until > clock_timestamp()) AS leased,
        coalesce(sum(p.n), 0)::bigint AS pending,
        coalesce(bool_or(p.capped), false) AS capped,
-       min(p.oldest) AS oldest, clock_timestamp() AS moment
+       lane.number::smallint = ANY (g.paused_lanes) AS paused, min(p.oldest) AS oldest, clock_timestamp() AS moment
 FROM {schema}.consumer_group g
 CROSS JOIN {schema}.installation i
 CROSS JOIN generate_series(0, 2) AS lane(number)
