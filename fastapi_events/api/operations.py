@@ -15,6 +15,7 @@ from fastapi_events.errors import OperationRefused
 from fastapi_events.store.dead_letters import DeadLetterStore
 from fastapi_events.store.gates import GateStore
 from fastapi_events.store.group import GroupStore
+from fastapi_events.store.groups import GroupRemoval
 
 MOST_AT_ONCE = 10_000
 
@@ -40,7 +41,7 @@ class OperatorAction:
 
 
 class Operations(GateOperations):
-    """Redrive and discard dead deliveries of this group, pause and resume. Every call is recorded with its actor.
+    """Redrive and discard dead deliveries of this group, pause and resume, remove groups. Every call is recorded with its actor.
 
     A redriven delivery keeps its place in its key's order and gets a fresh budget of attempts; a discarded one is
     given up for good, and what waits behind it goes on.
@@ -49,9 +50,10 @@ class Operations(GateOperations):
     def __init__(
         self, store: DeadLetterStore, gates: GateStore, groups: GroupStore, group_id: Callable[[], int], *,
         keys_due: Callable[[], None], handlers_changed: Callable[[], None],
+        removal: GroupRemoval,
     ) -> None:  # fmt: skip
         super().__init__(gates, groups, group_id, handlers_changed)
-        self._dead_letters, self._keys_due = store, keys_due
+        self._dead_letters, self._keys_due, self._removal = store, keys_due, removal
 
     async def redrive(self, delivery_ids: Sequence[UUID | str], *, actor: str, reason: str = "") -> Changed:
         """Run dead deliveries again, each by the handler that failed and no other.
@@ -90,6 +92,18 @@ class Operations(GateOperations):
         ids = await self._matching(handler, event_name, fingerprint, changed_before, limit)
         return await self.discard(ids, actor=actor, reason=reason) if ids else Changed(0, 0)
 
+    async def remove_group(self, name: str, *, actor: str, reason: str) -> None:
+        """End a consumer group for good: nothing is kept for it any more, and what waits for its handlers is given up.
+
+        Its dead letters that park a key and its waiting deliveries become discarded, a part in each round of retention.
+        Processes that start under the name later begin a new group, with what is published from then on. Raises
+        ``OperationRefused`` for an unknown group, for one that has a live process, and without actor or reason.
+        """
+        _check_actor(actor)
+        if not reason.strip():
+            raise OperationRefused("Removing a group needs a reason: it is kept in the record of actions.")
+        await self._removal.remove(name, actor=actor, reason=reason)
+
     async def actions(self, *, limit: int = 100) -> list[OperatorAction]:
         """The newest ``limit`` actions."""
         rows = await self._dead_letters.actions(limit)
@@ -118,9 +132,13 @@ class Operations(GateOperations):
         return Changed(len(asked), len(done))
 
 
-def _checked(ids: Sequence[UUID | str], actor: str) -> list[UUID]:
+def _check_actor(actor: str) -> None:
     if not actor.strip():
         raise OperationRefused("actor is empty: every action is recorded with who did it. Pass actor='…'.")
+
+
+def _checked(ids: Sequence[UUID | str], actor: str) -> list[UUID]:
+    _check_actor(actor)
     if isinstance(ids, (str, UUID)):
         raise OperationRefused(f"{str(ids)[:60]!r} is not a list of delivery ids. Put it in brackets: [delivery_id].")
     if len(ids) > MOST_AT_ONCE:

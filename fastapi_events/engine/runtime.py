@@ -20,6 +20,7 @@ from fastapi_events.engine.heartbeat import Heartbeat
 from fastapi_events.engine.listener import Listener, WakeUp
 from fastapi_events.engine.maintenance import Maintenance
 from fastapi_events.engine.notifier import Notifier
+from fastapi_events.engine.pruning import Pruner, ages_of
 from fastapi_events.engine.redelivery import Redelivery
 from fastapi_events.engine.service import Loop
 from fastapi_events.engine.wake import Wake
@@ -64,6 +65,7 @@ class Runtime:
         self.store = GroupStore(database, statements)
         self.gate_store = GateStore(database, statements)
         self.gates = Gates(self.gate_store, changed=self.handlers_changed, keys_due=self.keys_due)
+        self.pruner = Pruner(database, statements, ages_of(settings))
         self.notifier: Notifier | None = None
         self.listener: Listener | None = None
         self.drain_loops: list[LaneDrain] = []
@@ -193,7 +195,8 @@ class Runtime:
                 self.listener = Listener(self.database, self._channel, self.wake, url=url)
                 self._services.append(self.listener)
             self._services += [*self.drain_loops, *([self.redelivery] if self.redelivery else [])]
-            self._services.append(Maintenance(UpkeepStore(self.database, self.statements), lanes=self.lanes))
+            upkeep = UpkeepStore(self.database, self.statements, history=self.settings.history_retention or None)
+            self._services.append(Maintenance(upkeep, self.pruner))
 
     def make_drains(self) -> None:
         """Make the drain loops and the retry side without starting them."""

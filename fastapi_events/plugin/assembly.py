@@ -28,6 +28,7 @@ from fastapi_events.store import schema
 from fastapi_events.store.database import Database, sqlalchemy_url
 from fastapi_events.store.dead_letters import DeadLetterStore
 from fastapi_events.store.group import GroupStore
+from fastapi_events.store.groups import GroupRemoval
 from fastapi_events.store.log import DatabaseIdentity, EventLog
 from fastapi_events.store.marks import MarkStore
 from fastapi_events.store.rebase import check_cluster
@@ -99,7 +100,10 @@ async def assemble(
 
 def make_observe(database: Database, settings: EventsSettings, group: str) -> Observe:
     """Readings for people, over connections of their own."""
-    return Observe(database.url, schema=settings.db_schema, group=group, pgbouncer=settings.pgbouncer)
+    return Observe(
+        database.url, schema=settings.db_schema, group=group, pgbouncer=settings.pgbouncer,
+        history_retention=settings.history_retention or None,
+    )  # fmt: skip
 
 
 def make_operations(runtime: Runtime) -> Operations:
@@ -107,6 +111,7 @@ def make_operations(runtime: Runtime) -> Operations:
     return Operations(
         DeadLetterStore(runtime.database, runtime.statements), runtime.gate_store, runtime.store,
         lambda: runtime.group_id, keys_due=runtime.keys_due, handlers_changed=runtime.handlers_changed,
+        removal=GroupRemoval(runtime.database, runtime.statements),
     )  # fmt: skip
 
 

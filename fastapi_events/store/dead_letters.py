@@ -83,7 +83,7 @@ def explained() -> Generator[None]:
         yield
     except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
         raise OperationUnavailable(
-            "One of these deliveries, or another with its idempotency key, is being handled or changed by "
+            "One of these rows, or another with its idempotency key, is being handled or changed by "
             "somebody else at this moment. Nothing was changed; try again."
         ) from error
     except asyncpg.InsufficientPrivilegeError as error:

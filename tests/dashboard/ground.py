@@ -25,6 +25,7 @@ from fastapi_events.store.database import Database
 from fastapi_events.store.dead_letters import DeadLetterStore
 from fastapi_events.store.gates import GateStore
 from fastapi_events.store.group import GroupStore
+from fastapi_events.store.groups import GroupRemoval
 from fastapi_events.store.statements import Statements
 from tests.dashboard.seeding import Seeded, Seeding, seed_shop
 
@@ -138,6 +139,7 @@ class ground_on:  # noqa: N801 - a context manager
             DeadLetterStore(self._database, statements), GateStore(self._database, statements),
             GroupStore(self._database, statements), lambda: seeded.group,
             keys_due=lambda: None, handlers_changed=lambda: None,
+            removal=GroupRemoval(self._database, statements),
         )  # fmt: skip
         registry = Registry([])
         registry.learn(CardStored)

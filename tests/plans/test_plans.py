@@ -61,15 +61,19 @@ class Planner:
     def __init__(self, connection: Any, indexes: dict[str, str]) -> None:
         self._connection, self._indexes = connection, indexes
 
-    async def scans(self, query: str) -> list[Scan]:
-        """The scans of a statement's plan."""
+    async def scans(self, query: str, arguments: str = "") -> list[Scan]:
+        """The scans of a statement's plan: one for all arguments, or the one for these."""
         parameters = max(map(int, re.findall(r"\$(\d+)", query)))
+        kind = "force_custom_plan" if arguments else "force_generic_plan"
+        await self._connection.execute(f"SET plan_cache_mode = {kind}")
         await self._connection.execute(f"PREPARE hot AS {query}")
         try:
             nulls = ", ".join(["NULL"] * parameters)
-            plan = json.loads(await self._connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE hot({nulls})"))
+            plan = json.loads(
+                await self._connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE hot({arguments or nulls})")
+            )
         finally:
-            await self._connection.execute("DEALLOCATE hot")
+            await self._connection.execute("DEALLOCATE hot; SET plan_cache_mode = force_generic_plan")
         return list(self._walk(plan[0]["Plan"]))
 
     async def looks(self, claim: str) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from fastapi_events.api.observe.retention import KeptFor
 from fastapi_events.api.observe.views import Concern, HandlerView, LaneView, WorkerView
 
 LATE = 60.0
@@ -17,15 +18,27 @@ def concerns(
     handlers: Sequence[HandlerView],
     workers: Sequence[WorkerView],
     limit: int,
+    unread: Sequence[KeptFor] = (),
 ) -> tuple[Concern, ...]:
     """Everything that needs attention now; ``limit`` is where counting dead letters stopped."""
     found = [
+        *_kept_log(moment, unread),
         *_late_lanes(moment, lanes, workers),
         *_dead_letters(handlers, limit),
         *_missing_handlers(handlers),
         *_lost_workers(workers),
     ]
     return tuple(sorted(found, key=lambda concern: concern.severity != "error"))
+
+
+def _kept_log(moment: datetime, unread: Sequence[KeptFor]) -> Iterator[Concern]:
+    for group in unread:
+        days = (moment - group.published_at).total_seconds() / 86_400
+        yield Concern(
+            severity="error", what=f"The log cannot shrink: {group.group} has not read it for {days:,.0f} days",
+            why=f"Everything from event {group.position} on is kept for it. Start its processes, or remove the group.",
+            page="workers",
+        )  # fmt: skip
 
 
 def _dead_letters(handlers: Sequence[HandlerView], limit: int) -> Iterator[Concern]:

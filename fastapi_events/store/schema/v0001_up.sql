@@ -52,10 +52,12 @@ CREATE INDEX event_aggregate ON {schema}.event (aggregate, aggregate_id, positio
 
 -- The log is cut into segments by position. Once no transaction that could still append to a segment is alive it is
 -- sealed: a reader whose snapshot begins at or after sealed_before has seen all of it and never looks there again.
+-- dropping: retention has detached its table, which is about to be dropped.
 CREATE TABLE {schema}.log_segment (
     lower bigint PRIMARY KEY,
     upper bigint NOT NULL,
     sealed_before xid8,
+    dropping boolean NOT NULL DEFAULT false,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
@@ -66,11 +68,13 @@ CREATE TABLE {schema}.event_key (
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
+-- removed_at: an operator has removed the group, which has another name since then.
 CREATE TABLE {schema}.consumer_group (
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name text NOT NULL UNIQUE,
     paused_lanes smallint[] NOT NULL DEFAULT '{}',
-    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    removed_at timestamptz
 );
 
 CREATE SEQUENCE {schema}.handler_revision AS bigint;
@@ -253,4 +257,11 @@ CREATE TABLE {schema}.operator_action (
     acted_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
-CREATE INDEX operator_action_newest ON {schema}.operator_action (acted_at, id)
+CREATE INDEX operator_action_newest ON {schema}.operator_action (acted_at, id);
+
+-- How far retention has got in the tables that it sweeps page by page, and under no table's name when its last round began.
+CREATE TABLE {schema}.sweep (
+    table_name text PRIMARY KEY,
+    next_page bigint NOT NULL,
+    changed_at timestamptz NOT NULL DEFAULT clock_timestamp()
+)
