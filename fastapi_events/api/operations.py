@@ -41,7 +41,9 @@ class OperatorAction:
 
 
 class Operations(GateOperations):
-    """Redrive and discard dead deliveries of this group, pause and resume, remove groups. Every call is recorded with its actor.
+    """Redrive and discard dead deliveries of this group, pause and resume, remove groups.
+
+    Every call is recorded with its actor.
 
     A redriven delivery keeps its place in its key's order and gets a fresh budget of attempts; a discarded one is
     given up for good, and what waits behind it goes on.
