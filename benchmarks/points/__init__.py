@@ -18,10 +18,11 @@ NAMES = (
     "late_commit",
     "held_snapshot",
     "worker_start",
+    "retention",
 )
 
 # Comparisons of ours with ours: what it costs, or how it holds, beside the same code or the same minute.
-OURS_ALONE = frozenset({"publish", "committers", "late_commit", "held_snapshot", "worker_start"})
+OURS_ALONE = frozenset({"publish", "committers", "late_commit", "held_snapshot", "worker_start", "retention"})
 
 Run = Callable[[Stage], Awaitable[Finding]]
 

@@ -15,6 +15,7 @@ from fastapi_events.errors import OperationRefused
 from fastapi_events.store.dead_letters import DeadLetterStore
 from fastapi_events.store.gates import GateStore
 from fastapi_events.store.group import GroupStore
+from fastapi_events.store.groups import GroupRemoval
 from fastapi_events.store.schedule import ScheduleStore
 
 MOST_AT_ONCE = 10_000
@@ -41,7 +42,7 @@ class OperatorAction:
 
 
 class Operations(GateOperations):
-    """Redrive and discard dead deliveries of this group, pause and resume, cancel scheduled events.
+    """Redrive and discard dead deliveries of this group, pause and resume, cancel scheduled events, remove groups.
 
     Every call is recorded with its actor.
 
@@ -51,10 +52,11 @@ class Operations(GateOperations):
 
     def __init__(
         self, store: DeadLetterStore, gates: GateStore, groups: GroupStore, schedule: ScheduleStore,
-        group_id: Callable[[], int], *, keys_due: Callable[[], None], handlers_changed: Callable[[], None],
+        removal: GroupRemoval, group_id: Callable[[], int], *, keys_due: Callable[[], None],
+        handlers_changed: Callable[[], None],
     ) -> None:  # fmt: skip
         super().__init__(gates, groups, group_id, handlers_changed)
-        self._dead_letters, self._schedule, self._keys_due = store, schedule, keys_due
+        self._dead_letters, self._schedule, self._removal, self._keys_due = store, schedule, removal, keys_due
 
     async def redrive(self, delivery_ids: Sequence[UUID | str], *, actor: str, reason: str = "") -> Changed:
         """Run dead deliveries again, each by the handler that failed and no other.
@@ -104,6 +106,18 @@ class Operations(GateOperations):
         return await self._schedule.cancel(
             _checked_id(event_id, "event id", "the id that publish() answered"), actor=actor, reason=reason
         )
+
+    async def remove_group(self, name: str, *, actor: str, reason: str) -> None:
+        """End a consumer group for good: nothing is kept for it any more, and what waits for its handlers is given up.
+
+        Its dead letters that park a key and its waiting deliveries become discarded, a part in each round of retention.
+        Processes that start under the name later begin a new group, with what is published from then on. Raises
+        ``OperationRefused`` for an unknown group, for one that has a live process, and without actor or reason.
+        """
+        _check_actor(actor)
+        if not reason.strip():
+            raise OperationRefused("Removing a group needs a reason: it is kept in the record of actions.")
+        await self._removal.remove(name, actor=actor, reason=reason)
 
     async def actions(self, *, limit: int = 100) -> list[OperatorAction]:
         """The newest ``limit`` actions."""

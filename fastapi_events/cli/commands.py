@@ -11,6 +11,7 @@ import typer
 from fastapi_events.cli.dead_letter_commands import dead_letters
 from fastapi_events.cli.doctor_command import doctor
 from fastapi_events.cli.event_commands import events
+from fastapi_events.cli.group_commands import groups
 from fastapi_events.cli.handler_commands import handlers, lanes
 from fastapi_events.cli.options import AppOption, UrlOption, YesOption
 from fastapi_events.cli.telling import errors_told, told
@@ -25,6 +26,7 @@ app.add_typer(events, name="events")
 app.add_typer(handlers, name="handlers")
 app.add_typer(lanes, name="lanes")
 app.add_typer(dead_letters, name="dlq")
+app.add_typer(groups, name="groups")
 app.command()(doctor)
 app.add_typer(db, name="db")
 
@@ -164,7 +166,7 @@ def rebase(
 
 @db.command()
 def maintain(app: AppOption = None, database_url: UrlOption = None) -> None:
-    """Extend the event log as the schema's owner; needed only where the application's role is not the owner."""
+    """Extend the event log and prune it to the end; needed only where the application's role is not the owner."""
     from fastapi_events.cli import schema_commands
 
     told(schema_commands.maintain(app, database_url))

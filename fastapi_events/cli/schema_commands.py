@@ -11,14 +11,16 @@ import typer
 
 from fastapi_events.cli.database_problems import address_of, database_problems
 from fastapi_events.cli.loading import load_events
+from fastapi_events.cli.pruning import prune_all, told_of
+from fastapi_events.engine.pruning import Pruner, ages_of
 from fastapi_events.errors import SettingsError
 from fastapi_events.plugin.locating import locate
 from fastapi_events.settings import EventsSettings
 from fastapi_events.store import schema
 from fastapi_events.store.database import Database
 from fastapi_events.store.rebase import rebase as rebase_log
+from fastapi_events.store.segments import SegmentStore
 from fastapi_events.store.statements import Statements
-from fastapi_events.store.upkeep import UpkeepStore
 
 
 async def upgrade(app: str | None, url: str | None, target: int | None) -> int:
@@ -67,16 +69,20 @@ async def rebase(app: str | None, url: str | None) -> int:
 
 
 async def maintain(app: str | None, url: str | None) -> int:
-    """Extend the log."""
+    """Extend the log, and prune to the end."""
     async with _connected(app, url) as (connection, settings, found):
         await schema.check(connection, schema=settings.db_schema)
         database = Database(found, pgbouncer=settings.pgbouncer)
         await database.open()
         try:
-            await UpkeepStore(database, Statements(settings.db_schema)).extend_log()
+            statements = Statements(settings.db_schema)
+            await SegmentStore(database, statements).extend(settings.history_retention or None)
+            typer.echo("The event log has room.")
+            pruned = await prune_all(Pruner(database, statements, ages_of(settings)))
         finally:
             await database.close()
-    typer.echo("The event log has room.")
+    for line in told_of(pruned):
+        typer.echo(line)
     return 0
 
 

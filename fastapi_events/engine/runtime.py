@@ -19,8 +19,9 @@ from fastapi_events.engine.gates import Gates
 from fastapi_events.engine.handlers import Handler, HandlerPlan
 from fastapi_events.engine.heartbeat import Heartbeat
 from fastapi_events.engine.listener import Listener, WakeUp
-from fastapi_events.engine.maintenance import Maintenance
+from fastapi_events.engine.maintenance import make_maintenance
 from fastapi_events.engine.notifier import Notifier
+from fastapi_events.engine.pruning import Pruner, ages_of
 from fastapi_events.engine.redelivery import Redelivery
 from fastapi_events.engine.release import release
 from fastapi_events.engine.scheduler import Scheduler
@@ -39,7 +40,6 @@ from fastapi_events.store.log import EventLog
 from fastapi_events.store.parked import KeyClaim, ParkedKeyStore
 from fastapi_events.store.schedule import ScheduleStore
 from fastapi_events.store.statements import Statements
-from fastapi_events.store.upkeep import UpkeepStore
 
 
 class Runtime:
@@ -61,6 +61,7 @@ class Runtime:
         self.store = GroupStore(database, statements)
         self.gate_store = GateStore(database, statements)
         self.gates = Gates(self.gate_store, changed=self.handlers_changed, keys_due=self.keys_due)
+        self.pruner = Pruner(database, statements, ages_of(settings))
         self.notifier: Notifier | None = None
         self.listener: Listener | None = None
         self.drain_loops: list[LaneDrain] = []
@@ -213,7 +214,7 @@ class Runtime:
             self.make_drains()
             self._services += [*self.drain_loops, *([self.redelivery] if self.redelivery else [])]
             self._services += [self.scheduler] if self.scheduler else []
-            self._services.append(Maintenance(UpkeepStore(self.database, self.statements), lanes=self.lanes))
+            self._services.append(make_maintenance(self.database, self.statements, self.settings, self.pruner))
 
     def _make_broadcasts(self) -> Broadcasts:
         return make_broadcasts(

@@ -102,7 +102,7 @@ def checked_group(group: Any) -> str | None:
 def check_retention(handlers: Iterable[Handler], settings: EventsSettings) -> None:
     """Marks must outlive every retry, or a late one would apply its effects again."""
     for handler in handlers:
-        if handler.retry.longest_schedule > settings.processing_retention:
+        if 0 < settings.processing_retention < handler.retry.longest_schedule:
             raise SettingsError(
                 f"handler {handler.id!r} may be retried for up to {handler.retry.longest_schedule:g} s, but marks of "
                 f"handled events are kept {settings.processing_retention:g} s. Raise EVENTS_PROCESSING_RETENTION, or "

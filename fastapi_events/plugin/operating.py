@@ -20,6 +20,7 @@ from fastapi_events.store.database import Database
 from fastapi_events.store.dead_letters import DeadLetterStore
 from fastapi_events.store.gates import GateStore
 from fastapi_events.store.group import GroupStore
+from fastapi_events.store.groups import GroupRemoval
 from fastapi_events.store.rebase import check_cluster
 from fastapi_events.store.retirement import RetirementStore
 from fastapi_events.store.schedule import ScheduleStore
@@ -45,20 +46,24 @@ class Operators:
 
 def make_observe(database: Database, settings: EventsSettings, group: str) -> Observe:
     """The readings of a group."""
-    return Observe(database.url, schema=settings.db_schema, group=group, pgbouncer=settings.pgbouncer)
+    return Observe(
+        database.url, schema=settings.db_schema, group=group, pgbouncer=settings.pgbouncer,
+        history_retention=settings.history_retention or None,
+    )  # fmt: skip
 
 
 def make_operations(
     database: Database, statements: Statements, group_id: Callable[[], int], *, keys_due: Callable[[], None],
     handlers_changed: Callable[[], None],
 ) -> Operations:  # fmt: skip
-    """The actions on a group's deliveries and handlers and on the schedule.
+    """The actions on a group's deliveries and handlers, on the schedule, and on groups as a whole.
 
     ``keys_due`` is called after each that let deliveries be handled, ``handlers_changed`` after a pause or a breaker.
     """
     return Operations(
         DeadLetterStore(database, statements), GateStore(database, statements), GroupStore(database, statements),
-        ScheduleStore(database, statements), group_id, keys_due=keys_due, handlers_changed=handlers_changed,
+        ScheduleStore(database, statements), GroupRemoval(database, statements), group_id, keys_due=keys_due,
+        handlers_changed=handlers_changed,
     )  # fmt: skip
 
 

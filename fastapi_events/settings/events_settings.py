@@ -168,8 +168,15 @@ class EventsSettings(BaseSettings):
 
     record_success: Literal["batch", "each", "none"] = "batch"
     """How success is kept: one row per batch, one per event and handler, or not at all."""
-    processing_retention: Seconds = 7 * _DAY
-    """How long the marks of handled events are kept, in seconds; not shorter than the longest retry schedule."""
+    history_retention: SecondsOrNone = 30 * _DAY
+    """How long events and the records of their handling are kept, in seconds; 0 is for ever."""
+    dead_letter_retention: SecondsOrNone = 90 * _DAY
+    """How long dead letters that keep nothing waiting are kept, in seconds; 0 is for ever."""
+    processing_retention: SecondsOrNone = 7 * _DAY
+    """How long the marks of handled events are kept, in seconds; not shorter than the longest retry schedule; 0 is for
+    ever."""
+    dedupe_retention: SecondsOrNone = 90 * _DAY
+    """How long an ``event_id`` that was given is not published again, in seconds; 0 is for ever."""
 
     def __init__(self, **values: Any) -> None:
         super().__init__(**by_key(type(self), values))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from fastapi_events.errors import NotStarted
 from fastapi_events.model.names import matches
 from fastapi_events.store.database import Database
 from fastapi_events.store.parked import KeyClaim
@@ -119,12 +120,20 @@ class GroupStore:
 
     async def register_worker(self, worker: UUID, group_id: int, **facts: Any) -> None:
         """Enter this process: ``host, pid, drains, lanes, release, handlers, connections, lease, wake_up``, and as
-        ``broadcasts`` its broadcast handlers, each as a dict of ``name``, ``selects`` and ``audit``."""
-        await self._database.fetch(
+        ``broadcasts`` its broadcast handlers, each as a dict of ``name``, ``selects`` and ``audit``.
+
+        Raises ``NotStarted`` if the group has been removed.
+        """
+        rows = await self._database.fetch(
             self._statements["register_worker"], worker, group_id, facts["host"], facts["pid"], facts["drains"],
             facts["release"], facts["handlers"], facts["connections"], facts["lease"], facts["wake_up"],
             facts["lanes"], json.dumps(facts["broadcasts"]),
         )  # fmt: skip
+        if not rows:
+            raise NotStarted(
+                "An operator has removed this process's consumer group while the process was silent or starting. "
+                "Restart the process: the group then begins anew, with what is published from then on."
+            )
 
     async def beat(
         self, worker: UUID, lease: float, wake_up: str, stale_settles: int, keys: Sequence[KeyClaim],

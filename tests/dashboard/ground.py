@@ -25,6 +25,7 @@ from fastapi_events.store.database import Database
 from fastapi_events.store.dead_letters import DeadLetterStore
 from fastapi_events.store.gates import GateStore
 from fastapi_events.store.group import GroupStore
+from fastapi_events.store.groups import GroupRemoval
 from fastapi_events.store.schedule import ScheduleStore
 from fastapi_events.store.statements import Statements
 from tests.dashboard.seeding import Seeded, Seeding, seed_shop
@@ -137,7 +138,8 @@ class ground_on:  # noqa: N801 - a context manager
         statements = Statements()
         operations = Operations(
             DeadLetterStore(self._database, statements), GateStore(self._database, statements),
-            GroupStore(self._database, statements), ScheduleStore(self._database, statements), lambda: seeded.group,
+            GroupStore(self._database, statements), ScheduleStore(self._database, statements),
+            GroupRemoval(self._database, statements), lambda: seeded.group,
             keys_due=lambda: None, handlers_changed=lambda: None,
         )  # fmt: skip
         registry = Registry([])

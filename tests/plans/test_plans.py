@@ -70,15 +70,19 @@ class Planner:
     def __init__(self, connection: Any, indexes: dict[str, str]) -> None:
         self._connection, self._indexes = connection, indexes
 
-    async def scans(self, query: str) -> list[Scan]:
-        """The scans of a statement's plan."""
+    async def scans(self, query: str, arguments: str = "") -> list[Scan]:
+        """The scans of a statement's plan: one for all arguments, or the one for these."""
         parameters = max(map(int, re.findall(r"\$(\d+)", query)))
+        kind = "force_custom_plan" if arguments else "force_generic_plan"
+        await self._connection.execute(f"SET plan_cache_mode = {kind}")
         await self._connection.execute(f"PREPARE hot AS {query}")
         try:
             nulls = ", ".join(["NULL"] * parameters)
-            plan = json.loads(await self._connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE hot({nulls})"))
+            plan = json.loads(
+                await self._connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE hot({arguments or nulls})")
+            )
         finally:
-            await self._connection.execute("DEALLOCATE hot")
+            await self._connection.execute("DEALLOCATE hot; SET plan_cache_mode = force_generic_plan")
         return list(self._walk(plan[0]["Plan"]))
 
     async def looks(self, claim: str) -> list[dict[str, Any]]:
@@ -212,6 +216,23 @@ def check_keys(scans: list[Scan], state: str) -> None:
         f"{state}: {looks}"
     )
     assert "needs <= h.reads" in looks["parked_key_newer"], f"{state}: {looks}"
+
+
+@pytest.mark.slow
+async def test_progress_is_read_by_transaction_id(planner: tuple[Planner, Stage, Any]) -> None:
+    """A page of the dashboard reads what is new of a partition, and not the partition."""
+    plans, stage, events = planner
+    for state in ("not analysed", "analysed", "vacuumed"):
+        if state != "not analysed":
+            await stage.rows("ANALYZE" if state == "analysed" else "VACUUM")
+        scans = await plans.scans(events.runtime.statements["read_progress"], "NULL, 400")
+        looks = {(scan.index, "xid" in scan.condition) for scan in scans if scan.table == "event"}
+        assert looks == {("event_window", True), ("event_pkey", False)}, f"{state}: {scans}"
+        places = [scan.condition for scan in scans if scan.index == "event_pkey"]
+        assert all("position" in condition for condition in places), f"{state}: {scans}"
+        keys = await plans.scans(events.runtime.statements["count_parked_keys"], "'app', 100")
+        found = {(scan.index, "due_at" in scan.condition) for scan in keys if scan.table == "parked_key"}
+        assert found == {("parked_key_due", True)}, f"{state}: {keys}"
 
 
 def check_tail(scans: list[Scan], state: str) -> None:

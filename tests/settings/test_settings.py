@@ -30,6 +30,8 @@ def test_defaults_are_the_documented_ones() -> None:
     assert (settings.poll_interval, settings.poll_interval_degraded) == (5, 2)
     assert (settings.max_payload_size, settings.warn_payload_size) == (1024 * 1024, 64 * 1024)
     assert settings.processing_retention == timedelta(days=7).total_seconds()
+    assert settings.history_retention == timedelta(days=30).total_seconds()
+    assert settings.dead_letter_retention == settings.dedupe_retention == timedelta(days=90).total_seconds()
     assert settings.development is False
     assert settings.auto_upgrade is None
 

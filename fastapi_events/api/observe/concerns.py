@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from fastapi_events.api.observe.fleet_views import HandlerView, LaneView, WorkerView
+from fastapi_events.api.observe.retention import KeptFor
 from fastapi_events.api.observe.schedule import Schedule
 from fastapi_events.api.observe.views import Concern
 
@@ -20,9 +21,11 @@ def concerns(
     workers: Sequence[WorkerView],
     waits: Schedule,
     limit: int,
+    unread: Sequence[KeptFor] = (),
 ) -> tuple[Concern, ...]:
     """Everything that needs attention now; ``limit`` is where counting dead letters stopped."""
     found = [
+        *_kept_log(moment, unread),
         *_late_lanes(moment, lanes, workers),
         *_late_schedule(waits, workers),
         *_dead_letters(handlers, limit),
@@ -33,6 +36,17 @@ def concerns(
         *_skipped_broadcasts(workers),
     ]
     return tuple(sorted(found, key=lambda concern: concern.severity != "error"))
+
+
+def _kept_log(moment: datetime, unread: Sequence[KeptFor]) -> Iterator[Concern]:
+    for group in unread:
+        days = (moment - group.published_at).total_seconds() / 86_400
+        mend = "It is paused: resume it" if group.paused else "Start its processes"
+        yield Concern(
+            severity="error", what=f"The log cannot shrink: {group.group} has not read it for {days:,.0f} days",
+            why=f"Everything from event {group.position} on is kept for it. {mend}, or remove the group.",
+            page="workers",
+        )  # fmt: skip
 
 
 def _dead_letters(handlers: Sequence[HandlerView], limit: int) -> Iterator[Concern]:

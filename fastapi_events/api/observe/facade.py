@@ -16,8 +16,10 @@ from fastapi_events.api.observe.filters import (
     parse_dead_letter_filter,
     parse_event_filter,
 )
+from fastapi_events.api.observe.groups import GroupView, groups
 from fastapi_events.api.observe.history import MAX_ATTEMPTS, event_detail, event_page
 from fastapi_events.api.observe.overview import handler_views, lane_views, overview, worker_views
+from fastapi_events.api.observe.retention import KeptLog, kept_log
 from fastapi_events.api.observe.schedule import SchedulePage, schedule, schedule_page
 from fastapi_events.api.observe.shaping import attempts_by_delivery, dead_letter, delivery_detail, view_of
 from fastapi_events.api.observe.views import (
@@ -55,13 +57,15 @@ class Observe:
 
     ``group`` limits everything but the log itself to the handlers of one consumer group; None is every group.
     ``database_url`` may name a read replica. ``pgbouncer``: a pooler in transaction mode stands between.
+    ``history_retention`` is how many seconds events are kept; None is for ever.
     """
 
     def __init__(
-        self, database_url: str, *, schema: str = "events", group: str | None = None, pgbouncer: bool = False
-    ) -> None:
+        self, database_url: str, *, schema: str = "events", group: str | None = None, pgbouncer: bool = False,
+        history_retention: float | None = None,
+    ) -> None:  # fmt: skip
         self._pool, self._statements = ReadingPool(database_url, pgbouncer=pgbouncer), Statements(schema)
-        self.group = group
+        self.group, self._history_retention = group, history_retention
 
     async def close(self) -> None:
         """Give the connections back; a later reading opens new ones."""
@@ -70,7 +74,7 @@ class Observe:
     async def overview(self) -> Overview:
         """Everything at a glance: what needs attention, how far each lane is, handlers, processes."""
         async with self._reading() as reader:
-            return await overview(reader, self.group, COUNT_LIMIT)
+            return await overview(reader, self.group, COUNT_LIMIT, self._history_retention)
 
     async def events(
         self, where: str | EventFilter = "", *, before: int | None = None, after: int | None = None, limit: int = 50
@@ -161,6 +165,16 @@ class Observe:
             actions=tuple(view_of(ActionView, row) for row in page),
             older=cursor_of(page[-1]["acted_at"], page[-1]["id"]) if len(rows) > size else None,
         )
+
+    async def groups(self) -> list[GroupView]:
+        """The consumer groups of every service, by name, those that were removed last."""
+        async with self._reading() as reader:
+            return await groups(reader)
+
+    async def log(self) -> KeptLog:
+        """How far back the log goes, and for which groups it keeps what is past its age."""
+        async with self._reading() as reader:
+            return await kept_log(reader, self._history_retention)
 
     async def oldest_pending_age(self) -> float | None:
         """Seconds since the oldest event that has not been dealt with was published, or was due if it is scheduled.

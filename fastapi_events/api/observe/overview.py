@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi_events.api.observe.concerns import concerns
 from fastapi_events.api.observe.fleet_views import HandlerView, LaneView, WorkerView
+from fastapi_events.api.observe.retention import kept_for
 from fastapi_events.api.observe.schedule import schedule
 from fastapi_events.api.observe.shaping import handler_view, lane_name, view_of
 from fastapi_events.api.observe.views import Overview
@@ -20,19 +21,20 @@ _WORKERS = 200
 _PENDING_PER_PARTITION = 400
 
 
-async def overview(reader: Reader, group: str | None, limit: int) -> Overview:
+async def overview(reader: Reader, group: str | None, limit: int, history_retention: float | None = None) -> Overview:
     """Everything at a glance."""
     latencies = await recent_latencies(reader, (await log_bounds(reader)).partitions, group)
     lanes, _ = await lane_views(reader, group, latencies)
     handlers = await handler_views(reader, group, limit)
     workers, moment = await worker_views(reader, group)
     rate = await publish_rate(reader)
+    unread = await kept_for(reader, rate.ends_at, history_retention)
     dead, waiting = sum(h.dead for h in handlers), sum(h.waiting for h in handlers)
     waits = await schedule(reader, limit)
     everything = [row["latency"] for row in latencies]
     return Overview(
         moment=moment or rate.ends_at,
-        concerns=concerns(rate.ends_at, lanes, handlers, workers, waits, limit),
+        concerns=concerns(rate.ends_at, lanes, handlers, workers, waits, limit, unread),
         dead=dead,
         dead_capped=dead >= limit,
         waiting=waiting,

@@ -19,7 +19,7 @@ from fastapi_events.cli.doctor.server_checks import (
     pooler_finding,
     server_findings,
 )
-from fastapi_events.cli.doctor.work_checks import needed_connections, work_findings
+from fastapi_events.cli.doctor.work_checks import kept_finding, needed_connections, work_findings
 from fastapi_events.errors import EventsError
 from fastapi_events.plugin.locating import bind_url, locate
 from fastapi_events.store.database import Database
@@ -86,10 +86,11 @@ async def _database(events: Any, url: str) -> AsyncIterator[Finding]:
 
 async def _work(events: Any, server: Any, examination: Examination) -> AsyncIterator[Finding]:
     async with events.connect() as operators:
-        overview = await operators.observe.overview()
+        overview, log = await operators.observe.overview(), await operators.observe.log()
     yield unhandled_finding(events, await examination.selections())
     needed, processes = needed_connections(overview, events.settings.handler_connections)
     yield connection_finding(server, needed, processes)
+    yield kept_finding(log)
     for finding in work_findings(overview, await examination.parked_keys(events.group), events.group):
         yield finding
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from fastapi_events.api.observe.fleet_views import HandlerView
+from fastapi_events.api.observe.retention import KeptLog
 from fastapi_events.api.observe.views import Overview
 from fastapi_events.cli.doctor.finding import Finding, fail, ok, some, warn
 from fastapi_events.cli.moments import ago
@@ -18,6 +19,19 @@ def needed_connections(overview: Overview, handler_connections: int) -> tuple[in
     """What the live processes may open in all, each with this application's settings; and how many they are."""
     alive = [worker for worker in overview.workers if worker.alive]
     return sum(w.connections + READINGS + (handler_connections if w.drains else 0) for w in alive), len(alive)
+
+
+def kept_finding(log: KeptLog) -> Finding:
+    """Groups, of any service, for which the log keeps what is past its age."""
+    if not log.kept_for:
+        return ok("retention", "no group keeps old events from being removed")
+    held = [f"{kept.group!r} (event {kept.position}, {ago(kept.published_at)})" for kept in log.kept_for]
+    resume = " Resume what is paused." if any(kept.paused for kept in log.kept_for) else ""
+    return warn(
+        "retention", f"The log cannot shrink. Events past history_retention are unread by {some(held)}.",
+        "Start the processes of these groups, or remove those that are gone: fastapi-events groups remove "
+        f"NAME.{resume}",
+    )  # fmt: skip
 
 
 def work_findings(overview: Overview, parked: Sequence[Any], group: str) -> Iterator[Finding]:

@@ -54,26 +54,31 @@ CREATE INDEX event_aggregate ON {schema}.event (aggregate, aggregate_id, positio
 
 -- The log is cut into segments by position. Once no transaction that could still append to a segment is alive it is
 -- sealed: a reader whose snapshot begins at or after sealed_before has seen all of it and never looks there again.
+-- dropping: retention has detached its table, which is about to be dropped.
 CREATE TABLE {schema}.log_segment (
     lower bigint PRIMARY KEY,
     upper bigint NOT NULL,
     sealed_before xid8,
+    dropping boolean NOT NULL DEFAULT false,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
 -- Ids given by the publisher, for which a second publish must be a no-op. Fresh ids need no row. While the event is
--- scheduled there is no position, and there never is one if it was cancelled: its id stays taken.
+-- scheduled there is no position, and there never is one if it was cancelled: its id stays taken. created_at: what its
+-- age counts from, which is its time while it is scheduled, and the moment of its appending afterwards.
 CREATE TABLE {schema}.event_key (
     event_id uuid PRIMARY KEY,
     position bigint,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
+-- removed_at: an operator has removed the group, which has another name since then.
 CREATE TABLE {schema}.consumer_group (
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name text NOT NULL UNIQUE,
     paused_lanes smallint[] NOT NULL DEFAULT '{}',
-    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    removed_at timestamptz
 );
 
 CREATE SEQUENCE {schema}.handler_revision AS bigint;
@@ -293,4 +298,11 @@ CREATE TABLE {schema}.scheduled_event (
     other_versions jsonb
 );
 
-CREATE INDEX scheduled_event_due ON {schema}.scheduled_event (due_at, number)
+CREATE INDEX scheduled_event_due ON {schema}.scheduled_event (due_at, number);
+
+-- How far retention has got in the tables that it sweeps page by page, and under no table's name when its last round began.
+CREATE TABLE {schema}.sweep (
+    table_name text PRIMARY KEY,
+    next_page bigint NOT NULL,
+    changed_at timestamptz NOT NULL DEFAULT clock_timestamp()
+)

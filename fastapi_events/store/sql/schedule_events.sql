@@ -10,20 +10,23 @@ WITH given AS MATERIALIZED (
         actor text, headers jsonb, payload jsonb, other_versions jsonb)) WITH ORDINALITY),
 -- One moment for all, so that equal delays keep the order of publishing.
 now AS MATERIALIZED (SELECT clock_timestamp() AS moment),
+-- A time that is over becomes now, so that whoever looks for what has just become due finds it.
+timed AS MATERIALIZED (
+    SELECT given.*, greatest(now.moment, coalesce(given.at, now.moment + make_interval(secs => given.delay))) AS due_at
+    FROM now CROSS JOIN given),
+-- For how long an id is remembered counts from its event's time, also if it is cancelled before.
 keys AS (
-    INSERT INTO {schema}.event_key (event_id)
-    SELECT given.id FROM given WHERE given.explicit
+    INSERT INTO {schema}.event_key (event_id, created_at)
+    SELECT timed.id, timed.due_at FROM timed WHERE timed.explicit
     ON CONFLICT (event_id) DO NOTHING
     RETURNING event_id)
--- A time that is over becomes now, so that whoever looks for what has just become due finds it.
 INSERT INTO {schema}.scheduled_event (
     due_at, serialize, lane, partition, name, version, depth, id, correlation_id, causation_id, occurred_at,
     aggregate, aggregate_id, key, tenant_id, actor, headers, payload, other_versions)
-SELECT greatest(now.moment, coalesce(given.at, now.moment + make_interval(secs => given.delay))),
-       given.serialize, lane, partition, name, version, depth, given.id, correlation_id, causation_id, occurred_at,
+SELECT due_at, serialize, lane, partition, name, version, depth, timed.id, correlation_id, causation_id, occurred_at,
        aggregate, aggregate_id, key, tenant_id, actor, headers, payload, other_versions
-FROM now CROSS JOIN given LEFT JOIN keys ON keys.event_id = given.id
-WHERE keys.event_id IS NOT NULL OR NOT given.explicit
-ORDER BY given.ordinality
+FROM timed LEFT JOIN keys ON keys.event_id = timed.id
+WHERE keys.event_id IS NOT NULL OR NOT timed.explicit
+ORDER BY timed.ordinality
 ON CONFLICT (id) DO NOTHING
 RETURNING id

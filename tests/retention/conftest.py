@@ -1,0 +1,5 @@
+"""These tests run on the stage of delivery."""
+
+from tests.delivery.conftest import stage
+
+__all__ = ["stage"]
