@@ -40,6 +40,7 @@ class Detached:
         self._store, self._committed, self._keys_due, self._lost = store, committed, keys_due, lost
         self._cut_off = asyncio.Event()
         self._settling: dict[asyncio.Task[None], KeyClaim] = {}
+        self._watched: set[asyncio.Task[Outcome]] = set()
 
     @property
     def claims(self) -> list[KeyClaim]:
@@ -50,6 +51,8 @@ class Detached:
         """Watch an attempt from now on: it ends by itself, at its time-out, or when the process stops."""
         away = Away(run, task, result)
         away.watch = asyncio.create_task(self._watch(away))
+        self._watched.add(away.watch)
+        away.watch.add_done_callback(self._watched.discard)
         return away
 
     def recorded(self, away: Away) -> None:
@@ -80,11 +83,16 @@ class Detached:
 
     async def stop(self, grace: float = 5.0) -> None:
         """Let them finish for ``grace`` seconds, then interrupt them: another process takes their deliveries."""
-        if self._settling:
-            await asyncio.wait(list(self._settling), timeout=grace)
+        await self._all_ended(grace)
         self._cut_off.set()
-        if self._settling:
-            await asyncio.wait(list(self._settling), timeout=5.0)
+        await self._all_ended(5.0)
+
+    async def _all_ended(self, seconds: float) -> None:
+        """Wait until none is left to be watched or settled, but not for longer."""
+        now = asyncio.get_running_loop().time
+        until = now() + seconds
+        while (left := {*self._watched, *self._settling}) and now() < until:
+            await asyncio.wait(left, timeout=until - now())
 
     async def _watch(self, away: Away) -> Outcome:
         loop, run = asyncio.get_running_loop(), away.run

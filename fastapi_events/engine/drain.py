@@ -212,6 +212,10 @@ class LaneDrain(Loop):
                 if done:
                     return work.result()
                 await self._renew()
+        except BaseException:
+            crew.interrupt()  # nothing of this batch will be settled: nothing more of it may be begun
+            self._crew = None
+            raise
         finally:
             work.cancel()
 

@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from fastapi_events.engine.handlers import Handler
 from fastapi_events.engine.infrastructure import describe
 from fastapi_events.engine.patience import patiently
+from fastapi_events.engine.run import Run
 from fastapi_events.model.delivery import WaitReason
 from fastapi_events.model.outcome import Outcome
 from fastapi_events.store.gates import GateStore
 from fastapi_events.store.group import KnownHandler
 
 logger = logging.getLogger("fastapi_events")
+
+LONGEST_OUTAGE = 86_400.0
+"""Seconds since its publishing for which an event outlives its attempts as a probe."""
 
 _OF_THE_HANDLER = ("max_attempts", "timed_out")
 _OF_THE_EVENT = ("gave_up", "rejected_by_handler")
@@ -37,15 +42,21 @@ class Gates:
         self._recovered: set[Handler] = set()
         self._task: asyncio.Task[None] | None = None
 
-    def learn(self, known: Iterable[KnownHandler], paused_lanes: frozenset[int]) -> None:
-        """Take over what the database says."""
+    def learn(self, known: Iterable[KnownHandler], paused_lanes: frozenset[int], own: Mapping[int, Handler]) -> None:
+        """Take over what the database says of the handlers that this process has."""
         now = asyncio.get_running_loop().time()
         self.paused_lanes, self.closed, self._probe_at = paused_lanes, {}, {}
         for handler in known:
+            mine = own.get(handler.id)
+            if mine is None:
+                continue
             if handler.paused:
                 self.closed[handler.id] = "paused"
-            elif handler.probe_in is not None:
+            elif handler.probe_in is not None and mine.breaker is not None:
                 self._open(handler.id, now + handler.probe_in)
+            elif handler.probe_in is not None:
+                self._recovered.add(mine)  # it has no breaker any more: who could close it again?
+                self._write()
 
     @property
     def next_probe(self) -> float | None:
@@ -67,17 +78,23 @@ class Gates:
         }
         if not wanted:
             return frozenset()
-        taken = await self._store.take_probes(wanted, {handler.number: handler.reads for handler in handlers})
+        reads = {handler.number: handler.reads for handler in handlers}
+        taken, closed = await self._store.take_probes(wanted, reads, self.paused_lanes)
         for number, pause in wanted.items():
-            self._probe_at[number] = now + (pause if number in taken else min(pause, 1.0))
-        return frozenset(taken)
+            if self.closed.get(number) != "breaker_open":
+                continue  # somebody has paused or closed it meanwhile
+            if number in closed:
+                self._reopen(number)
+            else:
+                self._probe_at[number] = now + (pause if number in taken else min(pause, 1.0))
+        return frozenset(number for number in taken if self.closed.get(number) != "paused")
 
     def note(self, handler: Handler, outcome: Outcome, *, probe: bool = False) -> None:
         """Take note of what became of an attempt of a handler that has a breaker."""
         if handler.breaker is None:
             return
         kind, reason = outcome.kind, outcome.reason
-        if kind == "retry" or (kind == "dead" and reason in _OF_THE_HANDLER) or (probe and kind == "postponed"):
+        if kind == "retry" or (kind == "dead" and reason in _OF_THE_HANDLER):
             self._failed(handler)
         elif kind in ("done", "discarded") or (kind == "dead" and reason in _OF_THE_EVENT):
             if probe:
@@ -118,13 +135,18 @@ class Gates:
 
     async def _write_all(self) -> None:
         while self._failures or self._recovered:
+            handler = self._recovered.pop() if self._recovered else None
             try:
-                if self._recovered:
-                    await self._close(self._recovered.pop())
+                if handler is not None:
+                    await self._close(handler)
                 else:
-                    await self._record(*self._failures.popitem())
+                    handler, count = self._failures.popitem()
+                    await self._record(handler, count)
             except Exception as error:  # noqa: BLE001 - the breaker is an aid: attempts are recorded without it
                 logger.warning("circuit breakers: could not be written (%s)", describe(error))
+                if handler is not None and self.closed.get(handler.number) == "breaker_open":
+                    self._reopen(handler.number)  # if the database knows better, it will say so
+                    self._keys_due()
 
     async def _record(self, handler: Handler, count: int) -> None:
         policy = handler.breaker
@@ -158,11 +180,15 @@ class Gates:
         self._probe_at.pop(number, None)
 
 
-def spared(outcome: Outcome) -> Outcome:
-    """The outcome of a probe that failed: it spends no attempt, so that an outage kills nothing.
+def spared(run: Run, outcome: Outcome) -> Outcome:
+    """The outcome of a probe that failed: it is no delivery's last attempt, so that an outage kills nothing.
 
-    Its key is due at once, behind the others, of which one is the next probe.
+    But for what is older than a day, or it would be tried for ever. Its key is due at once, behind the others, of which
+    one is the next probe.
     """
-    if outcome.kind == "retry" or (outcome.kind == "dead" and outcome.reason in _OF_THE_HANDLER):
+    if outcome.kind == "retry":
+        return replace(outcome, delay=0.0)
+    age = (datetime.now(UTC) - run.item.row["published_at"]).total_seconds()
+    if outcome.kind == "dead" and outcome.reason in _OF_THE_HANDLER and age < LONGEST_OUTAGE:
         return replace(outcome, kind="postponed", reason=None, delay=0.0)
     return outcome

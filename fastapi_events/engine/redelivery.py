@@ -80,7 +80,7 @@ class Redelivery(Loop):
 
     async def turn(self) -> None:
         wait = self._poll_interval() if self._next_due is None else min(self._next_due, self._poll_interval())
-        probe = self._gates.next_probe
+        probe = self._gates.next_probe if len(self._working) < self._concurrency else None
         await wait_for_flag(self._wake.keys, max(wait if probe is None else min(wait, probe), 0.0))
         if not self.stopping.is_set():
             await self._claim_due()
@@ -120,7 +120,7 @@ class Redelivery(Loop):
         paused, reads = self._gates.paused_lanes, self._plan.reads
         claims = await self._store.claim(rooms, reads, room, look_back, probes=probes, paused_lanes=paused)
         taken = Counter(claim.handler_id for claim in claims)
-        if len(claims) < room and all(taken[number] < rooms.get(number, 0) for number in numbers):
+        if len(claims) < room and not paused and all(taken[number] < rooms.get(number, 0) for number in numbers):
             self._caught_up = now
         if not claims:
             due = await self._store.next_due(list(rooms), reads, look_back, paused)
@@ -152,7 +152,7 @@ class Redelivery(Loop):
         result = KeyResult(queue.claim, queue.version, drained=len(queue.rows) < QUEUE_DEPTH)
         run: Run | None = None
         for row in queue.rows:
-            if self.stopping.is_set() or (run is not None and _key(queue) in self._unsettled):
+            if self._stops_before(row, queue, run):
                 result.drained = False
                 break
             item = Item(row, lane=row["lane"], version=row["version_of_event"] or 0, xid=None)
@@ -163,9 +163,9 @@ class Redelivery(Loop):
             run = Run(handler, item, budget_used + 1, redelivered=_tried_before(row))
             run.probe = queue.claim.probe
             outcome = await self._attempt(run)
-            if run.probe:
-                outcome = spared(outcome)
             self._gates.note(handler, outcome, probe=run.probe)
+            if run.probe:
+                outcome = spared(run, outcome)
             if run.probe and outcome.settled:
                 note(result, row, run, outcome)
                 result.drained = False
@@ -182,6 +182,13 @@ class Redelivery(Loop):
             self._keys_due()  # a process of the next release has to take it
         if result.children:
             self._committed({child.place for child in result.children})
+
+    def _stops_before(self, row: Any, queue: KeyQueue, last: Run | None) -> bool:
+        """Whether no further attempt of a claimed key is to be begun: the rest waits, as it is."""
+        claim = queue.claim
+        closed = not claim.probe and claim.handler_id in self._gates.closed
+        unsettled = last is not None and _key(queue) in self._unsettled
+        return self.stopping.is_set() or closed or unsettled or row["lane"] in self._gates.paused_lanes
 
     async def _settle(self, queue: KeyQueue, result: KeyResult, last: Run | None) -> bool:
         """Record what became of a key, with patience for the infrastructure.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 from collections.abc import Collection, Sequence
@@ -98,8 +99,10 @@ class Runtime:
         """Stop in the reverse order: no new work, running handlers within the grace period, then the rest."""
         grace = self.settings.shutdown_grace
         draining = self.handling
-        beside = [self.detached.stop(grace)] if self.detached is not None else []
-        await asyncio.gather(*(service.stop(grace) for service in draining), *beside)
+        until = asyncio.get_running_loop().time() + grace
+        await asyncio.gather(*(service.stop(grace) for service in draining))
+        if self.detached is not None:  # after the lanes, whose attempts may be detached until they end
+            await self.detached.stop(max(until - asyncio.get_running_loop().time(), 0.0))
         await self.gates.stop()
         for service in reversed([service for service in self._services if service not in draining]):
             await service.stop()
@@ -130,7 +133,7 @@ class Runtime:
         known, revision = await self.store.handlers(self.group_id)
         paused = await self.gate_store.paused_lanes(self.group_id)
         self.plan.learn(known, revision)
-        self.gates.learn(known.values(), paused)
+        self.gates.learn(known.values(), paused, self.plan.by_number)
 
     def handlers_changed(self) -> None:
         """Breakers or pauses of this group have changed: have it noticed here and elsewhere."""
@@ -287,10 +290,8 @@ class Runtime:
         )  # fmt: skip
 
     async def _leave(self) -> None:
-        try:
+        with contextlib.suppress(Exception):  # the lease runs out by itself
             await self.store.remove_worker(self.worker)
-        except Exception:  # noqa: BLE001 - the lease runs out by itself
-            self.group_id = 0
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -18,7 +18,8 @@ class Breaker:
     tried, the probe; if it succeeds the breaker closes, and what waited is handled in order. The state is in the
     database and holds for every process of the group. A time-out is a failure. None are what the handler says
     about a single event (``Discard``, ``DeadLetter``, ``RetryLater``, an exception of ``give_up_on``), a payload that
-    cannot be read, and a failure of the infrastructure. A probe that fails spends no attempt either.
+    cannot be read, and a failure of the infrastructure. A probe is never the last attempt of an event of less than a
+    day.
 
     The pattern is Michael Nygard's, "Release It!" (2007). Raises ``ContradictoryOptions``.
     """

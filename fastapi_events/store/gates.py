@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,16 +46,20 @@ class GateStore:
         """Close a breaker; False if it was closed."""
         return bool(await self._database.fetch(self._statements["close_breaker"], handler))
 
-    async def take_probes(self, recoveries: Mapping[int, float], reads: Mapping[int, int]) -> list[int]:
-        """Of these handlers, those that this process may try once; each with the seconds until the next may.
+    async def take_probes(
+        self, recoveries: Mapping[int, float], reads: Mapping[int, int], paused_lanes: Collection[int]
+    ) -> tuple[frozenset[int], frozenset[int]]:
+        """Of these handlers, those that this process may try once, and those whose breakers are not open at all.
 
-        ``reads`` has for each the newest version that this process can give it.
+        Each comes with the seconds until it may be tried again; ``reads`` has for each the newest version that this
+        process can give it.
         """
         newest = [reads[handler] for handler in recoveries]
         rows = await self._database.fetch(
-            self._statements["take_probes"], list(recoveries), list(recoveries.values()), newest
+            self._statements["take_probes"], list(recoveries), list(recoveries.values()), newest, list(paused_lanes)
         )
-        return [row["handler_id"] for row in rows]
+        taken = frozenset(row["handler_id"] for row in rows if row["taken"])
+        return taken, frozenset(row["handler_id"] for row in rows if not row["taken"])
 
     async def pause_handler(self, group: int, name: str, *, paused: bool, **record: Any) -> bool | None:
         """Pause a handler or let it go on; whether that changed anything, and None if there is no such handler."""

@@ -11,7 +11,13 @@ from fastapi_events.cli.worker import run_worker
 URL = sys.argv[1]
 events = Events(
     settings=EventsSettings(
-        database_url=URL, lease=0.6, heartbeat=0.15, poll_interval=0.1, batch_size=20, shutdown_grace=5.0
+        database_url=URL,
+        lease=0.6,
+        heartbeat=0.15,
+        poll_interval=0.1,
+        batch_size=20,
+        shutdown_grace=5.0,
+        breaker_threshold=1000,  # its handler is to fail and to be tried again at once
     )
 )
 

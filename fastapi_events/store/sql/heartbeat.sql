@@ -9,9 +9,17 @@ WITH alive AS (
         broadcast_failures = $8, broadcast_skipped = $9
     WHERE id = $1
     RETURNING group_id),
+-- Locked in one order, that of the statement that parks keys.
+held AS MATERIALIZED (
+    SELECT k.ctid AS place
+    FROM {schema}.parked_key k
+    JOIN unnest($5::integer[], $6::text[], $7::bigint[]) AS h(handler_id, slot, token)
+      ON k.slot = h.slot AND k.handler_id = h.handler_id AND k.token = h.token
+    WHERE k.slot = ANY ($6)
+    ORDER BY k.slot, k.handler_id
+    FOR NO KEY UPDATE OF k),
 keys AS (
     UPDATE {schema}.parked_key k
     SET due_at = clock_timestamp() + make_interval(secs => $2)
-    FROM unnest($5::integer[], $6::text[], $7::bigint[]) AS h(handler_id, slot, token)
-    WHERE k.slot = ANY ($6) AND k.slot = h.slot AND k.handler_id = h.handler_id AND k.token = h.token)
+    WHERE k.ctid = ANY (ARRAY(SELECT place FROM held)))
 SELECT (SELECT coalesce(max(h.revision), 0) FROM {schema}.handler h WHERE h.group_id = a.group_id) AS revision FROM alive a

@@ -1,9 +1,15 @@
 -- Pauses a handler ($3) or lets it go on, and tells processes by the revision. $1 group, $2 the handler's name.
 -- Returns one row if there is such a handler, with whether that changed anything.
-WITH found AS MATERIALIZED (
+-- The group's row is locked before a revision is drawn: revisions become visible in their order, and the highest is the
+-- newest.
+WITH grouped AS MATERIALIZED (
+    SELECT g.id FROM {schema}.consumer_group g WHERE g.id = $1
+    FOR NO KEY UPDATE),
+found AS MATERIALIZED (
     SELECT h.id, (h.paused_at IS NULL) = $3 AS changes
-    FROM {schema}.handler h WHERE h.group_id = $1 AND h.name = $2
-    FOR UPDATE),
+    FROM grouped g JOIN {schema}.handler h ON h.group_id = g.id
+    WHERE h.name = $2
+    FOR UPDATE OF h),
 changed AS (
     UPDATE {schema}.handler h
     SET paused_at = CASE WHEN $3 THEN clock_timestamp() END, revision = nextval('{schema}.handler_revision')

@@ -3,7 +3,7 @@
 WITH found AS MATERIALIZED (
     SELECT g.id, CASE WHEN $3 THEN NOT g.paused_lanes @> $2::smallint[] ELSE g.paused_lanes && $2::smallint[] END AS changes
     FROM {schema}.consumer_group g WHERE g.id = $1
-    FOR UPDATE),
+    FOR NO KEY UPDATE),
 changed AS (
     UPDATE {schema}.consumer_group g
     SET paused_lanes = CASE WHEN $3

@@ -2,7 +2,13 @@
 -- While it is open, the next probe is a recovery time after the newest failure. A change raises the revision, by which
 -- other processes notice. $1 handler, $2 failures, $3 whether one of its successes came before them, $4 threshold,
 -- $5 window and $6 recovery in seconds. Returns whether it is open, whether by these, and seconds until the next probe.
-WITH moment AS MATERIALIZED (SELECT clock_timestamp() AS at),
+-- The group's row is locked before a revision is drawn: revisions become visible in their order, and the highest is the
+-- newest.
+WITH grouped AS MATERIALIZED (
+    SELECT g.id FROM {schema}.consumer_group g
+    WHERE g.id = (SELECT h.group_id FROM {schema}.handler h WHERE h.id = $1)
+    FOR NO KEY UPDATE),
+moment AS MATERIALIZED (SELECT clock_timestamp() AS at FROM grouped),
 changed AS (
     INSERT INTO {schema}.breaker AS b (handler_id, failures, opened_at, probe_at, changed_at)
     SELECT $1, array_fill(m.at, ARRAY[least($2::integer, $4::integer)]),
