@@ -11,9 +11,10 @@ customer, and nothing may be dead or left, else the point fails.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import monotonic, monotonic_ns
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING
 from benchmarks.child import Parent
 from benchmarks.deliveries import counted, until_waiting
 from benchmarks.points.latency import publish_evenly
-from benchmarks.processes import child
+from benchmarks.processes import Child, child
 from benchmarks.recording import NANOSECONDS, Recording, first_of_each, load, milliseconds, quantile
 from benchmarks.report import Finding, Ratio, Row
 from benchmarks.rounds import Figures, interleave
@@ -141,50 +142,73 @@ async def _settled(stage: Stage) -> AsyncIterator[str]:
         yield url
 
 
-async def _measure(stage: Stage) -> Figures:
-    from benchmarks import troubled
+@dataclass(frozen=True)
+class Seen:
+    """What the parent saw of one outage: when others were committed, when it ended, what failed and what was left."""
 
+    before: dict[int, int]
+    during: dict[int, int]
+    ends: float
+    waiting_after: float
+    failed: int
+    states: Counter[str]
+
+
+async def _measure(stage: Stage) -> Figures:
     handled, expected = stage.folder / "handled", stage.scaled(*_PAYMENTS)
-    lengths = {
-        "outage_seconds": stage.scaled(*_OUTAGE_SECONDS),
-        "recovery_seconds": stage.scaled(*_RECOVERY_SECONDS),
-    }
+    lengths = {"outage_seconds": stage.scaled(*_OUTAGE_SECONDS), "recovery_seconds": stage.scaled(*_RECOVERY_SECONDS)}
     async with (
         _settled(stage) as url,
         child(consume, url=url, path=str(handled), expected=expected, **lengths) as worker,
     ):
         await worker.message()
-        before = await _others(stage, url, first=1, seconds=stage.scaled(*_BEFORE_SECONDS))
-        await troubled.load_payments(url, expected, stage.scaled(*_CUSTOMERS))
-        ends = (await worker.message())["ends"] / NANOSECONDS
-        await until_waiting(stage.server, url, expected, deadline=ends - monotonic())
-        waiting_after = monotonic() - (ends - lengths["outage_seconds"])
-        during = await _others(
-            stage, url, first=_FIRST_DURING, seconds=ends - monotonic() - _MARGIN_SECONDS - _WARM_UP / _PER_SECOND
-        )
-        if max(during.values()) / NANOSECONDS > ends:
-            raise RuntimeError("other events were published after the outage: it must be longer, or the margin.")
-        async with asyncio.timeout(_DEADLINE_SECONDS):
-            failed = (await worker.message())["failed"]
-        await until_waiting(stage.server, url, 0, deadline=_DEADLINE_SECONDS)
-        states = await counted(stage.server, url)
+        seen = await _outage(stage, url, worker)
         await worker.stop()
-    payments = load(Path(f"{handled}.payments"))
-    _check(payments, states, expected=expected, customers=stage.scaled(*_CUSTOMERS))
+    payments, starts = load(Path(f"{handled}.payments")), first_of_each(load(Path(f"{handled}.others")))
+    _check(payments, seen.states, expected=expected, customers=stage.scaled(*_CUSTOMERS))
     instants = [instant / NANOSECONDS for _, instant in payments]
-    starts = first_of_each(load(Path(f"{handled}.others")))
     figures = {
-        "all waiting after": waiting_after,
-        "failed attempts": float(failed),
-        "dead letters": float(states["dead"]),
-        "end of the outage to first success": min(instants) - ends,
+        "all waiting after": seen.waiting_after,
+        "failed attempts": float(seen.failed),
+        "dead letters": float(seen.states["dead"]),
+        "end of the outage to first success": min(instants) - seen.ends,
         "first success to last": max(instants) - min(instants),
         "bound": float(_bound(**lengths)),
     }
-    for name, published in (("before", before), ("during", during)):
+    for name, published in (("before", seen.before), ("during", seen.during)):
         waited = milliseconds(published, starts)
         figures |= {f"others' p50 {name}": quantile(waited, 0.5), f"others' p99 {name}": quantile(waited, 0.99)}
     return figures
+
+
+async def _outage(stage: Stage, url: str, worker: Child) -> Seen:
+    from benchmarks import troubled
+
+    expected = stage.scaled(*_PAYMENTS)
+    before = await _others(stage, url, first=1, seconds=stage.scaled(*_BEFORE_SECONDS))
+    await troubled.load_payments(url, expected, stage.scaled(*_CUSTOMERS))
+    ends = (await worker.message())["ends"] / NANOSECONDS
+    await until_waiting(stage.server, url, expected, deadline=ends - monotonic())
+    waiting_after = monotonic() - (ends - stage.scaled(*_OUTAGE_SECONDS))
+    left = ends - monotonic() - _MARGIN_SECONDS - _WARM_UP / _PER_SECOND
+    during = await _others(stage, url, first=_FIRST_DURING, seconds=left)
+    if max(during.values()) / NANOSECONDS > ends:
+        raise RuntimeError("other events were published after the outage: it must be longer, or the margin.")
+    failed = await _all_handled(stage, url, worker)
+    await until_waiting(stage.server, url, 0, deadline=_DEADLINE_SECONDS)
+    return Seen(before, during, ends, waiting_after, failed, await counted(stage.server, url))
+
+
+async def _all_handled(stage: Stage, url: str, worker: Child) -> int:
+    """Wait until every payment has succeeded; returns the number of attempts that failed."""
+    try:
+        async with asyncio.timeout(_DEADLINE_SECONDS):
+            return int((await worker.message())["failed"])
+    except TimeoutError:
+        states = dict(await counted(stage.server, url))
+        raise RuntimeError(
+            f"not all payments were handled {_DEADLINE_SECONDS:g} s after the outage; deliveries stand so: {states}."
+        ) from None
 
 
 def _bound(*, outage_seconds: float, recovery_seconds: float) -> int:
@@ -195,7 +219,7 @@ def _bound(*, outage_seconds: float, recovery_seconds: float) -> int:
     return Breaker().threshold + troubled.concurrency("change") + int(outage_seconds / recovery_seconds)
 
 
-def _check(payments: list[tuple[int, int]], states: dict[str, int], *, expected: int, customers: int) -> None:
+def _check(payments: list[tuple[int, int]], states: Counter[str], *, expected: int, customers: int) -> None:
     """Raise if a payment was not handled once, or not in the order of its customer, or is not recorded as done."""
     if sorted(number for number, _ in payments) != list(range(expected)):
         raise RuntimeError(f"{expected} payments were to be handled once each; there were {len(payments)} successes.")
