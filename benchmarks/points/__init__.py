@@ -19,10 +19,14 @@ NAMES = (
     "held_snapshot",
     "worker_start",
     "retention",
+    "isolation",
+    "slow_handler",
+    "breaker",
+    "hot_key",
 )
 
 # Comparisons of ours with ours: what it costs, or how it holds, beside the same code or the same minute.
-OURS_ALONE = frozenset({"publish", "committers", "late_commit", "held_snapshot", "worker_start", "retention"})
+OURS_ALONE = frozenset(NAMES) - {"drain", "transactional", "latency", "idle"}
 
 Run = Callable[[Stage], Awaitable[Finding]]
 

@@ -67,12 +67,15 @@ async def publish_evenly(
 
 
 async def _measure(stage: Stage, name: str) -> Figures:
+    async with stage.installed(name) as url:
+        return await between_processes(stage, name, url)
+
+
+async def between_processes(stage: Stage, name: str, url: str) -> Figures:
+    """One round, in a database that is there."""
     count = _PER_SECOND * (_WARM_UP_SECONDS + stage.scaled(*_SECONDS))
     handled, published = stage.folder / "handled", stage.folder / "published"
-    async with (
-        stage.installed(name) as url,
-        child(consume, name=name, url=url, path=str(handled)) as worker,
-    ):
+    async with child(consume, name=name, url=url, path=str(handled)) as worker:
         await worker.message()
         options = {"name": name, "url": url, "path": str(published), "count": count, "per_second": _PER_SECOND}
         async with child(produce, **options) as publisher:
