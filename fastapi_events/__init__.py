@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         SyncSessionDep,
         publisher_on,
         sync_publisher_on,
+        tenant_from,
     )
     from fastapi_events.api.publisher import EventPublisher, Published, SyncEventPublisher
     from fastapi_events.engine.handler_connection import HandlerConnection
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from fastapi_events.model.identity import deterministic_id
     from fastapi_events.model.module import Module
     from fastapi_events.model.retry import Retry, exponential, fixed, linear
+    from fastapi_events.model.tenancy import tenant
     from fastapi_events.plugin import Events
     from fastapi_events.settings import EventsSettings
 
@@ -68,6 +70,8 @@ __all__ = [
     "linear",
     "publisher_on",
     "sync_publisher_on",
+    "tenant",
+    "tenant_from",
 ]
 
 _HOMES = {
@@ -79,6 +83,7 @@ _HOMES = {
         "SyncSessionDep",
         "publisher_on",
         "sync_publisher_on",
+        "tenant_from",
     ),
     "api.publisher": ("EventPublisher", "Published", "SyncEventPublisher"),
     "engine.handler_connection": ("HandlerConnection",),
@@ -89,6 +94,7 @@ _HOMES = {
     "model.identity": ("deterministic_id",),
     "model.module": ("Module",),
     "model.retry": ("Retry", "exponential", "fixed", "linear"),
+    "model.tenancy": ("tenant",),
     "plugin": ("Events",),
     "plugin.ready_made": ("events", "events_router"),
     "settings": ("EventsSettings",),

@@ -10,6 +10,7 @@ EventsError
 │   └── InvalidHandler
 ├── PublishError                a publish that was refused before any SQL, or that would leave the transaction
 │   ├── UnknownEvent
+│   ├── MissingTenantIdError
 │   ├── InvalidPayload
 │   │   └── PayloadTooLarge
 │   ├── DetachedPublish
@@ -19,6 +20,7 @@ EventsError
 ├── TransactionAborted          a handler went on after a database error; its transaction could not commit
 ├── HandlerSessionMisuse        a handler tried to end the transaction that the library owns
 ├── OperationRefused            an operator's action that cannot be applied as asked
+│   └── NotFound                it names something that is not there, or not for this operator
 ├── InvalidFilter               a search or page position that cannot be understood
 ├── ReadingUnavailable          a reading for people was given up so that it cannot harm the work
 │   └── OperationUnavailable    an operator's action could not be carried out now
@@ -82,6 +84,10 @@ class UnknownEvent(PublishError):
     """The event's class belongs to no module of this application."""
 
 
+class MissingTenantIdError(PublishError):
+    """In a multi-tenant application nothing says whose the event is."""
+
+
 class InvalidPayload(PublishError):
     """A payload cannot be stored; ``path`` names the place inside it."""
 
@@ -120,6 +126,10 @@ class HandlerSessionMisuse(EventsError):
 
 class OperationRefused(EventsError):
     """An operator's action names something that does not exist or is not in a state that allows it."""
+
+
+class NotFound(OperationRefused):
+    """An operator's action or reading names something that is not there, or that this operator may not see."""
 
 
 class InvalidFilter(EventsError):

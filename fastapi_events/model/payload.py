@@ -67,6 +67,21 @@ def check_json_value(value: Any, *, owner: str) -> None:
     _find_problem(value, owner)
 
 
+def checked_text(text: object, what: str, owner: str) -> str:
+    """A short text of the envelope, or ``InvalidPayload`` that names it."""
+    if not isinstance(text, str):
+        raise InvalidPayload(
+            f"{owner}: {what}={ascii(text)[:80]} is not a string. Pass str(...) of it.", path=f"$.{what}"
+        )
+    if not text.isascii() or "\x00" in text:
+        check_json_value(text, owner=f"{owner}: {what}")
+    if len(text) > 500:
+        raise InvalidPayload(
+            f"{owner}: {what} has {len(text)} characters; 500 are the most. Use a shorter identifier.", path=f"$.{what}"
+        )
+    return text
+
+
 def _is_suspicious(encoded: bytes) -> bool:
     """Whether the text may hide something hostile; false for nearly all payloads, at the price of four memory scans.
 
