@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -45,6 +46,18 @@ class Operations:
 
     def __init__(self, store: DeadLetterStore, group_id: Callable[[], int], changed: Callable[[], None]) -> None:
         self._store, self._group_id, self._changed = store, group_id, changed
+        self._tenants: tuple[str, ...] | None = None
+
+    def within(self, *tenants: str) -> Operations:
+        """The same for people of these tenants: what is not theirs is not there, and they see their actions alone.
+
+        Each id is checked: with one that is not theirs, nothing is changed and ``NotFound`` is raised. None named is
+        nobody. Called on the result, it never widens what that may do.
+        """
+        narrowed = copy(self)
+        known = self._tenants
+        narrowed._tenants = tuple(sorted({one for one in tenants if known is None or one in known}))
+        return narrowed
 
     async def redrive(self, delivery_ids: Sequence[UUID | str], *, actor: str, reason: str = "") -> Changed:
         """Run dead deliveries again, each by the handler that failed and no other.
@@ -53,7 +66,7 @@ class Operations:
         ``OperationRefused`` for more than 10,000 ids, and for what is no id.
         """
         ids = _checked(delivery_ids, actor)
-        done = await self._store.redrive(ids, actor=actor, details={"reason": reason})
+        done = await self._store.redrive(ids, actor=actor, details={"reason": reason}, tenants=self._tenants)
         return self._after(ids, done)
 
     async def discard(self, delivery_ids: Sequence[UUID | str], *, actor: str, reason: str) -> Changed:
@@ -64,7 +77,9 @@ class Operations:
         ids = _checked(delivery_ids, actor)
         if not reason.strip():
             raise OperationRefused("A discard needs a reason: it is kept with the delivery for whoever asks later.")
-        done = await self._store.discard(ids, reason=reason, actor=actor, details={"reason": reason})
+        done = await self._store.discard(
+            ids, reason=reason, actor=actor, details={"reason": reason}, tenants=self._tenants
+        )
         return self._after(ids, done)
 
     async def redrive_matching(
@@ -85,7 +100,7 @@ class Operations:
 
     async def actions(self, *, limit: int = 100) -> list[OperatorAction]:
         """The newest ``limit`` actions."""
-        rows = await self._store.actions(limit)
+        rows = await self._store.actions(limit, self._tenants)
         return [
             OperatorAction(
                 row["id"], row["action"], row["actor"], row["target"], json.loads(row["details"]), row["acted_at"]
@@ -102,7 +117,7 @@ class Operations:
             )
         return await self._store.matching(
             self._group_id(), handler=handler, event_name=event_name, fingerprint=fingerprint,
-            changed_before=changed_before, limit=limit,
+            changed_before=changed_before, limit=limit, tenants=self._tenants,
         )  # fmt: skip
 
     def _after(self, asked: Sequence[UUID], done: Sequence[UUID]) -> Changed:

@@ -50,6 +50,9 @@ CREATE INDEX event_correlation ON {schema}.event (correlation_id) WHERE correlat
 
 CREATE INDEX event_aggregate ON {schema}.event (aggregate, aggregate_id, position) WHERE aggregate_id IS NOT NULL;
 
+-- What people of one tenant see is theirs alone, however little it is of the log. Costs nothing where there is no tenant.
+CREATE INDEX event_tenant ON {schema}.event (tenant_id, position) WHERE tenant_id IS NOT NULL;
+
 -- The log is cut into segments by position. Once no transaction that could still append to a segment is alive it is
 -- sealed: a reader whose snapshot begins at or after sealed_before has seen all of it and never looks there again.
 CREATE TABLE {schema}.log_segment (
@@ -230,13 +233,14 @@ CREATE TABLE {schema}.parked_key (
 
 CREATE INDEX parked_key_due ON {schema}.parked_key (handler_id, due_at) WHERE blocked;
 
--- What operators did.
+-- What operators did, and whose events it concerned: the empty text stands for events of no tenant.
 CREATE TABLE {schema}.operator_action (
     id uuid PRIMARY KEY,
     action text NOT NULL,
     actor text NOT NULL,
     target text NOT NULL,
     details jsonb NOT NULL DEFAULT '{}',
+    tenants text[] NOT NULL DEFAULT '{}',
     acted_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
