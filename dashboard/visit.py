@@ -41,6 +41,11 @@ class Visit:
         """Whether buttons that change something are shown."""
         return self.actor is not None and self.actor.may(Permission.operate)
 
+    @property
+    def may_erase(self) -> bool:
+        """Whether the button that erases is shown."""
+        return self.actor is not None and self.actor.may(Permission.admin)
+
     def path(self, room: str = "", **parameters: Any) -> str:
         """The path of a page."""
         return with_query(f"{self.base}/{room}" if room else self.base or "/", **parameters)

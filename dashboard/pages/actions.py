@@ -96,28 +96,34 @@ async def _counted(request: Request, text: str) -> dict[str, Any]:
 
 
 async def _read_form(request: Request) -> Form:
+    fields = await fields_of(request)
+    return Form(_selection(fields), one_of(fields, "filter"), one_of(fields, "reason"))
+
+
+async def fields_of(request: Request) -> Mapping[str, Sequence[str]]:
+    """The fields of a posted form; raises ``InvalidFilter``, and 415 for what is no form."""
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
         raise HTTPException(415, "The dashboard's actions take a form (application/x-www-form-urlencoded).")
     try:
-        fields = parse_qs((await request.body()).decode(), max_num_fields=MAX_IDS + 20)
+        return parse_qs((await request.body()).decode(), max_num_fields=MAX_IDS + 20)
     except ValueError as error:
         raise InvalidFilter("The form cannot be read.") from error
-    return Form(_selection(fields), _one(fields, "filter"), _one(fields, "reason"))
 
 
 def _selection(fields: Mapping[str, Sequence[str]]) -> Selection:
     try:
         if "id" in fields:
             return [UUID(text) for text in fields["id"]]
-        cut_off, expected = datetime.fromisoformat(_one(fields, "cut_off")), int(_one(fields, "expected")[:9])
+        cut_off, expected = datetime.fromisoformat(one_of(fields, "cut_off")), int(one_of(fields, "expected")[:9])
     except ValueError as error:
         raise InvalidFilter(
             "The form does not say which dead letters. Go back to the list and choose again."
         ) from error
-    return matching(_one(fields, "filter"), cut_off, expected)
+    return matching(one_of(fields, "filter"), cut_off, expected)
 
 
-def _one(fields: Mapping[str, Sequence[str]], name: str) -> str:
+def one_of(fields: Mapping[str, Sequence[str]], name: str) -> str:
+    """The first value of a field, or nothing."""
     return fields.get(name, ("",))[0]
 
 

@@ -47,7 +47,7 @@ def matching(text: str, cut_off: datetime, expected: int) -> Matching:
 
 async def redrive(operator: Operator, selection: Selection, *, reason: str) -> Changed:
     """Try again with a fresh budget of attempts; raises ``OperationRefused`` if more match than were confirmed."""
-    reason = _checked_reason(reason)
+    reason = checked_reason(reason)
     if not isinstance(selection, Matching):
         return await operator.operations.redrive(_checked_ids(selection), actor=operator.actor.id, reason=reason)
     await _check_count(operator, selection)
@@ -60,7 +60,7 @@ async def redrive(operator: Operator, selection: Selection, *, reason: str) -> C
 
 async def discard(operator: Operator, selection: Selection, *, reason: str) -> Changed:
     """Give up for good, with a reason; raises ``OperationRefused`` if more match than were confirmed."""
-    reason = _checked_reason(reason)
+    reason = checked_reason(reason)
     if not reason:
         raise _about("reason", "Discarding needs a reason, which is kept with each delivery.")
     if not isinstance(selection, Matching):
@@ -91,7 +91,8 @@ def _checked_ids(ids: Sequence[UUID]) -> Sequence[UUID]:
     return list(dict.fromkeys(ids))
 
 
-def _checked_reason(reason: str) -> str:
+def checked_reason(reason: str) -> str:
+    """The reason without blanks around it; raises ``InvalidFilter``."""
     if len(reason) > MAX_REASON:
         raise _about("reason", f"The reason has {len(reason)} characters; {MAX_REASON} are allowed.")
     try:

@@ -10,9 +10,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from fastapi_events.api.erasure import Erased, Erasure
 from fastapi_events.api.observe.filters import as_uuid
 from fastapi_events.errors import OperationRefused
+from fastapi_events.model.tenancy import UNSAID, Unsaid
 from fastapi_events.store.dead_letters import DeadLetterStore
+from fastapi_events.store.erasure import ErasureStore
 
 MOST_AT_ONCE = 10_000
 
@@ -46,6 +49,7 @@ class Operations:
 
     def __init__(self, store: DeadLetterStore, group_id: Callable[[], int], changed: Callable[[], None]) -> None:
         self._store, self._group_id, self._changed = store, group_id, changed
+        self._erasures = ErasureStore(store.database, store.statements)
         self._tenants: tuple[str, ...] | None = None
 
     def within(self, *tenants: str) -> Operations:
@@ -97,6 +101,29 @@ class Operations:
         """Discard up to ``limit`` dead deliveries that match and were dead before ``changed_before``, oldest first."""
         ids = await self._matching(handler, event_name, fingerprint, changed_before, limit)
         return await self.discard(ids, actor=actor, reason=reason) if ids else Changed(0, 0)
+
+    async def preview_erase(
+        self, aggregate: str, aggregate_id: str | UUID | int, *, tenant_id: str | Unsaid | None = UNSAID
+    ) -> Erased:
+        """What ``erase`` would find and change; changes nothing, and raises as that does."""
+        return await Erasure(self._erasures, self._tenants).survey(aggregate, aggregate_id, tenant_id)
+
+    async def erase(
+        self, aggregate: str, aggregate_id: str | UUID | int, *, tenant_id: str | Unsaid | None = UNSAID, actor: str,
+        reason: str,
+    ) -> Erased:  # fmt: skip
+        """Take the content of an aggregate's events away for good: payloads, headers, copies, and what errors quote.
+
+        The envelope stays, ids included. Handlers are never given an erased event: its deliveries that still wait, or
+        are redriven, are discarded with the reason ``erased``. In transactions of 500 events, each with its entry in
+        the record of actions, where the aggregate's id is a fingerprint; after a failure call it again. An attempt
+        that had the content before may record an error after: call it again once ``handler_timeout`` is over.
+
+        Without ``tenant_id`` it is refused (``OperationRefused``) if several tenants have such an aggregate; None is
+        the one of no tenant. Raises ``OperationRefused`` without a reason, and ``OperationUnavailable``.
+        """
+        erasure = Erasure(self._erasures, self._tenants)
+        return await erasure.erase(aggregate, aggregate_id, tenant_id, actor=actor, reason=reason)
 
     async def actions(self, *, limit: int = 100) -> list[OperatorAction]:
         """The newest ``limit`` actions."""

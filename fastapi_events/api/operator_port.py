@@ -8,9 +8,11 @@ from datetime import datetime
 from typing import Any, Literal, Protocol
 from uuid import UUID
 
+from fastapi_events.api.erasure import Erased
 from fastapi_events.api.observe import Observe
 from fastapi_events.engine.listener import WakeUp
 from fastapi_events.model.registry import Registry
+from fastapi_events.model.tenancy import UNSAID, Unsaid
 from fastapi_events.settings import EventsSettings
 
 
@@ -65,6 +67,14 @@ class OperationsPort(Protocol):
         self, *, handler: str | None, event_name: str | None, fingerprint: str | None, changed_before: datetime,
         limit: int, actor: str, reason: str,
     ) -> Changed: ...  # fmt: skip
+
+    async def preview_erase(
+        self, aggregate: str, aggregate_id: str, *, tenant_id: str | Unsaid | None = UNSAID
+    ) -> Erased: ...
+
+    async def erase(
+        self, aggregate: str, aggregate_id: str, *, tenant_id: str | Unsaid | None = UNSAID, actor: str, reason: str
+    ) -> Erased: ...
 
 
 class OperatorPort(Protocol):

@@ -14,6 +14,7 @@ from fastapi_events.engine.failure import failure
 from fastapi_events.engine.handlers import Handler
 from fastapi_events.model.context import Flow
 from fastapi_events.model.delivery import DeadReason, Delivery
+from fastapi_events.model.erasure import ERASED_PAYLOAD, ERASED_TEXT
 from fastapi_events.model.event import RawEvent
 from fastapi_events.model.identity import mark_key
 from fastapi_events.model.outcome import Failure
@@ -29,6 +30,13 @@ class Unreadable(Exception):
         super().__init__(what.message)
         self.reason: DeadReason = reason
         self.failure = what
+
+
+class ErasedContent(Unreadable):
+    """There is nothing left to give to a handler."""
+
+    def __init__(self) -> None:
+        super().__init__("erased", failure("ErasedContent", ERASED_TEXT))
 
 
 class Item:
@@ -69,6 +77,8 @@ class Item:
 
     def _decode(self, wanted: Any) -> Any:
         payload: str = self.row["payload"]
+        if payload == ERASED_PAYLOAD:
+            return ErasedContent()
         if wanted is None:
             try:
                 return RawEvent(self.name, self.version, json.loads(payload))

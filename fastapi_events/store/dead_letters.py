@@ -36,7 +36,7 @@ class DeadLetterStore:
     """Redrives and discards dead deliveries, and keeps the record of who did so."""
 
     def __init__(self, database: Database, statements: Statements) -> None:
-        self._database, self._statements = database, statements
+        self.database, self.statements = database, statements
 
     async def redrive(
         self, ids: Sequence[UUID], *, actor: str, details: Mapping[str, Any], tenants: Tenants = None
@@ -59,23 +59,23 @@ class DeadLetterStore:
         changed_before: datetime, limit: int, tenants: Tenants = None,
     ) -> list[UUID]:  # fmt: skip
         """Dead deliveries of a group that match, oldest first."""
-        with _explained():
-            rows = await self._database.fetch(
-                self._statements["find_dead_deliveries"],
+        with explained():
+            rows = await self.database.fetch(
+                self.statements["find_dead_deliveries"],
                 group_id, handler, event_name, fingerprint, changed_before, limit, tenants,
             )  # fmt: skip
         return [row["id"] for row in rows]
 
     async def actions(self, limit: int, tenants: Tenants = None) -> list[Any]:
         """The newest actions; of those, what concerned nobody but these tenants."""
-        with _explained():
-            return await self._database.fetch(self._statements["list_actions"], limit, tenants)
+        with explained():
+            return await self.database.fetch(self.statements["list_actions"], limit, tenants)
 
     async def _change(
         self, change: _Change, ids: Sequence[UUID], actor: str, details: Mapping[str, Any], tenants: Tenants
     ) -> list[UUID]:
-        with _explained():
-            async with self._database.acquire() as connection, self._database.steered(connection):
+        with explained():
+            async with self.database.acquire() as connection, self.database.steered(connection):
                 # An operator who was told that it is done must find it done after a crash of the server. A plan that
                 # was made when there were few dead letters is not kept for when there are many.
                 await connection.execute(
@@ -87,29 +87,30 @@ class DeadLetterStore:
 
     async def _check(self, connection: Any, ids: Sequence[UUID], tenants: Sequence[str]) -> None:
         """Each id, here and now; whose a delivery is does not change."""
-        foreign = await connection.fetchval(self._statements["find_foreign_deliveries"], ids, tenants)
+        foreign = await connection.fetchval(self.statements["find_foreign_deliveries"], ids, tenants)
         if foreign is not None:
             raise NotFound(f"There is no delivery {foreign}. Nothing was changed.")
 
     async def _carry_out(
         self, connection: Any, change: _Change, ids: list[UUID], actor: str, details: Mapping[str, Any]
     ) -> list[UUID]:
-        rows = await connection.fetch(self._statements[change.statement], ids, *change.arguments)
+        rows = await connection.fetch(self.statements[change.statement], ids, *change.arguments)
         changed = [row["id"] for row in rows]
         if change.then is not None:
-            await connection.execute(self._statements[change.then], changed)
-        concerned = await connection.fetch(self._statements["find_tenants_of_deliveries"], ids)
+            await connection.execute(self.statements[change.then], changed)
+        concerned = await connection.fetch(self.statements["find_tenants_of_deliveries"], ids)
         target = str(ids[0]) if len(ids) == 1 else f"{len(ids)} deliveries"
         facts = {**details, "asked": len(ids), "changed": [str(one) for one in changed[:1000]]}
         await connection.execute(
-            self._statements["record_action_on_tenants"], new_id(), change.action, actor, target,
+            self.statements["record_action_on_tenants"], new_id(), change.action, actor, target,
             json.dumps(facts, default=str), [row["tenant"] for row in concerned],
         )  # fmt: skip
         return changed
 
 
 @contextlib.contextmanager
-def _explained() -> Generator[None]:
+def explained() -> Generator[None]:
+    """Raise what keeps the database from changing something as ``OperationUnavailable`` that says why."""
     try:
         yield
     except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:

@@ -202,6 +202,10 @@ CREATE INDEX delivery_held ON {schema}.delivery (handler_id, slot, position) WHE
 
 CREATE INDEX delivery_dead ON {schema}.delivery (changed_at, id) WHERE state = 'dead';
 
+-- Erasing finds the copies of events that the log has dropped.
+CREATE INDEX delivery_copy ON {schema}.delivery ((event ->> 'aggregate'), (event ->> 'aggregate_id'))
+    WHERE event IS NOT NULL;
+
 CREATE INDEX delivery_of_event ON {schema}.delivery (position);
 
 -- Every attempt that did not simply succeed at once.
