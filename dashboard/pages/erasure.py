@@ -37,7 +37,7 @@ class ErasurePages:
         )
         return await self._desk.show(
             request, "erase.html", room="events", event=event, ahead=ahead, max_reason=MAX_REASON
-        )  # fmt: skip
+        )
 
     async def erase(self, request: Request, event_id: UUID) -> Response:
         """Act, and go back to the event."""

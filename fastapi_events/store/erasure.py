@@ -80,8 +80,9 @@ class ErasureStore:
 
     async def _page(self, statement: str, aggregate: Aggregate, reached: int, record: Record | None) -> Any:
         async with self._database.acquire() as connection, self._database.steered(connection):
-            # Whoever was told that it is gone must find it gone after a crash of the server.
-            await connection.execute("SET LOCAL synchronous_commit = on")
+            # Whoever was told that it is gone must find it gone after a crash of the server. How many events a page has
+            # decides by which index they are found: the planner has to know.
+            await connection.execute("SET LOCAL synchronous_commit = on; SET LOCAL plan_cache_mode = force_custom_plan")
             [row] = await connection.fetch(
                 self._statements[statement], aggregate.name, aggregate.id, aggregate.tenants, reached, PAGE,
                 ERASED_PAYLOAD, ERASED_TEXT,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Request
@@ -19,7 +20,7 @@ Name = Annotated[str, Field(min_length=1, max_length=500)]
 
 
 class ErasureOf(BaseModel):
-    """An aggregate. ``tenant_id``: whose, null for no tenant's; to be said where several tenants have one of this id."""
+    """An aggregate. ``tenant_id``: whose, null for no tenant's; needed where several tenants have one of this id."""
 
     aggregate: Name
     aggregate_id: Name
@@ -58,9 +59,8 @@ class ErasingRoutes:
     async def preview_erasure(self, request: Request, body: ErasureOf) -> ErasedAnswer:
         """What there is to erase of an aggregate; changes nothing."""
         operations = operator_of(request).operations
-        return _answer(
-            await operations.preview_erase(body.aggregate, body.aggregate_id, tenant_id=body.said_tenant)
-        )  # fmt: skip
+        ahead = await operations.preview_erase(body.aggregate, body.aggregate_id, tenant_id=body.said_tenant)
+        return _answer(ahead)
 
     async def erase(self, request: Request, body: ErasureOrder) -> ErasedAnswer:
         """Take the content of all events of an aggregate away for good, with every copy of it here."""
@@ -74,6 +74,4 @@ class ErasingRoutes:
 def _answer(erased: Erased) -> ErasedAnswer:
     if not erased.found:
         raise HTTPException(404, "There is no event of this aggregate and id.")
-    return ErasedAnswer(
-        found=erased.found, events=erased.events, deliveries=erased.deliveries, attempts=erased.attempts
-    )  # fmt: skip
+    return ErasedAnswer(**asdict(erased))
