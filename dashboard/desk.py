@@ -20,7 +20,7 @@ class Desk:
     """How to show things; what there is to show, ``operator_of(request)`` knows."""
 
     def __init__(self, port: OperatorPort) -> None:
-        self._port, self.redactor = port, Redactor(port.registry)
+        self._port, self.redactor = port, Redactor()
 
     async def show(self, request: Request, template: str, *, room: str, status: int = 200, **values: Any) -> Response:
         """A page, or the part of it that was asked for, with the counts that every page carries."""

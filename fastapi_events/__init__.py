@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from fastapi_events.model.identity import deterministic_id
     from fastapi_events.model.module import Module
     from fastapi_events.model.retry import Retry, exponential, fixed, linear
+    from fastapi_events.model.secrets import Secret
     from fastapi_events.model.tenancy import tenant
     from fastapi_events.plugin import Events
     from fastapi_events.settings import EventsSettings
@@ -57,6 +58,7 @@ __all__ = [
     "RawEvent",
     "Retry",
     "RetryLater",
+    "Secret",
     "SessionDep",
     "SyncEventPublisher",
     "SyncHandlerSession",
@@ -94,6 +96,7 @@ _HOMES = {
     "model.identity": ("deterministic_id",),
     "model.module": ("Module",),
     "model.retry": ("Retry", "exponential", "fixed", "linear"),
+    "model.secrets": ("Secret",),
     "model.tenancy": ("tenant",),
     "plugin": ("Events",),
     "plugin.ready_made": ("events", "events_router"),

@@ -64,7 +64,7 @@ class DeadLetterPages:
         visible = actor_of(request).may(Permission.view_payload)
         payload = Shown()
         if visible and found.payload is not None:
-            payload = self._desk.redactor.payload(found.event_name, found.version, found.payload)
+            payload = self._desk.redactor.payload(found.event_name, found.payload)
         return await self._desk.show(
             request, "delivery.html", room="dead-letters", delivery=without_secrets(found), visible=visible,
             payload=payload, refresh=visit_of(request).path(f"dead-letters/{delivery_id}"),

@@ -50,7 +50,7 @@ class EventPages:
         given: dict[str, Any] = {"filter": where, "keys": EVENT_TERMS, "statuses": STATUSES}
         given |= {"first": before is None and after is None, "refresh": visit.path("events", filter=where)}
         try:
-            wanted: EventFilter = permitted_filter(request, where)
+            wanted: EventFilter = permitted_filter(request, where, self._desk.redactor)
             page = await operator_of(request).observe.events(wanted, before=before, after=after)
         except InvalidFilter as error:
             return await self._desk.show(
@@ -69,7 +69,7 @@ class EventPages:
         visible = actor_of(request).may(Permission.view_payload)
         return await self._desk.show(
             request, "event.html", room="events", event=without_secrets(found), visible=visible,
-            payload=self._desk.redactor.payload(found.name, found.version, found.payload) if visible else _NOTHING,
+            payload=self._desk.redactor.payload(found.name, found.payload) if visible else _NOTHING,
             headers=self._desk.redactor.headers(found.headers) if visible else _NOTHING,
             tree=conversation_tree(found), refresh=visit_of(request).path(f"events/{event_id}"),
         )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import cast
+from typing import Any, cast
 
 from fastapi_events.errors import DeclarationError
 from fastapi_events.model.tenancy import UNSAID, Unsaid
@@ -45,7 +45,7 @@ class Actor:
     tenants: frozenset[str] | Unsaid | None = UNSAID
 
     def __post_init__(self) -> None:
-        given: object = self.tenants
+        given: Any = self.tenants  # callers may be untyped
         if given is None or isinstance(given, Unsaid):
             return
         # One text would be taken for a set of its letters.

@@ -4,30 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cache
-from itertools import pairwise
-from typing import Any, TypeVar, cast, get_args
-
-from pydantic import BaseModel, SecretBytes, SecretStr
+from typing import Any, TypeVar, cast
 
 from fastapi_events.api.observe.views import View
-from fastapi_events.model.registry import Registry
+from fastapi_events.model.event import declared_classes
+from fastapi_events.model.secrets import HIDDEN, is_secret_name, secret_fields
 from fastapi_events.settings import redacted as without_password
 
-HIDDEN = "••••••"
-"""What stands in place of a secret."""
-_SECRET_WORDS = frozenset(
-    {
-        *("password", "passwords", "passwd", "passphrase", "pwd", "secret", "secrets", "token", "tokens", "apikey"),
-        *("authorization", "credential", "credentials", "cookie", "cookies", "cvc", "cvv", "pin", "otp", "signature"),
-        "sessionid",
-    }
-)
-_SECRET_PAIRS = frozenset({("api", "key"), ("private", "key"), ("access", "key"), ("session", "id")})
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _NAME_IN_TEXT = re.compile(r"""(?P<quote>["']?)(?P<name>[A-Za-z][\w\-]{0,60})(?P=quote)\s*[=:]\s*""")
 _VALUE_IN_TEXT = re.compile(r"""(?:Bearer|Basic|Token)\s+\S+|"[^"\n]*"|'[^'\n]*'|[^\s,;)}\]]+""")
 _BEARER = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=\-]{8,}")
@@ -59,12 +45,6 @@ def without_secrets(view: V) -> V:
     return view.model_copy(update=changes)
 
 
-def is_secret_name(name: str) -> bool:
-    """Whether a field of this name is hidden whatever it holds: ``password``, ``api_key``, ``cardToken``, …"""
-    words = [word.lower() for word in _WORD.findall(name)]
-    return not _SECRET_WORDS.isdisjoint(words) or not _SECRET_PAIRS.isdisjoint(pairwise(words))
-
-
 def redacted_text(text: str) -> str:
     """A message or traceback with ``password=…``, ``Authorization: Bearer …`` and passwords of URLs hidden."""
     text = _without_named_secrets(without_password(text))
@@ -83,15 +63,20 @@ def _without_named_secrets(text: str) -> str:
 
 
 class Redactor:
-    """Hides secrets in payloads and headers; knows which fields of declared events are of a secret type."""
+    """Hides secrets in payloads and headers; knows which fields of the process's event classes are secret.
 
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
+    All versions of an event hide what is secret in one of them.
+    """
 
-    def payload(self, name: str, version: int | None, text: str) -> Shown:
+    def payload(self, name: str, text: str) -> Shown:
         """A payload (JSON text) of the event of this name, without its secrets."""
-        event_class = self._registry.class_of(name, version or 1)
-        return self._shown(text, secret_fields(event_class) if event_class else {})
+        return self._shown(text, _merged(secret_fields(event_class) for event_class in declared_classes(name)))
+
+    def hides(self, path: Sequence[str], name: str | None) -> bool:
+        """Whether the value at a path of payloads is secret, by a name in it or in a class of this name (None: any)."""
+        if any(map(is_secret_name, path)):
+            return True
+        return any(_leads_to_secret(secret_fields(event_class), path) for event_class in declared_classes(name))
 
     def headers(self, text: str | None) -> Shown:
         """Headers (JSON text), without their secrets."""
@@ -104,6 +89,27 @@ class Redactor:
             return Shown(value=hiding.without_secrets(value, secrets), hidden=hiding.count)
         except (ValueError, RecursionError):
             return Shown(text=redacted_text(text[:2_000]))
+
+
+def _merged(all_secrets: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """What is secret in one of several is secret."""
+    merged: dict[str, Any] = {}
+    for secrets in all_secrets:
+        for name, secret in secrets.items():
+            known = merged.get(name, {})
+            merged[name] = True if True in (known, secret) else _merged((known, secret))
+    return merged
+
+
+def _leads_to_secret(secrets: Any, path: Sequence[str]) -> bool:
+    """Whether a path ends in a secret, goes through one, or is that of what holds one."""
+    for part in path:
+        if part.isdecimal():
+            continue  # into a list
+        secrets = secrets.get(part)
+        if secrets is True or not secrets:
+            break
+    return bool(secrets)
 
 
 class _Hiding:
@@ -123,35 +129,6 @@ class _Hiding:
             self.count += 1
             return HIDDEN
         return self.without_secrets(value, cast("Mapping[str, Any]", secret or {}))
-
-
-@cache
-def secret_fields(model: type[BaseModel]) -> Mapping[str, Any]:
-    """The fields of a secret type: True, or for nested models their own secret fields."""
-    found: dict[str, Any] = {}
-    for name, info in model.model_fields.items():
-        marks = [_secret_in(kind, model) for kind in _types_in(info.annotation)]
-        secret = True if True in marks else next((mark for mark in marks if mark), None)
-        if secret:
-            for key in (name, info.alias, info.serialization_alias):
-                if key:
-                    found[key] = secret
-    return found
-
-
-def _secret_in(kind: Any, owner: type[BaseModel]) -> Any:
-    if isinstance(kind, type) and issubclass(kind, (SecretStr, SecretBytes)):
-        return True
-    if isinstance(kind, type) and issubclass(kind, BaseModel) and kind is not owner:
-        return secret_fields(kind)
-    return None
-
-
-def _types_in(annotation: Any) -> Iterator[Any]:
-    """The annotation's own type and those inside ``X | None``, ``list[X]``, ``Annotated[X, …]``, …"""
-    yield annotation
-    for argument in get_args(annotation):
-        yield from _types_in(argument)
 
 
 def _exact(text: str) -> float | Decimal:

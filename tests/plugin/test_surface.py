@@ -11,9 +11,9 @@ import fastapi_events
 PUBLIC = {
     "Actor", "DeadLetter", "Delivery", "Discard", "Event", "EventPublisher", "Events", "EventsError", "EventsSettings",
     "HandlerConnection", "HandlerSession", "Module", "Permission", "Published", "Publisher", "RawEvent", "Retry",
-    "RetryLater", "SessionDep", "SyncEventPublisher", "SyncHandlerSession", "SyncPublisher", "SyncSessionDep",
+    "RetryLater", "Secret", "SessionDep", "SyncEventPublisher", "SyncHandlerSession", "SyncPublisher", "SyncSessionDep",
     "deterministic_id", "events", "events_router", "exponential", "fixed", "linear", "publisher_on",
-    "sync_publisher_on",
+    "sync_publisher_on", "tenant", "tenant_from",
 }  # fmt: skip
 
 

@@ -26,7 +26,7 @@ def api_router(port: OperatorPort, *, include_in_schema: bool = False) -> APIRou
         generate_unique_id_function=lambda route: f"fastapi_events_{route.name}",
     )  # fmt: skip
     guard = Guard(port)
-    ReadingRoutes(port.registry).add_to(router, guard)
+    ReadingRoutes().add_to(router, guard)
     ActingRoutes().add_to(router, guard)
     ErasingRoutes().add_to(router, guard)
     return router

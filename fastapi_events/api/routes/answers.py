@@ -93,7 +93,7 @@ class DeadLetterSelection(BaseModel):
 def event_answer(event: EventDetail, redactor: Redactor, actor: Actor) -> EventAnswer:
     """An event as this actor may see it."""
     visible = actor.may(Permission.view_payload)
-    shown = redactor.payload(event.name, event.version, event.payload)
+    shown = redactor.payload(event.name, event.payload)
     headers = redactor.headers(event.headers)
     fields = without_secrets(event).model_dump(exclude={"payload", "headers"})
     return EventAnswer.model_validate(

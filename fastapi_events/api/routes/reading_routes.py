@@ -19,11 +19,10 @@ from fastapi_events.api.observe.views import (
     Overview,
     WorkerView,
 )
-from fastapi_events.api.redaction import Redactor, is_secret_name, without_secrets
+from fastapi_events.api.redaction import Redactor, without_secrets
 from fastapi_events.api.routes.answers import ActionsAnswer, EventAnswer, actions_answer, event_answer
 from fastapi_events.api.routes.guard import Guard, actor_of, operator_of
 from fastapi_events.errors import InvalidFilter
-from fastapi_events.model.registry import Registry
 
 Filter = Annotated[str, Query(alias="filter", description="For example: name:orders.* status:dead after:2h")]
 Position = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
@@ -34,8 +33,8 @@ Cursor = Annotated[str | None, Query(max_length=60)]
 class ReadingRoutes:
     """GET routes over the read-only facade."""
 
-    def __init__(self, registry: Registry) -> None:
-        self._redactor = Redactor(registry)
+    def __init__(self) -> None:
+        self._redactor = Redactor()
 
     def add_to(self, router: APIRouter, guard: Guard) -> None:
         """Add every route with the permission that it needs."""
@@ -57,7 +56,7 @@ class ReadingRoutes:
         self, request: Request, where: Filter = "", before: Position = None, after: Position = None, limit: Limit = 50
     ) -> EventPage:
         """A page of history, newest first; go on with ``before=older`` or ``after=newer``."""
-        wanted = permitted_filter(request, where)
+        wanted = permitted_filter(request, where, self._redactor)
         return await operator_of(request).observe.events(wanted, before=before, after=after, limit=limit)
 
     async def event(self, request: Request, event_id: UUID) -> EventAnswer:
@@ -90,12 +89,15 @@ class ReadingRoutes:
         return actions_answer(await operator_of(request).observe.actions(cursor=cursor, limit=limit), self._redactor)
 
 
-def permitted_filter(request: Request, text: str) -> EventFilter:
+def permitted_filter(request: Request, text: str, redactor: Redactor) -> EventFilter:
     """An understood filter that this actor may use: looking into payloads is reading them, and nobody reads secrets."""
     wanted = parse_event_filter(text)
     if wanted.reads_payload and not actor_of(request).may(Permission.view_payload):
         raise HTTPException(403, "payload.…: comparing payload values needs the permission 'view_payload'.")
     for path, _ in wanted.where.payload:
-        if any(is_secret_name(part) for part in path):
-            raise InvalidFilter(f"payload.{'.'.join(path)}: is a secret by its name and cannot be searched.")
+        if redactor.hides(path, wanted.event_name):
+            raise InvalidFilter(
+                f"payload.{'.'.join(path)}: is a secret{'' if wanted.event_name else ' of some event'} and cannot be "
+                "searched. Search another value, or add name: of events where it is none."
+            )
     return wanted

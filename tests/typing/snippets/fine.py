@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from fastapi_events import (
+    Actor,
     Delivery,
     Event,
     EventPublisher,
@@ -18,11 +19,14 @@ from fastapi_events import (
     Publisher,
     RawEvent,
     Retry,
+    Secret,
     SessionDep,
     SyncPublisher,
     SyncSessionDep,
     exponential,
     publisher_on,
+    tenant,
+    tenant_from,
 )
 
 
@@ -129,3 +133,28 @@ def in_a_thread(order_id: UUID, session: SyncSessionDep, publish: SyncPublisher)
 
 async def main() -> None:
     await events.publish(OrderPlaced(order_id=UUID(int=0), sku="a"), event_id=UUID(int=1))
+
+
+class Paid(Event, name="pay.card.paid"):
+    iban: Annotated[str, Secret]
+
+
+async def tenant_of_request() -> str | None:
+    return "acme"
+
+
+tenant_app = FastAPI(dependencies=[Depends(tenant_from(tenant_of_request))])
+staff = Actor("ana", "Ana", frozenset(), tenants=None)
+customer = Actor("bob", tenants=frozenset({"acme"}))
+
+
+async def of_tenants(events: Events, publish: EventPublisher) -> None:
+    with tenant("acme") as whose:
+        assert_type(whose, str)
+        await publish(Paid(iban="DE00"))
+    await publish(Paid(iban="DE00"), tenant_id=None)
+    await events.observe.within("acme", "nordwind").events()
+    await events.operations.within("acme").redrive([], actor="ana")
+    ahead = await events.operations.preview_erase("card", UUID(int=0))
+    done = await events.operations.erase("card", 7, tenant_id=None, actor="ana", reason="request 12")
+    assert_type(ahead.events + done.found, int)

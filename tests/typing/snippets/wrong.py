@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from fastapi_events import Event, EventPublisher, Events, Module, Retry
+from fastapi_events import Actor, Event, EventPublisher, Events, Module, Retry, tenant
 
 
 class Placed(Event, name="orders.order.placed"):
@@ -61,3 +61,10 @@ async def publishing(publish: EventPublisher) -> None:
     await publish("orders.order.placed")  # wrong
     await publish(Placed(order_id=UUID(int=0)), keys="a")  # wrong
     await publish(Placed(order_id=UUID(int=0)), event_id="a")  # wrong
+    await publish(Placed(order_id=UUID(int=0)), tenant_id=7)  # wrong
+
+
+async def of_tenants(events: Events) -> None:
+    await events.operations.erase("card", "7", actor="ana")  # wrong
+    with tenant(None):  # wrong
+        Actor("bob", tenants="acme")  # wrong
