@@ -53,7 +53,7 @@ class Actor:
             isinstance(one, str) for one in cast("frozenset[object]", given)
         ):
             raise DeclarationError(
-                f"Actor(tenants={ascii(given)[:80]}): tenants is a frozenset of texts, such as frozenset({{'acme'}}), "
+                f"Actor(tenants={ascii(self.tenants)[:80]}): tenants is a frozenset of texts, such as frozenset({{'acme'}}), "
                 "or None for all of them."
             )
 
