@@ -53,8 +53,8 @@ class Actor:
             isinstance(one, str) for one in cast("frozenset[object]", given)
         ):
             raise DeclarationError(
-                f"Actor(tenants={ascii(self.tenants)[:80]}): tenants is a frozenset of texts, such as frozenset({{'acme'}}), "
-                "or None for all of them."
+                f"Actor(tenants={ascii(self.tenants)[:80]}): tenants is a frozenset of texts, such as "
+                "frozenset({'acme'}), or None for all of them."
             )
 
     def may(self, permission: Permission) -> bool:
