@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeVar, cast
 
 from fastapi_events.api.observe.views import View
 from fastapi_events.model.event import declared_classes
-from fastapi_events.model.secrets import HIDDEN, is_secret_name, secret_fields
+from fastapi_events.model.secrets import HIDDEN, Place, holds_secret, inside, is_secret_name
 from fastapi_events.settings import redacted as without_password
 
 _NAME_IN_TEXT = re.compile(r"""(?P<quote>["']?)(?P<name>[A-Za-z][\w\-]{0,60})(?P=quote)\s*[=:]\s*""")
@@ -70,65 +70,45 @@ class Redactor:
 
     def payload(self, name: str, text: str) -> Shown:
         """A payload (JSON text) of the event of this name, without its secrets."""
-        return self._shown(text, _merged(secret_fields(event_class) for event_class in declared_classes(name)))
+        return self._shown(text, tuple(declared_classes(name)))
 
     def hides(self, path: Sequence[str], name: str | None) -> bool:
         """Whether the value at a path of payloads is secret, by a name in it or in a class of this name (None: any)."""
-        if any(map(is_secret_name, path)):
-            return True
-        return any(_leads_to_secret(secret_fields(event_class), path) for event_class in declared_classes(name))
+        place: Place = tuple(declared_classes(name))
+        for part in path:
+            place = place if part.isdecimal() else inside(place, part)  # a number leads into a list
+        return holds_secret(place)
 
     def headers(self, text: str | None) -> Shown:
         """Headers (JSON text), without their secrets."""
-        return self._shown(text, {}) if text else Shown()
+        return self._shown(text, ()) if text else Shown()
 
-    def _shown(self, text: str, secrets: Mapping[str, Any]) -> Shown:
+    def _shown(self, text: str, place: Place) -> Shown:
         try:
             value = json.loads(text, parse_float=_exact)
             hiding = _Hiding()
-            return Shown(value=hiding.without_secrets(value, secrets), hidden=hiding.count)
+            return Shown(value=hiding.without_secrets(value, place), hidden=hiding.count)
         except (ValueError, RecursionError):
             return Shown(text=redacted_text(text[:2_000]))
-
-
-def _merged(all_secrets: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """What is secret in one of several is secret."""
-    merged: dict[str, Any] = {}
-    for secrets in all_secrets:
-        for name, secret in secrets.items():
-            known = merged.get(name, {})
-            merged[name] = True if True in (known, secret) else _merged((known, secret))
-    return merged
-
-
-def _leads_to_secret(secrets: Any, path: Sequence[str]) -> bool:
-    """Whether a path ends in a secret, goes through one, or is that of what holds one."""
-    for part in path:
-        if part.isdecimal():
-            continue  # into a list
-        secrets = secrets.get(part)
-        if secrets is True or not secrets:
-            break
-    return bool(secrets)
 
 
 class _Hiding:
     def __init__(self) -> None:
         self.count = 0
 
-    def without_secrets(self, value: Any, secrets: Mapping[str, Any]) -> Any:
+    def without_secrets(self, value: Any, place: Place) -> Any:
         if isinstance(value, dict):
             items = cast("dict[str, Any]", value)
-            return {key: self._field(key, inner, secrets.get(key)) for key, inner in items.items()}
+            return {name: self._field(inner, inside(place, name)) for name, inner in items.items()}
         if isinstance(value, list):
-            return [self.without_secrets(inner, secrets) for inner in cast("Sequence[Any]", value)]
+            return [self.without_secrets(inner, place) for inner in cast("Sequence[Any]", value)]
         return redacted_text(value) if isinstance(value, str) and "://" in value else value
 
-    def _field(self, key: str, value: Any, secret: Any) -> Any:
-        if value is not None and (secret is True or is_secret_name(key)):
+    def _field(self, value: Any, place: Place) -> Any:
+        if value is not None and place is True:
             self.count += 1
             return HIDDEN
-        return self.without_secrets(value, cast("Mapping[str, Any]", secret or {}))
+        return self.without_secrets(value, place)
 
 
 def _exact(text: str) -> float | Decimal:

@@ -16,7 +16,7 @@ def discreet(outcome: Outcome, run: Run, registry: Registry) -> Outcome:
         return outcome
     item = run.item
     model = run.handler.declaration.event_class or registry.class_of(item.name, item.version)
-    values = secret_values(item.row["payload"], model)
+    values = secret_values(item.row["payload"], (model,) if model else ())
     if not values:
         return outcome
     note = outcome.note and without_values(outcome.note, values)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from fastapi_events.errors import ContradictoryOptions, UnknownOption
 from fastapi_events.model.names import canonical_name, resource_part
 from fastapi_events.model.retry import Retry
-from fastapi_events.model.secrets import HIDDEN, hidden_in, secret_fields
+from fastapi_events.model.secrets import HIDDEN, holds_secret, inside, is_marked
 
 if TYPE_CHECKING:
     from pydantic import Field, PrivateAttr
@@ -117,7 +117,8 @@ class Event(_Model):
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         """What is shown of an event, in errors and logs too: no secrets."""
         for name, value in super().__repr_args__():
-            yield name, HIDDEN if name and value is not None and hidden_in(type(self), name) else value
+            hidden = name and value is not None and holds_secret(inside((type(self),), name))
+            yield name, HIDDEN if hidden else value
 
     # Typed for readers and editors; checkers look at the metaclass.
     def __init_subclass__(cls, **options: Unpack[EventKeywords]) -> None:
@@ -226,7 +227,7 @@ def _check_fields(cls: type[Event], options: EventOptions) -> None:
             raise ContradictoryOptions(
                 f"class {cls.__qualname__}: {option}={field!r} names no field of the event.{hint}"
             )
-        if field is not None and secret_fields(cls).get(field):
+        if field is not None and is_marked(cls, field):
             raise ContradictoryOptions(
                 f"class {cls.__qualname__}: {option}={field!r} is secret, and would be shown: the envelope is. Name "
                 "another field, such as an id that says nothing by itself."

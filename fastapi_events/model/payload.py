@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from fastapi_events.errors import InvalidPayload, PayloadTooLarge
-from fastapi_events.model.secrets import has_secrets
+from fastapi_events.model.secrets import holds_secret
 
 MAX_DEPTH = 64
 MAX_INTEGER_DIGITS = 4300  # sys.int_info.default_max_str_digits: more cannot be read back by json.loads
@@ -106,7 +106,7 @@ def _validate(event: BaseModel, encoded: bytes, owner: str) -> None:
             f"{owner}: {path}: {first['msg']} ({error.error_count()} problem(s) in all). A handler could not read "
             "this payload back; was it made with model_construct()?",
             path=path,
-        ) from (None if has_secrets(type(event)) else error)  # whose text quotes what it was given
+        ) from (None if holds_secret((type(event),)) else error)  # whose text quotes what it was given
 
 
 def _as_python(event: BaseModel) -> Any:

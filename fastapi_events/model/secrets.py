@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
-from typing import Any, Final, cast, get_args
+from typing import Any, Final, Literal, cast, get_args
 
 from pydantic import BaseModel, SecretBytes, SecretStr
 
@@ -41,48 +41,56 @@ def is_secret_name(name: str) -> bool:
     return not _SECRET_WORDS.isdisjoint(words) or not _SECRET_PAIRS.isdisjoint(pairwise(words))
 
 
-@cache
-def secret_fields(model: type[BaseModel]) -> Mapping[str, Any]:
-    """The fields that are secret by type or mark: True, or for nested models their own secret fields."""
-    found: dict[str, Any] = {}
-    for name, info in model.model_fields.items():
-        marks = [_secret_in(kind, model) for kind in (*_types_in(info.annotation), *info.metadata)]
-        secret = True if True in marks else next((mark for mark in marks if mark), None)
-        if secret:
-            for key in (name, info.alias, info.serialization_alias):
-                if key:
-                    found[key] = secret
-    return found
+Place = Literal[True] | tuple[type[BaseModel], ...]
+"""What is at a place of a payload: a secret, or something of one of these models; of none, nothing is known of it."""
 
 
-def has_secrets(model: type[BaseModel]) -> bool:
-    """Whether a model's own fields, or those of models in it, hold anything that nobody is shown."""
-    return bool(secret_fields(model)) or any(map(is_secret_name, model.model_fields))
+def inside(place: Place, name: str) -> Place:
+    """What is under a name there. A name that a model does not know is one of a dictionary of such models."""
+    if place is True or is_secret_name(name):
+        return True
+    found: list[type[BaseModel]] = []
+    for model in place:
+        below = _fields(model).get(name, (model,))
+        if below is True:
+            return True
+        found += below
+    return tuple(dict.fromkeys(found))
 
 
-def hidden_in(model: type[BaseModel], field: str) -> bool:
-    """Whether a field of this model is hidden altogether."""
-    return secret_fields(model).get(field) is True or is_secret_name(field)
+def holds_secret(place: Place) -> bool:
+    """Whether anything there, however deep, is hidden."""
+    if place is True:
+        return True
+    seen = list(place)
+    for model in seen:
+        for name, below in _fields(model).items():
+            if below is True or is_secret_name(name):
+                return True
+            seen += [one for one in below if one not in seen]
+    return False
 
 
-def secret_values(payload: str, model: type[BaseModel] | None) -> list[str]:
+def is_marked(model: type[BaseModel], field: str) -> bool:
+    """Whether a field is secret by its type or a mark."""
+    return _fields(model).get(field) is True
+
+
+def secret_values(payload: str, place: Place) -> list[str]:
     """The texts and numbers in secret places of a payload (JSON text), the longest first; none if it cannot be read."""
     try:
         value = json.loads(payload)
     except (ValueError, RecursionError):
         return []
     found: set[str] = set()
-    stack: list[tuple[Any, Any]] = [(value, secret_fields(model) if model else {})]
+    stack: list[tuple[Any, Place]] = [(value, place)]
     while stack:
-        item, secrets = stack.pop()
+        item, here = stack.pop()
         if isinstance(item, dict):
-            inner: Mapping[str, Any] = {} if secrets is True else secrets or {}
-            for key, one in cast("dict[str, Any]", item).items():
-                hidden = secrets is True or inner.get(key) is True or is_secret_name(key)
-                stack.append((one, True if hidden else inner.get(key)))
+            stack += [(one, inside(here, name)) for name, one in cast("dict[str, Any]", item).items()]
         elif isinstance(item, list):
-            stack.extend((one, secrets) for one in cast("Sequence[Any]", item))
-        elif secrets is True and item is not None and not isinstance(item, bool):
+            stack += [(one, here) for one in cast("Sequence[Any]", item)]
+        elif here is True and item is not None and not isinstance(item, bool):
             found.add(str(item))
     return sorted((text for text in found if len(text) >= SHORTEST), key=len, reverse=True)
 
@@ -95,14 +103,27 @@ def without_values(text: str, values: Sequence[str]) -> str:
     return text
 
 
-def _secret_in(kind: Any, owner: type[BaseModel]) -> Any:
+@cache
+def _fields(model: type[BaseModel]) -> Mapping[str, Place]:
+    """Each field, by its name and aliases: True if it is secret, else the models that are in it."""
+    found: dict[str, Place] = {}
+    for name, info in model.model_fields.items():
+        kinds = [*_types_in(info.annotation), *info.metadata]
+        place: Place = True if any(map(_is_secret, kinds)) else tuple(filter(_is_model, kinds))
+        for key in (name, info.alias, info.serialization_alias):
+            if key:
+                found[key] = place
+    return found
+
+
+def _is_secret(kind: Any) -> bool:
     if kind is Secret or isinstance(kind, Secret):
         return True
-    if isinstance(kind, type) and issubclass(kind, (SecretStr, SecretBytes)):
-        return True
-    if isinstance(kind, type) and issubclass(kind, BaseModel) and kind is not owner:
-        return secret_fields(kind)
-    return None
+    return isinstance(kind, type) and issubclass(kind, (SecretStr, SecretBytes))
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 def _types_in(annotation: Any) -> Iterator[Any]:

@@ -1,5 +1,6 @@
 """What is marked as secret is found nowhere but in the database, whatever a handler does with it: a canary tells."""
 
+import json
 import logging
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
@@ -23,6 +24,7 @@ from fastapi_events import (
     Retry,
     Secret,
 )  # fmt: skip
+from fastapi_events.api.redaction import Redactor
 from fastapi_events.errors import ContradictoryOptions, InvalidPayload
 from fastapi_events.model.secrets import HIDDEN, secret_values
 from tests.delivery.stage import Stage, until
@@ -206,7 +208,38 @@ def test_a_secret_is_no_key() -> None:
 
 
 def test_short_values_are_left_alone() -> None:
-    assert secret_values('{"password": "abc", "token": "abcd", "pin": 12345, "secret": true}', None) == [
+    assert secret_values('{"password": "abc", "token": "abcd", "pin": 12345, "secret": true}', ()) == [
         "12345",
         "abcd",
     ]
+
+
+class Node(BaseModel):
+    """A model that holds itself, by way of another one."""
+
+    mine: Annotated[str, Secret]
+    by_name: "dict[str, Node] | None" = None
+    either: "Person | Leaf | None" = None
+
+
+class Leaf(BaseModel):
+    yours: SecretStr
+    back: Node | None = None
+
+
+Node.model_rebuild()
+
+
+class Grown(Event, name="pay.tree.grown"):
+    root: Node
+
+
+def test_secrets_are_found_however_models_hold_each_other() -> None:
+    leaf = {"yours": "secret-4", "back": {"mine": "secret-5"}}
+    root = {"mine": "secret-1", "by_name": {"a": {"mine": "secret-2", "by_name": {"b": {"mine": "secret-3"}}}}}
+    payload = json.dumps({"root": root | {"either": leaf}})
+    assert sorted(secret_values(payload, (Grown,))) == [f"secret-{number}" for number in range(1, 6)]
+    shown = Redactor().payload("pay.tree.grown", payload)
+    assert "secret-" not in str(shown.value)
+    assert shown.hidden == 5
+    assert "secret-" not in repr(Grown.model_validate_json(payload))
