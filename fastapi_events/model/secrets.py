@@ -87,9 +87,9 @@ def secret_values(payload: str, place: Place) -> list[str]:
     while stack:
         item, here = stack.pop()
         if isinstance(item, dict):
-            stack += [(one, inside(here, name)) for name, one in cast("dict[str, Any]", item).items()]
+            stack.extend((one, inside(here, name)) for name, one in cast("dict[str, Any]", item).items())
         elif isinstance(item, list):
-            stack += [(one, here) for one in cast("Sequence[Any]", item)]
+            stack.extend((one, here) for one in cast("Sequence[Any]", item))
         elif here is True and item is not None and not isinstance(item, bool):
             found.add(str(item))
     return sorted((text for text in found if len(text) >= SHORTEST), key=len, reverse=True)
