@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 
 from fastapi_events.api.observe.views import View
 from fastapi_events.model.event import declared_classes
-from fastapi_events.model.secrets import HIDDEN, Place, holds_secret, inside, is_secret_name
+from fastapi_events.model.secrets import HIDDEN, Place, inside, is_secret_name, leads_to_secret
 from fastapi_events.settings import redacted as without_password
 
 _NAME_IN_TEXT = re.compile(r"""(?P<quote>["']?)(?P<name>[A-Za-z][\w\-]{0,60})(?P=quote)\s*[=:]\s*""")
@@ -74,10 +74,7 @@ class Redactor:
 
     def hides(self, path: Sequence[str], name: str | None) -> bool:
         """Whether the value at a path of payloads is secret, by a name in it or in a class of this name (None: any)."""
-        place: Place = tuple(declared_classes(name))
-        for part in path:
-            place = place if part.isdecimal() else inside(place, part)  # a number leads into a list
-        return holds_secret(place)
+        return leads_to_secret(tuple(declared_classes(name)), path)
 
     def headers(self, text: str | None) -> Shown:
         """Headers (JSON text), without their secrets."""

@@ -170,11 +170,9 @@ def _enclose(
             "value, or pass key= to publish."
         )
     event_id = given.event_id or new_id()
-    tenant = given.tenant_id
-    if tenant is UNSAID:
-        tenant = flow.tenant_id
-        if tenant is None and rules.multi_tenant:
-            raise missing_tenant(owner)
+    tenant = flow.tenant_id if given.tenant_id is UNSAID else given.tenant_id
+    if tenant is None and rules.multi_tenant and given.tenant_id is UNSAID:
+        raise missing_tenant(owner)
     if tenant is not None:
         checked_tenant(tenant, owner)
     if flow.actor is not None:

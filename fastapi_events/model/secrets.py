@@ -71,6 +71,20 @@ def holds_secret(place: Place) -> bool:
     return False
 
 
+def leads_to_secret(place: Place, path: Sequence[str]) -> bool:
+    """Whether a path from there ends in a secret, goes through one, or ends at a field that holds one."""
+    ends: list[type[BaseModel]] = []
+    for name in path:
+        if name.isdecimal():
+            continue  # into a list
+        if (below := inside(place, name)) is True or place is True:
+            return True
+        known = [_fields(model).get(name, ()) for model in place]
+        ends = [model for one in known if one is not True for model in one]
+        place = below
+    return holds_secret(tuple(ends))
+
+
 def is_marked(model: type[BaseModel], field: str) -> bool:
     """Whether a field is secret by its type or a mark."""
     return _fields(model).get(field) is True

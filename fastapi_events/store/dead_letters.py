@@ -102,7 +102,7 @@ class DeadLetterStore:
         target = str(ids[0]) if len(ids) == 1 else f"{len(ids)} deliveries"
         facts = {**details, "asked": len(ids), "changed": [str(one) for one in changed[:1000]]}
         await connection.execute(
-            self.statements["record_action_on_tenants"], new_id(), change.action, actor, target,
+            self.statements["record_action"], new_id(), change.action, actor, target,
             json.dumps(facts, default=str), [row["tenant"] for row in concerned],
         )  # fmt: skip
         return changed

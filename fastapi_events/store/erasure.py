@@ -90,7 +90,7 @@ class ErasureStore:
             if record is not None and row["found"]:
                 done = {name: row[name] for name in ("events", "deliveries", "attempts")}
                 await connection.execute(
-                    self._statements["record_action_on_tenants"], new_id(), "erase", record.actor, record.target,
+                    self._statements["record_action"], new_id(), "erase", record.actor, record.target,
                     json.dumps({"reason": record.reason, **done}), row["tenants"],
                 )  # fmt: skip
         return row

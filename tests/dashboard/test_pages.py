@@ -40,7 +40,7 @@ async def test_every_room_of_an_empty_house_teaches(bare: Ground) -> None:
         "/dead-letters": "Retry(max_attempts=5",
         "/consumers": "@mail.on(",
         "/workers": "fastapi-events worker",
-        "/audit": "Every redrive and discard is recorded",
+        "/audit": "Every redrive, discard and erasure is recorded",
     }.items():
         page = await bare.client.get(f"/events/dashboard{path}")
         assert page.status_code == 200

@@ -97,7 +97,7 @@ def permitted_filter(request: Request, text: str, redactor: Redactor) -> EventFi
     for path, _ in wanted.where.payload:
         if redactor.hides(path, wanted.event_name):
             raise InvalidFilter(
-                f"payload.{'.'.join(path)}: is a secret{'' if wanted.event_name else ' of some event'} and cannot be "
-                "searched. Search another value, or add name: of events where it is none."
+                f"payload.{'.'.join(path)}: is a secret by its name, type or mark and cannot be searched. Search "
+                "another value, or add name: of events where it is none."
             )
     return wanted
