@@ -79,8 +79,10 @@ def leads_to_secret(place: Place, path: Sequence[str]) -> bool:
             continue  # into a list
         if (below := inside(place, name)) is True or place is True:
             return True
-        known = [_fields(model).get(name, ()) for model in place]
-        ends = [model for one in known if one is not True for model in one]
+        ends = []
+        for model in place:
+            known = _fields(model).get(name, ())
+            ends += () if known is True else known
         place = below
     return holds_secret(tuple(ends))
 
