@@ -164,13 +164,10 @@ class Module:
         ``middleware`` is inside that of the module.
 
         The function is returned as it is and may be declared for further events, each time with an ``id`` of its own.
-
         A handler cannot be declared while an ``Events`` object that has the module is started.
-
         Raises ``DeclarationError`` and its kinds, naming the handler.
         """
         _check_event(event, self.name)
-
         given = {
             "retry": retry,
             "timeout": timeout,
