@@ -61,7 +61,9 @@ class Item:
 
     def event_for(self, handler: Handler, registry: Registry) -> Any:
         """The event as the handler takes it; raises ``Unreadable`` if it cannot be."""
-        wanted = self.class_for(handler, registry)
+        wanted = handler.declaration.event_class
+        if wanted is None:
+            wanted = self.class_for(handler, registry)
         event = self._decoded.get(wanted)
         if event is None:
             event = self._decoded[wanted] = self._decode(wanted, registry)

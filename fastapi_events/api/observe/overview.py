@@ -29,7 +29,7 @@ async def tenants_overview(reader: Reader, group: str | None, limit: int, tenant
     waits = await schedule(reader, limit, tenants)
     rate = await publish_rate_of(reader, tenants)
     return Overview(
-        moment=rate.ends_at, fleet=False, concerns=concerns(rate.ends_at, (), handlers, (), waits, limit),
+        moment=rate.ends_at, fleet=False, concerns=concerns(rate.ends_at, (), handlers, (), None, limit),
         **_loads(handlers, waits, limit), oldest_pending=None, published_per_minute=rate.per_minute,
         published_exact=rate.exact, latency_p50=None, latency_p99=None, lanes=(), handlers=tuple(handlers), workers=(),
     )  # fmt: skip
