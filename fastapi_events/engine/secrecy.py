@@ -25,14 +25,12 @@ def discreet(outcome: Outcome, run: Run, registry: Registry) -> Outcome:
 
 
 def _secrets(run: Run, registry: Registry) -> list[str]:
-    """What is secret in any version of the event that the handler may have seen, the longest first."""
+    """What is secret in the event as it was stored and as the handler takes it, the longest first."""
     item = run.item
     wanted = item.class_for(run.handler, registry)
     known = registry.classes_of(item.name)
     place = tuple(known) if wanted is None or wanted in known else (wanted, *known)
     texts = [item.row["payload"]]
-    if item.row["other_versions"]:
-        texts.append(item.row["other_versions"])
     options = options_of(wanted) if wanted else None
     if options is not None and options.version != item.version:
         with suppress(Unreadable):
