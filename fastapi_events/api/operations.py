@@ -70,7 +70,8 @@ class Operations(GateOperations):
         """
         narrowed = copy(self)
         known = self._tenants
-        narrowed._tenants = tuple(sorted({one for one in tenants if known is None or one in known}))
+        # In the tables of ours the empty text stands for no tenant, and what belongs to none is for staff.
+        narrowed._tenants = tuple(sorted({one for one in tenants if one and (known is None or one in known)}))
         return narrowed
 
     async def redrive(self, delivery_ids: Sequence[UUID | str], *, actor: str, reason: str = "") -> Changed:

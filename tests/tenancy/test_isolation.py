@@ -260,6 +260,29 @@ async def test_an_actor_of_no_tenants_sees_nothing(ground: Ground) -> None:
         assert (await client.get("/events/api/actions")).json()["actions"] == []
 
 
+async def test_a_blank_tenant_is_nobody(ground: Ground) -> None:
+    """In the record of actions, and for an erasure, the empty text stands for what belongs to no tenant."""
+    from tests.tenancy.two_tenants import Billed
+
+    nobodys = await ground.events.publish(Billed(invoice="0", text="x"), tenant_id=None)
+    later = await ground.events.publish(Billed(invoice="0", text="x"), tenant_id=None, delay=60)
+    await ground.events.drain_once()
+    operations, observe = ground.events.operations, ground.events.observe.within("")
+    await operations.erase("invoice", "none such", actor="staff", reason="x")
+    [dead] = [
+        letter.id for letter in (await ground.events.observe.dead_letters("")).dead_letters if not letter.tenant_id
+    ]
+    await operations.redrive([dead], actor="staff", reason="nobody's")
+    blank = operations.within("")
+    assert (await blank.actions(), (await observe.actions()).actions) == ([], ())
+    assert (await blank.erase("invoice", "0", actor="x", reason="x")).found == 0
+    assert (await observe.scheduled()).events == ()
+    for attempt in (blank.cancel_scheduled(later.event_id, actor="x"), blank.redrive([dead], actor="x")):
+        with pytest.raises(NotFound):
+            await attempt
+    assert await observe.event(nobodys.event_id) is None
+
+
 async def test_an_actor_that_says_nothing_of_tenants_is_refused(ground: Ground) -> None:
     async with ground.client("?") as client:
         for method, path in routes(ground.app):
