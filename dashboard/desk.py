@@ -8,6 +8,7 @@ from fastapi import Request, Response
 
 from fastapi_events.api.operator_port import OperatorPort
 from fastapi_events.api.redaction import Redactor
+from fastapi_events.api.routes.guard import operator_of
 from fastapi_events.dashboard.rendering import page
 from fastapi_events.dashboard.visit import visit_of
 
@@ -16,17 +17,16 @@ REFRESH = 5
 
 
 class Desk:
-    """The instance, and how to show things of it."""
+    """How to show things; what there is to show, ``operator_of(request)`` knows."""
 
     def __init__(self, port: OperatorPort) -> None:
-        self.port = port
-        self.redactor = Redactor(port.registry)
+        self._port, self.redactor = port, Redactor()
 
     async def show(self, request: Request, template: str, *, room: str, status: int = 200, **values: Any) -> Response:
         """A page, or the part of it that was asked for, with the counts that every page carries."""
         if "dead" not in values:
-            values["dead"] = await self.port.observe.dead_letter_count()
+            values["dead"] = await operator_of(request).observe.dead_letter_count()
         return page(
-            template, visit_of(request), status, room=room, group=self.port.observe.group,
-            development=self.port.authorize is None and self.port.settings.development, every=REFRESH, **values,
+            template, visit_of(request), status, room=room, group=self._port.observe.group,
+            development=self._port.authorize is None and self._port.settings.development, every=REFRESH, **values,
         )  # fmt: skip

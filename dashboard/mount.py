@@ -10,6 +10,7 @@ from fastapi_events.dashboard.desk import Desk
 from fastapi_events.dashboard.html_route import HtmlRoute
 from fastapi_events.dashboard.pages.actions import ActionPages
 from fastapi_events.dashboard.pages.dead_letters import DeadLetterPages
+from fastapi_events.dashboard.pages.erasure import ErasurePages
 from fastapi_events.dashboard.pages.events import EventPages
 from fastapi_events.dashboard.pages.fleet import FleetPages
 from fastapi_events.dashboard.pages.overview import OverviewPage
@@ -26,6 +27,7 @@ def make_router(port: OperatorPort) -> APIRouter:
     ActionPages(desk).add_to(router, guard)
     OverviewPage(desk).add_to(router, guard)
     EventPages(desk).add_to(router, guard)
+    ErasurePages(desk).add_to(router, guard)
     DeadLetterPages(desk).add_to(router, guard)
     SchedulePages(desk).add_to(router, guard)
     FleetPages(desk).add_to(router, guard)

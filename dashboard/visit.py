@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import Request
 
 from fastapi_events.api.actor import Actor, Permission
-from fastapi_events.api.routes.guard import known_actor
+from fastapi_events.api.routes.guard import known_operator
 from fastapi_events.dashboard.htmx import Htmx
 from fastapi_events.dashboard.paths import with_query
 from fastapi_events.dashboard.static_files import STATIC_VERSION
@@ -27,12 +27,24 @@ class Visit:
     @property
     def actor(self) -> Actor | None:
         """The actor, once the guard has let them in."""
-        return known_actor(self.request)
+        operator = known_operator(self.request)
+        return operator.actor if operator else None
+
+    @property
+    def sees_fleet(self) -> bool:
+        """Whether the pages about lanes and processes are shown, which are no tenant's."""
+        operator = known_operator(self.request)
+        return operator is not None and not operator.of_some_tenants
 
     @property
     def may_operate(self) -> bool:
         """Whether buttons that change something are shown."""
         return self.actor is not None and self.actor.may(Permission.operate)
+
+    @property
+    def may_erase(self) -> bool:
+        """Whether the button that erases is shown."""
+        return self.actor is not None and self.actor.may(Permission.admin)
 
     def path(self, room: str = "", **parameters: Any) -> str:
         """The path of a page."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         SyncSessionDep,
         publisher_on,
         sync_publisher_on,
+        tenant_from,
     )
     from fastapi_events.api.emits import emits, without_events
     from fastapi_events.api.emits.table_model import EmitsEvents
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     )
     from fastapi_events.model.module import Module
     from fastapi_events.model.retry import Retry, exponential, fixed, linear
+    from fastapi_events.model.secrets import Secret
+    from fastapi_events.model.tenancy import tenant
     from fastapi_events.plugin import Events
     from fastapi_events.settings import EventsSettings
 
@@ -78,6 +81,7 @@ __all__ = [
     "RawEvent",
     "Retry",
     "RetryLater",
+    "Secret",
     "SessionDep",
     "SyncEventPublisher",
     "SyncHandlerSession",
@@ -92,6 +96,8 @@ __all__ = [
     "linear",
     "publisher_on",
     "sync_publisher_on",
+    "tenant",
+    "tenant_from",
     "without_events",
 ]
 
@@ -104,6 +110,7 @@ _HOMES = {
         "SyncSessionDep",
         "publisher_on",
         "sync_publisher_on",
+        "tenant_from",
     ),
     "api.emits": ("emits", "without_events"),
     "api.emits.table_model": ("EmitsEvents",),
@@ -127,6 +134,8 @@ _HOMES = {
     "model.module": ("Module",),
     "model.breaker": ("Breaker",),
     "model.retry": ("Retry", "exponential", "fixed", "linear"),
+    "model.secrets": ("Secret",),
+    "model.tenancy": ("tenant",),
     "plugin": ("Events",),
     "plugin.ready_made": ("events", "events_router"),
     "settings": ("EventsSettings",),

@@ -15,6 +15,7 @@ EventsError
 │   └── AuditEventTriggerError
 ├── PublishError                a publish that was refused before any SQL, or that would leave the transaction
 │   ├── UnknownEvent
+│   ├── MissingTenantIdError
 │   ├── InvalidPayload
 │   │   └── PayloadTooLarge
 │   ├── DetachedPublish
@@ -26,6 +27,7 @@ EventsError
 ├── HandlerSessionMisuse        a handler tried to end the transaction that the library owns
 ├── MiddlewareMisuse            a middleware did not call call_next exactly once, or with something else
 ├── OperationRefused            an operator's action that cannot be applied as asked
+│   └── NotFound                it names something that is not there, or not for this operator
 ├── InvalidFilter               a search or page position that cannot be understood
 ├── ReadingUnavailable          a reading for people was given up so that it cannot harm the work
 │   └── OperationUnavailable    an operator's action could not be carried out now
@@ -109,6 +111,10 @@ class UnknownEvent(PublishError):
     """The event's class belongs to no module of this application."""
 
 
+class MissingTenantIdError(PublishError):
+    """In a multi-tenant application nothing says whose the event is."""
+
+
 class InvalidPayload(PublishError):
     """A payload cannot be stored; ``path`` names the place inside it."""
 
@@ -155,6 +161,10 @@ class MiddlewareMisuse(EventsError):
 
 class OperationRefused(EventsError):
     """An operator's action names something that does not exist or is not in a state that allows it."""
+
+
+class NotFound(OperationRefused):
+    """An operator's action or reading names something that is not there, or that this operator may not see."""
 
 
 class InvalidFilter(EventsError):

@@ -18,7 +18,7 @@ from fastapi_events.api.observe import COUNT_LIMIT
 from fastapi_events.api.observe.filters import parse_dead_letter_filter
 from fastapi_events.api.operator_port import Changed
 from fastapi_events.api.routes.csrf import same_origin
-from fastapi_events.api.routes.guard import Guard, actor_of
+from fastapi_events.api.routes.guard import Guard, operator_of
 from fastapi_events.api.routes.reading_routes import Filter
 from fastapi_events.dashboard.desk import Desk
 from fastapi_events.dashboard.visit import visit_of
@@ -61,8 +61,9 @@ class ActionPages:
         """What will happen to how many, and for a discard the question why."""
         values: dict[str, Any] = {"action": action, "filter": where, "ids": (), "cut_off": None, "capped": False}
         if everything:
-            values |= await self._counted(where)
+            values |= await _counted(request, where)
         elif ids:
+            await operator_of(request).observe.check_deliveries(ids)
             values |= {"ids": list(dict.fromkeys(ids)), "number": len(set(ids))}
         else:
             raise InvalidFilter("Nothing is selected. Tick the dead letters to act on, then try again.")
@@ -74,25 +75,24 @@ class ActionPages:
     async def redrive(self, request: Request) -> Response:
         """Act, and go back to the list with what became of it."""
         form = await _read_form(request)
-        actor = actor_of(request).id
-        changed = await dead_letter_actions.redrive(self._desk.port, form.selection, actor=actor, reason=form.reason)
+        changed = await dead_letter_actions.redrive(operator_of(request), form.selection, reason=form.reason)
         return _back(request, "redrive", form, changed)
 
     async def discard(self, request: Request) -> Response:
         """Act, and go back to the list with what became of it."""
         form = await _read_form(request)
-        actor = actor_of(request).id
-        changed = await dead_letter_actions.discard(self._desk.port, form.selection, actor=actor, reason=form.reason)
+        changed = await dead_letter_actions.discard(operator_of(request), form.selection, reason=form.reason)
         return _back(request, "discard", form, changed)
 
-    async def _counted(self, text: str) -> dict[str, Any]:
-        where = parse_dead_letter_filter(text)
-        if not where.terms:
-            raise InvalidFilter("Acting on all dead letters needs a filter, such as handler:payments.capture_payment.")
-        page = await self._desk.port.observe.dead_letters(where, limit=1)
-        if not page.matching:
-            raise InvalidFilter("No dead letter matches this filter any more.")
-        return {"number": min(page.matching, COUNT_LIMIT), "capped": page.capped, "cut_off": page.cut_off}
+
+async def _counted(request: Request, text: str) -> dict[str, Any]:
+    where = parse_dead_letter_filter(text)
+    if not where.terms:
+        raise InvalidFilter("Acting on all dead letters needs a filter, such as handler:payments.capture_payment.")
+    page = await operator_of(request).observe.dead_letters(where, limit=1)
+    if not page.matching:
+        raise InvalidFilter("No dead letter matches this filter any more.")
+    return {"number": min(page.matching, COUNT_LIMIT), "capped": page.capped, "cut_off": page.cut_off}
 
 
 async def read_fields(request: Request) -> Mapping[str, Sequence[str]]:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi_events.api.actor import Permission
 from fastapi_events.api.observe.filters import DEAD_LETTER_TERMS, parse_dead_letter_filter
 from fastapi_events.api.redaction import Shown, without_secrets
-from fastapi_events.api.routes.guard import Guard, actor_of
+from fastapi_events.api.routes.guard import Guard, actor_of, operator_of
 from fastapi_events.api.routes.reading_routes import Cursor, Filter
 from fastapi_events.dashboard.desk import Desk
 from fastapi_events.dashboard.pages.events import chips_of
@@ -38,7 +38,7 @@ class DeadLetterPages:
         changed: Number = 0,
     ) -> Response:  # fmt: skip
         """Groups by cause, and the dead letters that pass the filter; ``done`` tells of the action that led here."""
-        observe = self._desk.port.observe
+        observe = operator_of(request).observe
         given: dict[str, Any] = {"filter": where, "keys": DEAD_LETTER_TERMS, "done": done, "asked": asked}
         given |= {"changed": changed, "refresh": visit_of(request).path("dead-letters", filter=where, cursor=cursor)}
         given |= {"first": cursor is None}
@@ -58,13 +58,13 @@ class DeadLetterPages:
 
     async def detail(self, request: Request, delivery_id: UUID) -> Response:
         """One delivery: its error, every attempt, and the event as it was when the delivery died."""
-        found = await self._desk.port.observe.delivery(delivery_id)
+        found = await operator_of(request).observe.delivery(delivery_id)
         if found is None:
             raise HTTPException(404, f"There is no delivery {delivery_id}. It may have been removed by its retention.")
         visible = actor_of(request).may(Permission.view_payload)
         payload = Shown()
         if visible and found.payload is not None:
-            payload = self._desk.redactor.payload(found.event_name, found.version, found.payload)
+            payload = self._desk.redactor.payload(found.event_name, found.payload)
         others = self._desk.redactor.other_versions(found.event_name, found.other_versions) if visible else {}
         return await self._desk.show(
             request, "delivery.html", room="dead-letters", delivery=without_secrets(found), visible=visible,

@@ -13,7 +13,7 @@ from fastapi_events.api.actor import Permission
 from fastapi_events.api.observe.filters import EVENT_TERMS, STATUSES, EventFilter, Term
 from fastapi_events.api.observe.views import EventDetail, EventSummary
 from fastapi_events.api.redaction import Shown, without_secrets
-from fastapi_events.api.routes.guard import Guard, actor_of
+from fastapi_events.api.routes.guard import Guard, actor_of, operator_of
 from fastapi_events.api.routes.reading_routes import Filter, Position, permitted_filter
 from fastapi_events.dashboard.desk import Desk
 from fastapi_events.dashboard.visit import visit_of
@@ -50,8 +50,8 @@ class EventPages:
         given: dict[str, Any] = {"filter": where, "keys": EVENT_TERMS, "statuses": STATUSES}
         given |= {"first": before is None and after is None, "refresh": visit.path("events", filter=where)}
         try:
-            wanted: EventFilter = permitted_filter(request, where)
-            page = await self._desk.port.observe.events(wanted, before=before, after=after)
+            wanted: EventFilter = permitted_filter(request, where, self._desk.redactor)
+            page = await operator_of(request).observe.events(wanted, before=before, after=after)
         except InvalidFilter as error:
             return await self._desk.show(
                 request, "events.html", room="events", status=422, problem=str(error), page=None, chips=(), **given
@@ -63,13 +63,13 @@ class EventPages:
 
     async def detail(self, request: Request, event_id: UUID) -> Response:
         """One event: content, deliveries with their attempts, and the conversation it belongs to."""
-        found = await self._desk.port.observe.event(event_id)
+        found = await operator_of(request).observe.event(event_id)
         if found is None:
             raise HTTPException(404, f"The log has no event {event_id}. It may have been removed by its retention.")
         visible = actor_of(request).may(Permission.view_payload)
         return await self._desk.show(
             request, "event.html", room="events", event=without_secrets(found), visible=visible,
-            payload=self._desk.redactor.payload(found.name, found.version, found.payload) if visible else _NOTHING,
+            payload=self._desk.redactor.payload(found.name, found.payload) if visible else _NOTHING,
             others=self._desk.redactor.other_versions(found.name, found.other_versions) if visible else {},
             headers=self._desk.redactor.headers(found.headers) if visible else _NOTHING,
             tree=conversation_tree(found), refresh=visit_of(request).path(f"events/{event_id}"),

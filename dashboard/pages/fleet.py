@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from fastapi_events.api.actor import Permission
 from fastapi_events.api.routes.answers import actions_answer
-from fastapi_events.api.routes.guard import Guard
+from fastapi_events.api.routes.guard import Guard, operator_of
 from fastapi_events.api.routes.reading_routes import Cursor
 from fastapi_events.dashboard.desk import Desk
 from fastapi_events.dashboard.visit import visit_of
@@ -22,12 +22,12 @@ class FleetPages:
         """Add the routes; what operators did is for operators."""
         view = [guard.requires(Permission.view)]
         router.get("/consumers", dependencies=view)(self.consumers)
-        router.get("/workers", dependencies=view)(self.workers)
+        router.get("/workers", dependencies=[guard.requires(Permission.view, fleet=True)])(self.workers)
         router.get("/audit", dependencies=[guard.requires(Permission.operate)])(self.audit)
 
     async def consumers(self, request: Request) -> Response:
         """Every handler, those in trouble first, and the broadcast handlers of live processes."""
-        observe = self._desk.port.observe
+        observe = operator_of(request).observe
         handlers, broadcasts = await observe.handlers(), await observe.broadcasts()
         refresh = visit_of(request).path("consumers")
         return await self._desk.show(
@@ -36,13 +36,13 @@ class FleetPages:
 
     async def workers(self, request: Request) -> Response:
         """The processes, those alive first."""
-        workers = await self._desk.port.observe.workers()
+        workers = await operator_of(request).observe.workers()
         refresh = visit_of(request).path("workers")
         return await self._desk.show(request, "workers.html", room="workers", workers=workers, refresh=refresh)
 
     async def audit(self, request: Request, cursor: Cursor = None) -> Response:
         """What operators did, newest first."""
-        page = actions_answer(await self._desk.port.observe.actions(cursor=cursor), self._desk.redactor)
+        page = actions_answer(await operator_of(request).observe.actions(cursor=cursor), self._desk.redactor)
         refresh = visit_of(request).path("audit", cursor=cursor)
         return await self._desk.show(
             request, "audit.html", room="audit", page=page, first=cursor is None, refresh=refresh

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from fastapi_events.api.actor import Permission
-from fastapi_events.api.routes.guard import Guard
+from fastapi_events.api.routes.guard import Guard, operator_of
 from fastapi_events.dashboard.charts import HEIGHT, WIDTH, bar_chart
 from fastapi_events.dashboard.desk import Desk
 from fastapi_events.dashboard.visit import visit_of
@@ -25,7 +25,7 @@ class OverviewPage:
 
     async def show(self, request: Request) -> Response:
         """Concerns, figures, lanes, consumers, processes."""
-        overview = await self._desk.port.observe.overview()
+        overview = await operator_of(request).observe.overview()
         return await self._desk.show(
             request, "overview.html", room="overview", overview=overview, dead=overview.dead,
             chart=bar_chart(overview.published_per_minute), size=(WIDTH, HEIGHT), refresh=visit_of(request).path(),

@@ -11,7 +11,7 @@ from fastapi_events.api import cancelling
 from fastapi_events.api.actor import Permission
 from fastapi_events.api.dead_letter_actions import MAX_REASON
 from fastapi_events.api.routes.csrf import same_origin
-from fastapi_events.api.routes.guard import Guard, actor_of
+from fastapi_events.api.routes.guard import Guard, operator_of
 from fastapi_events.api.routes.reading_routes import Cursor
 from fastapi_events.dashboard.desk import Desk
 from fastapi_events.dashboard.pages.actions import one_of, read_fields
@@ -39,7 +39,7 @@ class SchedulePages:
         given: dict[str, Any] = {"cancelled": cancelled, "first": cursor is None}
         given["refresh"] = visit_of(request).path("scheduled", cursor=cursor)
         try:
-            page, problem, status = await self._desk.port.observe.scheduled(cursor=cursor), None, 200
+            page, problem, status = await operator_of(request).observe.scheduled(cursor=cursor), None, 200
         except InvalidFilter as error:
             page, problem, status = None, str(error), 422
         return await self._desk.show(
@@ -60,8 +60,6 @@ class SchedulePages:
             event_id = UUID(one_of(fields, "id"))
         except ValueError as error:
             raise InvalidFilter("The form does not say which event. Go back to the list and choose again.") from error
-        done = await cancelling.cancel_scheduled(
-            self._desk.port, event_id, actor=actor_of(request).id, reason=one_of(fields, "reason")
-        )
+        done = await cancelling.cancel_scheduled(operator_of(request), event_id, reason=one_of(fields, "reason"))
         where = visit_of(request).path("scheduled", cancelled=str(done).lower())
         return Response(status_code=303, headers={"Location": where})

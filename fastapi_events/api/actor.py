@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any, cast
+
+from fastapi_events.errors import DeclarationError
+from fastapi_events.model.tenancy import UNSAID, Unsaid
 
 
 class Permission(StrEnum):
@@ -11,7 +15,7 @@ class Permission(StrEnum):
 
     ``view``: lists, details, errors and tracebacks, without payloads. ``view_payload``: payloads and headers too, and
     searching in payloads; fields marked secret stay hidden. ``operate``: redrive and discard, and the record of who
-    did so. ``edit`` and ``admin`` are reserved for changing payloads and for settings at run time.
+    did so. ``admin``: erase the content of an aggregate's events for good. ``edit`` is reserved for changing payloads.
     """
 
     view = "view"
@@ -25,7 +29,9 @@ class Permission(StrEnum):
 class Actor:
     """The person or program behind a request, as ``Events(authorize=...)`` returns it.
 
-    ``id`` goes into the record of operators' actions; ``name`` is shown. Example::
+    ``id`` goes into the record of operators' actions; ``name`` is shown. ``tenants`` are those whose events may be
+    seen and acted on; None is all of them, and says so for staff. Where ``multi_tenant`` is on, an actor that says
+    nothing of tenants is refused. Raises ``DeclarationError`` for tenants that are no frozenset of texts. Example::
 
         def authorize(user: Annotated[User, Depends(current_user)]) -> Actor:
             if not user.is_staff:
@@ -36,11 +42,25 @@ class Actor:
     id: str
     name: str = ""
     permissions: frozenset[Permission] = field(default_factory=frozenset[Permission])
+    tenants: frozenset[str] | Unsaid | None = UNSAID
+
+    def __post_init__(self) -> None:
+        given: Any = self.tenants  # callers may be untyped
+        if given is None or isinstance(given, Unsaid):
+            return
+        # One text would be taken for a set of its letters.
+        if not isinstance(given, frozenset) or not all(
+            isinstance(one, str) for one in cast("frozenset[object]", given)
+        ):
+            raise DeclarationError(
+                f"Actor(tenants={ascii(self.tenants)[:80]}): tenants is a frozenset of texts, such as "
+                "frozenset({'acme'}), or None for all of them."
+            )
 
     def may(self, permission: Permission) -> bool:
         """Whether the actor has this permission."""
         return permission in self.permissions
 
 
-DEVELOPER = Actor("developer", "Developer", frozenset(Permission))
+DEVELOPER = Actor("developer", "Developer", frozenset(Permission), tenants=None)
 """Who everybody is in development without ``authorize``."""

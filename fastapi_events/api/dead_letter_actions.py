@@ -9,7 +9,8 @@ from uuid import UUID
 
 from fastapi_events.api.observe import COUNT_LIMIT
 from fastapi_events.api.observe.filters import DeadLetterFilter, check_text, parse_dead_letter_filter
-from fastapi_events.api.operator_port import Changed, OperatorPort
+from fastapi_events.api.operator import Operator
+from fastapi_events.api.operator_port import Changed
 from fastapi_events.errors import InvalidFilter, OperationRefused
 
 MAX_IDS = 1_000
@@ -44,37 +45,37 @@ def matching(text: str, cut_off: datetime, expected: int) -> Matching:
     return Matching(where, cut_off, expected)
 
 
-async def redrive(port: OperatorPort, selection: Selection, *, actor: str, reason: str) -> Changed:
+async def redrive(operator: Operator, selection: Selection, *, reason: str) -> Changed:
     """Try again with a fresh budget of attempts; raises ``OperationRefused`` if more match than were confirmed."""
     reason = check_reason(reason)
     if not isinstance(selection, Matching):
-        return await port.operations.redrive(_checked_ids(selection), actor=actor, reason=reason)
-    await _check_count(port, selection)
+        return await operator.operations.redrive(_checked_ids(selection), actor=operator.actor.id, reason=reason)
+    await _check_count(operator, selection)
     where = selection.where
-    return await port.operations.redrive_matching(
+    return await operator.operations.redrive_matching(
         handler=where.handler, event_name=where.event_name, fingerprint=where.fingerprint,
-        changed_before=selection.cut_off, limit=selection.expected, actor=actor, reason=reason,
+        changed_before=selection.cut_off, limit=selection.expected, actor=operator.actor.id, reason=reason,
     )  # fmt: skip
 
 
-async def discard(port: OperatorPort, selection: Selection, *, actor: str, reason: str) -> Changed:
+async def discard(operator: Operator, selection: Selection, *, reason: str) -> Changed:
     """Give up for good, with a reason; raises ``OperationRefused`` if more match than were confirmed."""
     reason = check_reason(reason, needed=True)
     if not isinstance(selection, Matching):
-        return await port.operations.discard(_checked_ids(selection), actor=actor, reason=reason)
-    await _check_count(port, selection)
+        return await operator.operations.discard(_checked_ids(selection), actor=operator.actor.id, reason=reason)
+    await _check_count(operator, selection)
     where = selection.where
-    return await port.operations.discard_matching(
+    return await operator.operations.discard_matching(
         handler=where.handler, event_name=where.event_name, fingerprint=where.fingerprint,
-        changed_before=selection.cut_off, limit=selection.expected, actor=actor, reason=reason,
+        changed_before=selection.cut_off, limit=selection.expected, actor=operator.actor.id, reason=reason,
     )  # fmt: skip
 
 
-async def _check_count(port: OperatorPort, selection: Matching) -> None:
+async def _check_count(operator: Operator, selection: Matching) -> None:
     """Refuse to act on more than was looked at. A count that was stopped at its bound is a bound itself."""
     if selection.expected >= COUNT_LIMIT:
         return
-    count = await port.observe.dead_letter_count(selection.where, cut_off=selection.cut_off)
+    count = await operator.observe.dead_letter_count(selection.where, cut_off=selection.cut_off)
     if count > selection.expected:
         raise OperationRefused(
             f"{count:,} dead letters match now, but {selection.expected:,} were confirmed. Nothing was changed: "

@@ -19,6 +19,7 @@ class GateOperations:
         self, store: GateStore, groups: GroupStore, group_id: Callable[[], int], changed: Callable[[], None]
     ) -> None:
         self._store, self._groups, self._group_id, self._changed = store, groups, group_id, changed
+        self._tenants: tuple[str, ...] | None = None
 
     async def pause(
         self, *, handler: str | None = None, lane: Lane | None = None, actor: str, reason: str = ""
@@ -38,11 +39,13 @@ class GateOperations:
 
     async def reset_breaker(self, handler: str, *, actor: str, reason: str = "") -> bool:
         """Close a handler's circuit breaker; False if it was closed. It opens again if the handler goes on failing."""
+        self._check_whole("reset_breaker")
         known = await self._handler(handler)
         done = await self._store.reset_breaker(known.id, **_record("reset_breaker", handler, actor, reason))
         return self._told(done)
 
     async def _set(self, action: str, handler: str | None, lane: Lane | None, actor: str, reason: str) -> bool:
+        self._check_whole(action)
         if handler is not None and lane is not None:
             raise OperationRefused(f"{action}: a handler and a lane at once. Do one after the other.")
         paused = action == "pause"
@@ -65,6 +68,13 @@ class GateOperations:
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise OperationRefused(f"This group has no handler {ascii(name)[:80]}.{hint}")
         return found
+
+    def _check_whole(self, action: str) -> None:
+        if self._tenants is not None:
+            raise OperationRefused(
+                f"{action}: it would hold for everybody's events, and these operations are those of some tenants. Use "
+                "events.operations without within()."
+            )
 
     def _told(self, changed: bool) -> bool:
         if changed:

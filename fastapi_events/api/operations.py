@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from fastapi_events.api.erasure import Erased, Erasure
 from fastapi_events.api.gate_operations import GateOperations
 from fastapi_events.api.observe.filters import as_uuid
 from fastapi_events.errors import OperationRefused
+from fastapi_events.model.tenancy import UNSAID, Unsaid
 from fastapi_events.store.dead_letters import DeadLetterStore
+from fastapi_events.store.erasure import ErasureStore
 from fastapi_events.store.gates import GateStore
 from fastapi_events.store.group import GroupStore
 from fastapi_events.store.groups import GroupRemoval
@@ -57,6 +61,20 @@ class Operations(GateOperations):
     ) -> None:  # fmt: skip
         super().__init__(gates, groups, group_id, handlers_changed)
         self._dead_letters, self._schedule, self._removal, self._keys_due = store, schedule, removal, keys_due
+        self._erasures = ErasureStore(store.database, store.statements)
+
+    def within(self, *tenants: str) -> Operations:
+        """The same for people of these tenants: what is not theirs is not there, and they see their actions alone.
+
+        Each id is checked: with one that is not theirs, nothing is changed and ``NotFound`` is raised. Pauses and
+        breakers hold for everybody's events: they raise ``OperationRefused``. None named is nobody. Called on the
+        result, it never widens what that may do.
+        """
+        narrowed = copy(self)
+        known = self._tenants
+        # In the tables of ours the empty text stands for no tenant, and what belongs to none is for staff.
+        narrowed._tenants = tuple(sorted({one for one in tenants if one and (known is None or one in known)}))
+        return narrowed
 
     async def redrive(self, delivery_ids: Sequence[UUID | str], *, actor: str, reason: str = "") -> Changed:
         """Run dead deliveries again, each by the handler that failed and no other.
@@ -65,7 +83,7 @@ class Operations(GateOperations):
         ``OperationRefused`` for more than 10,000 ids, and for what is no id.
         """
         ids = _checked(delivery_ids, actor)
-        done = await self._dead_letters.redrive(ids, actor=actor, details={"reason": reason})
+        done = await self._dead_letters.redrive(ids, actor=actor, details={"reason": reason}, tenants=self._tenants)
         return self._after(ids, done)
 
     async def discard(self, delivery_ids: Sequence[UUID | str], *, actor: str, reason: str) -> Changed:
@@ -76,7 +94,9 @@ class Operations(GateOperations):
         ids = _checked(delivery_ids, actor)
         if not reason.strip():
             raise OperationRefused("A discard needs a reason: it is kept with the delivery for whoever asks later.")
-        done = await self._dead_letters.discard(ids, reason=reason, actor=actor, details={"reason": reason})
+        done = await self._dead_letters.discard(
+            ids, reason=reason, actor=actor, details={"reason": reason}, tenants=self._tenants
+        )
         return self._after(ids, done)
 
     async def redrive_matching(
@@ -99,13 +119,35 @@ class Operations(GateOperations):
         """Take an event that was published with ``delay`` or ``at`` from the schedule, for every group.
 
         False if it is not there: it has been appended to the log, was cancelled before, or never was. Its id stays
-        taken. Raises ``OperationRefused`` for what is no id, and ``OperationUnavailable`` while it is being appended or
-        another transaction cancels it.
+        taken. Raises ``OperationRefused`` for what is no id, ``NotFound`` within tenants for what is not there or not
+        theirs, and ``OperationUnavailable`` while it is being appended or another transaction cancels it.
         """
         _check_actor(actor)
-        return await self._schedule.cancel(
-            _checked_id(event_id, "event id", "the id that publish() answered"), actor=actor, reason=reason
-        )
+        found = _checked_id(event_id, "event id", "the id that publish() answered")
+        return await self._schedule.cancel(found, actor=actor, reason=reason, tenants=self._tenants)
+
+    async def preview_erase(
+        self, aggregate: str, aggregate_id: str | UUID | int, *, tenant_id: str | Unsaid | None = UNSAID
+    ) -> Erased:
+        """What ``erase`` would find and change; changes nothing, and raises as that does."""
+        return await Erasure(self._erasures, self._tenants).survey(aggregate, aggregate_id, tenant_id)
+
+    async def erase(
+        self, aggregate: str, aggregate_id: str | UUID | int, *, tenant_id: str | Unsaid | None = UNSAID, actor: str,
+        reason: str,
+    ) -> Erased:  # fmt: skip
+        """Take the content of an aggregate's events away for good: payloads, headers, copies, and what errors quote.
+
+        The envelope stays, ids included. Handlers are never given an erased event: its deliveries that still wait, or
+        are redriven, are discarded with the reason ``erased``. In transactions of 500 events, each with its entry in
+        the record of actions, where the aggregate's id is a fingerprint; after a failure call it again. An attempt
+        that had the content before may record an error after: call it again once ``handler_timeout`` is over.
+
+        Without ``tenant_id`` it is refused (``OperationRefused``) if several tenants have such an aggregate; None is
+        the one of no tenant. Raises ``OperationRefused`` without a reason, and ``OperationUnavailable``.
+        """
+        erasure = Erasure(self._erasures, self._tenants)
+        return await erasure.erase(aggregate, aggregate_id, tenant_id, actor=actor, reason=reason)
 
     async def remove_group(self, name: str, *, actor: str, reason: str) -> None:
         """End a consumer group for good: nothing is kept for it any more, and what waits for its handlers is given up.
@@ -114,6 +156,7 @@ class Operations(GateOperations):
         Processes that start under the name later begin a new group, with what is published from then on. Raises
         ``OperationRefused`` for an unknown group, for one that has a live process, and without actor or reason.
         """
+        self._check_whole("remove_group")
         _check_actor(actor)
         if not reason.strip():
             raise OperationRefused("Removing a group needs a reason: it is kept in the record of actions.")
@@ -121,7 +164,7 @@ class Operations(GateOperations):
 
     async def actions(self, *, limit: int = 100) -> list[OperatorAction]:
         """The newest ``limit`` actions."""
-        rows = await self._dead_letters.actions(limit)
+        rows = await self._dead_letters.actions(limit, self._tenants)
         return [
             OperatorAction(
                 row["id"], row["action"], row["actor"], row["target"], json.loads(row["details"]), row["acted_at"]
@@ -138,7 +181,7 @@ class Operations(GateOperations):
             )
         return await self._dead_letters.matching(
             self._group_id(), handler=handler, event_name=event_name, fingerprint=fingerprint,
-            changed_before=changed_before, limit=limit,
+            changed_before=changed_before, limit=limit, tenants=self._tenants,
         )  # fmt: skip
 
     def _after(self, asked: Sequence[UUID], done: Sequence[UUID]) -> Changed:

@@ -8,9 +8,11 @@ from datetime import datetime
 from typing import Any, Literal, Protocol
 from uuid import UUID
 
+from fastapi_events.api.erasure import Erased
 from fastapi_events.api.observe import Observe
 from fastapi_events.engine.listener import WakeUp
 from fastapi_events.model.registry import Registry
+from fastapi_events.model.tenancy import UNSAID, Unsaid
 from fastapi_events.settings import EventsSettings
 
 
@@ -50,6 +52,8 @@ class Changed(Protocol):
 class OperationsPort(Protocol):
     """The actions, each of which records itself with its actor in the transaction that makes the change."""
 
+    def within(self, *tenants: str) -> OperationsPort: ...
+
     async def redrive(self, delivery_ids: Sequence[UUID], *, actor: str, reason: str = "") -> Changed: ...
 
     async def discard(self, delivery_ids: Sequence[UUID], *, actor: str, reason: str) -> Changed: ...
@@ -65,6 +69,14 @@ class OperationsPort(Protocol):
     ) -> Changed: ...  # fmt: skip
 
     async def cancel_scheduled(self, event_id: UUID, *, actor: str, reason: str = "") -> bool: ...
+
+    async def preview_erase(
+        self, aggregate: str, aggregate_id: str, *, tenant_id: str | Unsaid | None = UNSAID
+    ) -> Erased: ...
+
+    async def erase(
+        self, aggregate: str, aggregate_id: str, *, tenant_id: str | Unsaid | None = UNSAID, actor: str, reason: str
+    ) -> Erased: ...
 
 
 class OperatorPort(Protocol):

@@ -9,7 +9,6 @@ from fastapi_events.api.observe import MAX_PAGE
 from fastapi_events.api.observe.views import DeadLetterPage, DeliveryDetail
 from fastapi_events.api.redaction import Redactor, without_secrets
 from fastapi_events.cli.connecting import operators_of
-from fastapi_events.cli.declared import declared_registry
 from fastapi_events.cli.history import print_attempts, print_content
 from fastapi_events.cli.moments import ago, exact
 from fastapi_events.cli.telling import fail
@@ -83,15 +82,17 @@ async def show_dead_letter(events: Any, delivery_id: UUID, *, show_payload: bool
             "events inspect' shows its deliveries."
         )
     delivery = without_secrets(found)
-    redactor = Redactor(declared_registry(events))
-    shown = redactor.payload(found.event_name, found.version, found.payload or "null")
+    redactor = Redactor()
+    shown = redactor.payload(found.event_name, found.payload or "null")
     headers = redactor.headers(found.headers)
-    facts = delivery.model_dump(exclude={"payload", "headers"}) | {
+    others = redactor.other_versions(found.event_name, found.other_versions)
+    facts = delivery.model_dump(exclude={"payload", "other_versions", "headers"}) | {
         "payload_visible": show_payload,
         "payload": shown.value if show_payload else None,
         "payload_text": shown.text if show_payload else None,
+        "other_versions": {version: other.value for version, other in others.items()} if show_payload else {},
         "headers": headers.value if show_payload else None,
-        "hidden_secrets": shown.hidden + headers.hidden,
+        "hidden_secrets": shown.hidden + headers.hidden + sum(other.hidden for other in others.values()),
     }
     if as_json:
         print_json(facts)

@@ -10,9 +10,8 @@ from fastapi_events.api.actor import Actor, Permission
 from fastapi_events.api.observe import MAX_PAGE
 from fastapi_events.api.observe.filters import parse_event_filter
 from fastapi_events.api.observe.views import EventPage, EventSummary, HandlerDelivery
-from fastapi_events.api.redaction import Redactor, is_secret_name
+from fastapi_events.api.redaction import Redactor
 from fastapi_events.cli.connecting import operators_of
-from fastapi_events.cli.declared import declared_registry
 from fastapi_events.cli.moments import ago, exact
 from fastapi_events.cli.telling import PROBLEM, fail
 from fastapi_events.cli.terminal import Column, clean, print_facts, print_json, print_table, say, title
@@ -39,9 +38,13 @@ COLUMNS = (
 async def history(events: Any, where: str, *, before: int | None, limit: int, as_json: bool) -> int:
     """A stretch of history, newest first."""
     wanted = parse_event_filter(where)
+    redactor = Redactor()
     for path, _ in wanted.where.payload:
-        if any(is_secret_name(part) for part in path):
-            raise InvalidFilter(f"payload.{'.'.join(path)}: is a secret by its name and cannot be searched.")
+        if redactor.hides(path, wanted.event_name):
+            raise InvalidFilter(
+                f"payload.{'.'.join(path)}: is a secret by its name, type or mark and cannot be searched. Search "
+                "another value, or add --name for events where it is none."
+            )
     async with operators_of(events) as operators:
         found: list[EventSummary] = []
         page = await operators.observe.events(wanted, before=before, limit=min(limit, MAX_PAGE))
@@ -74,7 +77,7 @@ async def inspect(events: Any, event_id: UUID, *, show_payload: bool, as_json: b
     if event is None:
         fail(f"The log of this database has no event {event_id} (any more).", status=PROBLEM)
     permissions = {Permission.view, *([Permission.view_payload] if show_payload else [])}
-    answer = event_answer(event, Redactor(declared_registry(events)), Actor("cli", permissions=frozenset(permissions)))
+    answer = event_answer(event, Redactor(), Actor("cli", permissions=frozenset(permissions), tenants=None))
     if as_json:
         print_json(answer)
         return 0
@@ -121,6 +124,9 @@ def print_content(answer: Mapping[str, Any]) -> None:
         say(clean(answer["payload_text"], lines=True))
     else:
         print_json(answer["payload"])
+    for version, payload in answer["other_versions"].items():
+        title(f"Payload of version {clean(version)}")
+        print_json(payload)
     if answer["headers"]:
         title("Headers")
         print_json(answer["headers"])

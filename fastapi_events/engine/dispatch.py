@@ -254,4 +254,4 @@ def reason_of(outcome: Outcome) -> str:
     """Why a delivery is where it is, from the closed set."""
     if outcome.kind == "dead":
         return outcome.reason or "gave_up"
-    return "rejected_by_handler" if outcome.kind == "discarded" else "retry"
+    return outcome.reason or "rejected_by_handler" if outcome.kind == "discarded" else "retry"

@@ -18,6 +18,7 @@ from fastapi_events.engine.injection import Needs, fill
 from fastapi_events.engine.observed_attempt import observe
 from fastapi_events.engine.outcomes import Abandoned, NoThread, cascade_limit, outcome_of
 from fastapi_events.engine.run import Run
+from fastapi_events.engine.secrecy import discreet
 from fastapi_events.engine.slots import Slots
 from fastapi_events.engine.wrapped_call import ThreadBridge, call_wrapped, caught
 from fastapi_events.errors import InvalidHandler
@@ -77,7 +78,7 @@ class Executor:
                 return DONE
             return await self._with_needs(run, event)
         except BaseException as error:  # noqa: BLE001 - SystemExit and friends must not end the loop
-            return outcome_of(run, error)
+            return discreet(outcome_of(run, error), run, self._registry)
         finally:
             run.release()
 

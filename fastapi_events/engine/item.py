@@ -15,11 +15,19 @@ from fastapi_events.engine.handlers import Handler
 from fastapi_events.engine.stored_versions import StoredVersions, Unreadable
 from fastapi_events.model.context import Flow
 from fastapi_events.model.delivery import DeadReason, Delivery
+from fastapi_events.model.erasure import ERASED_PAYLOAD, ERASED_TEXT
 from fastapi_events.model.event import Event, RawEvent
 from fastapi_events.model.identity import mark_key
 from fastapi_events.model.registry import Registry
 
 _NO_HEADERS: Mapping[str, str] = {}
+
+
+class ErasedContent(Unreadable):
+    """There is nothing left to give to a handler."""
+
+    def __init__(self) -> None:
+        super().__init__("erased", failure("ErasedContent", ERASED_TEXT))
 
 
 class Item:
@@ -54,8 +62,8 @@ class Item:
     def event_for(self, handler: Handler, registry: Registry) -> Any:
         """The event as the handler takes it; raises ``Unreadable`` if it cannot be."""
         wanted = handler.declaration.event_class
-        if wanted is None and not handler.raw:
-            wanted = registry.class_of(self.name, self.version) or self._nearest_class(registry)
+        if wanted is None:
+            wanted = self.class_for(handler, registry)
         event = self._decoded.get(wanted)
         if event is None:
             event = self._decoded[wanted] = self._decode(wanted, registry)
@@ -63,12 +71,21 @@ class Item:
             raise event
         return event
 
+    def class_for(self, handler: Handler, registry: Registry) -> type[Event] | None:
+        """The class that the handler takes the event as; None if it takes it raw."""
+        wanted = handler.declaration.event_class
+        if wanted is None and not handler.raw:
+            return registry.class_of(self.name, self.version) or self._nearest_class(registry)
+        return wanted
+
     def _nearest_class(self, registry: Registry) -> type[Event] | None:
         classes = registry.classes_of(self.name)
         return self.versions.nearest(classes, registry.upcasters) if classes else None
 
     def _decode(self, wanted: Any, registry: Registry) -> Any:
         payload: str = self.row["payload"]
+        if payload == ERASED_PAYLOAD:
+            return ErasedContent()
         if wanted is None:
             try:
                 return RawEvent(self.name, self.version, json.loads(payload))

@@ -8,10 +8,12 @@ from typing import Any
 
 from fastapi_events.engine.failure import MAX_MESSAGE, failure, failure_of, safe_text
 from fastapi_events.engine.infrastructure import NoConnection, interrupted_delay, is_infrastructure
+from fastapi_events.engine.item import ErasedContent
 from fastapi_events.engine.run import Run
 from fastapi_events.engine.stored_versions import Unreadable
 from fastapi_events.errors import DeadLetter, Discard, RetryLater
 from fastapi_events.model.delivery import DeadReason
+from fastapi_events.model.erasure import ERASED_TEXT
 from fastapi_events.model.outcome import Failure, Outcome
 
 
@@ -25,6 +27,8 @@ class Abandoned(Exception):
 
 def outcome_of(run: Run, error: BaseException) -> Outcome:
     """What an attempt that ended by ``error`` comes to. Total: it raises nothing."""
+    if isinstance(error, ErasedContent):
+        return Outcome("discarded", reason="erased", note=ERASED_TEXT)
     if isinstance(error, Unreadable):
         return Outcome("dead", reason=error.reason, failure=error.failure)
     if isinstance(error, Discard):

@@ -20,6 +20,7 @@ DeadReason = Literal[
     "cascade_limit",
     "rejected_by_handler",
     "unsettleable",
+    "erased",
 ]
 
 

@@ -16,8 +16,9 @@ from fastapi_events.model.context import Flow
 from fastapi_events.model.event import Direction, Event, EventOptions, RawEvent, declare, options_of
 from fastapi_events.model.identity import new_id
 from fastapi_events.model.lane import LaneNumber, LogPlace, Partition, lane_of, partition_of, place_of
-from fastapi_events.model.payload import check_json_value, encode_payload, encode_raw
+from fastapi_events.model.payload import check_json_value, checked_text, encode_payload, encode_raw
 from fastapi_events.model.schedule import Due, due_of, schedule_place
+from fastapi_events.model.tenancy import UNSAID, Unsaid, checked_tenant, missing_tenant
 
 logger = logging.getLogger("fastapi_events")
 
@@ -60,14 +61,17 @@ class Envelope(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PublishOptions:
-    """What ``publish`` may be told about one event; everything left out is inherited or derived."""
+    """What ``publish`` may be told about one event; everything left out is inherited or derived.
+
+    A tenant of None is not left out: it says that the event belongs to no tenant, whatever flows here.
+    """
 
     event_id: UUID | None = None
     occurred_at: datetime | None = None
     delay: float | timedelta | None = None
     at: datetime | None = None
     key: str | None = None
-    tenant_id: str | None = None
+    tenant_id: str | Unsaid | None = UNSAID
     correlation_id: UUID | None = None
     causation_id: UUID | None = None
     headers: Mapping[str, str] | None = None
@@ -82,6 +86,7 @@ class PublishRules:
     max_payload_size: int = 1_048_576
     warn_payload_size: int = 65_536
     validate_payloads: bool = True
+    multi_tenant: bool = False
 
 
 NO_OPTIONS = PublishOptions()
@@ -129,9 +134,9 @@ def seal_raw(
     options = declare(owner, {"name": raw.name, "version": raw.version, "direction": direction, "aggregate": aggregate})
     payload = encode_raw(raw.payload, owner=owner, max_size=rules.max_payload_size)
     if options.aggregate is not None:
-        _checked_text(options.aggregate, "aggregate", owner)
+        checked_text(options.aggregate, "aggregate", owner)
     if aggregate_id is not None:
-        aggregate_id = _checked_text(str(aggregate_id), "aggregate_id", owner)
+        aggregate_id = checked_text(str(aggregate_id), "aggregate_id", owner)
     kind = _Kind(owner, options, lane_of(options), f"/{options.aggregate or ''}/")
     return _enclose(kind, payload, aggregate_id, aggregate_id, rules, flow, given)
 
@@ -152,7 +157,7 @@ def _kind_of(event_class: type[Event]) -> _Kind:
     if options is None:
         raise UnknownEvent(f"{owner} has no name=, so it is abstract and cannot be published. Give the class a name.")
     if options.aggregate is not None:
-        _checked_text(options.aggregate, "aggregate", owner)
+        checked_text(options.aggregate, "aggregate", owner)
     return _Kind(owner, options, lane_of(options), f"/{options.aggregate or ''}/")
 
 
@@ -174,11 +179,13 @@ def _enclose(
             "value, or pass key= to publish."
         )
     event_id = given.event_id or new_id()
-    tenant = flow.tenant_id if given.tenant_id is None else given.tenant_id
+    tenant = flow.tenant_id if given.tenant_id is UNSAID else given.tenant_id
+    if tenant is None and rules.multi_tenant and given.tenant_id is UNSAID:
+        raise missing_tenant(owner)
     if tenant is not None:
-        _checked_text(tenant, "tenant_id", owner)
+        checked_tenant(tenant, owner)
     if flow.actor is not None:
-        _checked_text(flow.actor, "actor", owner)
+        checked_text(flow.actor, "actor", owner)
     key = None if own_key is None else f"{tenant or ''}{kind.key_prefix}{own_key}"
     _check_index(key, aggregate_id, options.aggregate, owner)
     headers = given.headers is not None or flow.traceparent is not None
@@ -210,21 +217,7 @@ def _field_text(event: Event, field: str, owner: str) -> str | None:
     value = getattr(event, field)
     if value is None:
         return None
-    return str(value) if type(value) is UUID else _checked_text(str(value), field, owner)
-
-
-def _checked_text(text: object, what: str, owner: str) -> str:
-    if not isinstance(text, str):
-        raise InvalidPayload(
-            f"{owner}: {what}={ascii(text)[:80]} is not a string. Pass str(...) of it.", path=f"$.{what}"
-        )
-    if not text.isascii() or "\x00" in text:
-        check_json_value(text, owner=f"{owner}: {what}")
-    if len(text) > 500:
-        raise InvalidPayload(
-            f"{owner}: {what} has {len(text)} characters; 500 are the most. Use a shorter identifier.", path=f"$.{what}"
-        )
-    return text
+    return str(value) if type(value) is UUID else checked_text(str(value), field, owner)
 
 
 def _check_index(key: str | None, aggregate_id: str | None, aggregate: str | None, owner: str) -> None:
@@ -256,7 +249,7 @@ def _check_given(given: PublishOptions, own_key: str | None, owner: str) -> str 
             )
     if given.occurred_at is not None:
         _check_moment(given.occurred_at, owner)
-    return own_key if given.key is None else _checked_text(given.key, "key", owner)
+    return own_key if given.key is None else checked_text(given.key, "key", owner)
 
 
 def _check_moment(moment: object, owner: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Unpack, get_args
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from fastapi_events.errors import ContradictoryOptions, UnknownOption
 from fastapi_events.model.names import canonical_name, resource_part
 from fastapi_events.model.retry import Retry
+from fastapi_events.model.secrets import HIDDEN, holds_secret, inside, is_marked
 
 if TYPE_CHECKING:
     from pydantic import Field, PrivateAttr
@@ -115,6 +117,12 @@ class Event(_Model):
     model_config = ConfigDict(frozen=True)
     __event_options__: ClassVar[EventOptions | None] = None
 
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """What is shown of an event, in errors and logs too: no secrets."""
+        for name, value in super().__repr_args__():
+            hidden = name and value is not None and holds_secret(inside((type(self),), name))
+            yield name, HIDDEN if hidden else value
+
     # Typed for readers and editors; checkers look at the metaclass.
     def __init_subclass__(cls, **options: Unpack[EventKeywords]) -> None:
         super().__init_subclass__()
@@ -141,6 +149,12 @@ class RawEvent:
 def options_of(event_class: type[Event]) -> EventOptions | None:
     """The options of a named event class; None for an abstract one."""
     return event_class.__event_options__
+
+
+def declared_classes(name: str | None = None) -> list[type[Event]]:
+    """Every named event class of this process, or those of one name, whatever the version and whoever uses them."""
+    named = [(cls, cls.__event_options__) for cls in list(_declared)]
+    return [cls for cls, options in named if options and name in (None, options.name)]
 
 
 def importable_names() -> set[str]:
@@ -230,4 +244,9 @@ def _check_fields(cls: type[Event], options: EventOptions) -> None:
             hint = f" Did you mean {near[0]!r}?" if near else f" Its fields are {', '.join(cls.model_fields)}."
             raise ContradictoryOptions(
                 f"class {cls.__qualname__}: {option}={field!r} names no field of the event.{hint}"
+            )
+        if field is not None and is_marked(cls, field):
+            raise ContradictoryOptions(
+                f"class {cls.__qualname__}: {option}={field!r} is secret, and would be shown: the envelope is. Name "
+                "another field, such as an id that says nothing by itself."
             )

@@ -35,7 +35,8 @@ class PublishContext:
 
     ``event`` is a ``RawEvent`` if it is published by ``raw``. ``tenant_id``, ``correlation_id`` and ``causation_id``
     are what the event would get: given to ``publish``, or inherited. ``event_id``, ``occurred_at`` and ``key`` are None
-    unless they were given; ``headers`` are those given.
+    unless they were given; ``headers`` are those given. ``tenant_said``: somebody said whose the event is, so that a
+    ``tenant_id`` of None means that it belongs to no tenant, rather than that nobody has said so far.
     """
 
     event: Event | RawEvent
@@ -48,19 +49,23 @@ class PublishContext:
     headers: Mapping[str, str]
     seal: Callable[[PublishContext], UUID] = field(repr=False, compare=False)
     """The end of the chain; called by the library."""
+    tenant_said: bool = False
+    """Kept by ``replace``."""
 
     def replace(self, **changes: Unpack[PublishChanges]) -> PublishContext:
         """The same publish with another event or other options; None for an option lets it be inherited or derived.
 
-        Raises ``UnknownOption`` for anything else.
+        A ``tenant_id`` of None says that the event belongs to no tenant, as in ``publish``. Raises ``UnknownOption``
+        for anything else.
         """
-        known = [name.name for name in dataclasses.fields(self) if name.name != "seal"]
+        known = [name.name for name in dataclasses.fields(self) if name.name not in ("seal", "tenant_said")]
         for name in changes:
             if name not in known:
                 near = get_close_matches(name, known, n=1)
                 hint = f"Did you mean {near[0]!r}? " if near else ""
                 raise UnknownOption(f"A PublishContext has no {name!r} to replace. {hint}It has {', '.join(known)}.")
-        return dataclasses.replace(self, **changes)
+        said = self.tenant_said or "tenant_id" in changes
+        return dataclasses.replace(self, tenant_said=said, **changes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,8 +27,8 @@ class Outcome:
     ``done``: handled. ``duplicate``: a mark says it had been handled before. ``retry``: failed, ``delay`` seconds
     until the next attempt. ``postponed``: the handler asked for later, no attempt spent. ``interrupted``: the
     infrastructure failed or the process stops, no attempt spent. ``dead`` with its ``reason``; ``discarded``
-    with a ``note``. ``committed`` says that effects and mark are in the database already; ``children`` are the
-    events to append in the transaction that records the success.
+    with a ``note``, and a ``reason`` unless a handler asked for it. ``committed`` says that effects and mark are in
+    the database already; ``children`` are the events to append in the transaction that records the success.
     """
 
     kind: OutcomeKind

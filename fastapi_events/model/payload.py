@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from fastapi_events.errors import InvalidPayload, PayloadTooLarge
+from fastapi_events.model.secrets import holds_secret
 
 MAX_DEPTH = 64
 MAX_INTEGER_DIGITS = 4300  # sys.int_info.default_max_str_digits: more cannot be read back by json.loads
@@ -74,6 +75,21 @@ def check_json_value(value: Any, *, owner: str) -> None:
     _find_problem(value, owner)
 
 
+def checked_text(text: object, what: str, owner: str) -> str:
+    """A short text of the envelope, or ``InvalidPayload`` that names it."""
+    if not isinstance(text, str):
+        raise InvalidPayload(
+            f"{owner}: {what}={ascii(text)[:80]} is not a string. Pass str(...) of it.", path=f"$.{what}"
+        )
+    if not text.isascii() or "\x00" in text:
+        check_json_value(text, owner=f"{owner}: {what}")
+    if len(text) > 500:
+        raise InvalidPayload(
+            f"{owner}: {what} has {len(text)} characters; 500 are the most. Use a shorter identifier.", path=f"$.{what}"
+        )
+    return text
+
+
 def _is_suspicious(encoded: bytes) -> bool:
     """Whether the text may hide something hostile; false for nearly all payloads, at the price of four memory scans.
 
@@ -97,7 +113,7 @@ def _validate(event: BaseModel, encoded: bytes, owner: str) -> None:
             f"{owner}: {path}: {first['msg']} ({error.error_count()} problem(s) in all). A handler could not read "
             "this payload back; was it made with model_construct()?",
             path=path,
-        ) from error
+        ) from (None if holds_secret((type(event),)) else error)  # whose text quotes what it was given
 
 
 def _as_python(event: BaseModel) -> Any:

@@ -50,6 +50,7 @@ class Publishing:
             max_payload_size=settings.max_payload_size,
             warn_payload_size=settings.warn_payload_size,
             validate_payloads=settings.validate_payloads,
+            multi_tenant=settings.multi_tenant,
         )
 
     def disconnect(self) -> None:

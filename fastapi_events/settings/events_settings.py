@@ -159,6 +159,8 @@ class EventsSettings(BaseSettings):
     shutdown_grace: SecondsOrNone = 30.0
     """Seconds that running handlers get to finish at shutdown."""
 
+    multi_tenant: bool = False
+    """Refuse to publish without a tenant, and let operators see those tenants alone that their ``Actor`` names."""
     validate_payloads: bool = True
     """Validate payloads when they are published (they are validated before handling in any case)."""
     max_payload_size: Count = 1024 * _KIB

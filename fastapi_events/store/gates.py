@@ -10,7 +10,7 @@ from typing import Any
 from fastapi_events.model.breaker import Breaker
 from fastapi_events.model.identity import new_id
 from fastapi_events.store.database import Database
-from fastapi_events.store.dead_letters import explained
+from fastapi_events.store.dead_letters import NO_TENANTS, explained
 from fastapi_events.store.statements import Statements
 
 
@@ -86,6 +86,6 @@ class GateStore:
                 rows: list[Any] = await connection.fetch(self._statements[statement], *arguments)
                 await connection.execute(
                     self._statements["record_action"], new_id(), action, actor, target,
-                    json.dumps(details, default=str),
+                    json.dumps(details, default=str), NO_TENANTS,
                 )  # fmt: skip
         return rows

@@ -7,7 +7,7 @@ import json
 from fastapi_events.errors import OperationRefused
 from fastapi_events.model.identity import new_id
 from fastapi_events.store.database import Database
-from fastapi_events.store.dead_letters import explained
+from fastapi_events.store.dead_letters import NO_TENANTS, explained
 from fastapi_events.store.statements import Statements
 
 
@@ -41,4 +41,6 @@ class GroupRemoval:
                 )
             await connection.execute(self._statements["remove_group"], group_id)
             facts = json.dumps({"reason": reason, "group_id": group_id})
-            await connection.execute(self._statements["record_action"], new_id(), "remove_group", actor, name, facts)
+            await connection.execute(
+                self._statements["record_action"], new_id(), "remove_group", actor, name, facts, NO_TENANTS
+            )

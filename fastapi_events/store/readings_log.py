@@ -37,7 +37,10 @@ class LogBounds:
 
 @dataclass(frozen=True, slots=True)
 class HistoryFilter:
-    """What an event must be like; None is anything. ``name`` is a LIKE pattern, ``payload`` pairs of path and value."""
+    """What an event must be like; None is anything. ``name`` is a LIKE pattern, ``payload`` pairs of path and value.
+
+    ``tenants`` is no wish but a limit: whose events the reader may see.
+    """
 
     id: UUID | None = None
     name: str | None = None
@@ -61,12 +64,21 @@ class HistoryFilter:
         """The lanes that such events are in."""
         return [lane for lane in LANES if self.audit is None or self.audit == (lane == AUDIT)]
 
+    tenants: tuple[str, ...] | None = None
+
+    @property
+    def wanted_tenants(self) -> tuple[str, ...]:
+        """The tenants that are asked for, as far as the reader may see them."""
+        asked = self.tenants if self.tenant_id is None else (self.tenant_id,)
+        return tuple(one for one in asked or () if self.tenants is None or one in self.tenants)
+
     def arguments(self) -> tuple[Any, ...]:
         """The statement's filter arguments, in its order."""
         values = [{"path": list(path), "value": value} for path, value in self.payload]
         return (
             self.name, self.aggregate, self.aggregate_id, self.tenant_id, self.correlation_id, self.causation_id,
             self.actor, self.key, self.published_from, self.published_before, json.dumps(values) if values else None,
+            self.tenants, self.id,
         )  # fmt: skip
 
 
@@ -196,6 +208,9 @@ async def _places(reader: Reader, where: HistoryFilter, below: int) -> tuple[Ran
     elif where.aggregate is not None and where.aggregate_id is not None:
         asked = _PLACES
         rows = await reader.rows("read_places_by_aggregate", where.aggregate, where.aggregate_id, below, asked)
+    elif where.tenant_id is not None or where.tenants is not None:
+        asked = _PLACES * 4
+        rows = await reader.rows("read_places_by_tenant", where.wanted_tenants, below, asked)
     else:
         return None
     low = rows[-1]["position"] if len(rows) >= asked else 0

@@ -10,7 +10,7 @@ from typing import Any
 
 from fastapi_events.model.identity import new_id
 from fastapi_events.store.database import Database
-from fastapi_events.store.dead_letters import explained
+from fastapi_events.store.dead_letters import NO_TENANTS, explained
 from fastapi_events.store.statements import Statements
 
 
@@ -55,7 +55,9 @@ class RetirementStore:
                 return Retirement(True, processes, found["retired_at"])
             retired_at = await connection.fetchval(self._statements["retire_handler"], found["id"])
             facts = json.dumps({**details, "live_processes": processes}, default=str)
-            await connection.execute(self._statements["record_action"], new_id(), "retire", actor, name, facts)
+            await connection.execute(
+                self._statements["record_action"], new_id(), "retire", actor, name, facts, NO_TENANTS
+            )
         return Retirement(True, processes, retired_at, now=True)
 
     async def discard_waiting(
@@ -72,6 +74,12 @@ class RetirementStore:
                 if rows:
                     facts = json.dumps({**details, "waiting": [str(row["id"]) for row in rows]}, default=str)
                     await connection.execute(
-                        self._statements["record_action"], new_id(), "discard", actor, f"handler:{name}", facts
+                        self._statements["record_action"],
+                        new_id(),
+                        "discard",
+                        actor,
+                        f"handler:{name}",
+                        facts,
+                        NO_TENANTS,
                     )
         return len(rows)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from uuid import UUID
 
+from fastapi_events.errors import NotFound
 from fastapi_events.model.identity import new_id
 from fastapi_events.model.lane import LogPlace, place_of
 from fastapi_events.store.database import Database
@@ -34,18 +36,23 @@ class ScheduleStore:
         rows = await self._database.fetch(self._statements["append_due_events"], limit, look_back)
         return [place_of(row["lane"], row["partition"]) for row in rows]
 
-    async def cancel(self, event_id: UUID, *, actor: str, reason: str) -> bool:
-        """Take an event from the schedule, and record who did so; False if it is not there."""
+    async def cancel(self, event_id: UUID, *, actor: str, reason: str, tenants: Sequence[str] | None = None) -> bool:
+        """Take an event from the schedule, and record who did so; False if it is not there.
+
+        Of some tenants (None: everybody's), one that is not there and one that is not theirs look alike: ``NotFound``.
+        """
         with explained(
             "This event is being appended to the log, or cancelled by somebody else, at this moment. Nothing was "
             "changed; try again."
         ):
             async with self._database.acquire() as connection, self._database.steered(connection):
                 await connection.execute("SET LOCAL synchronous_commit = on")
-                rows = await connection.fetch(self._statements["cancel_scheduled_event"], event_id)
+                rows = await connection.fetch(self._statements["withdraw_scheduled_event"], event_id, tenants)
+                if tenants is not None and not rows:
+                    raise NotFound(f"No event {event_id} is scheduled (any more). Nothing was changed.")
                 facts = {"reason": reason, "cancelled": bool(rows), "event": rows[0]["name"] if rows else None}
                 await connection.execute(
                     self._statements["record_action"], new_id(), "cancel_scheduled", actor, str(event_id),
-                    json.dumps(facts),
+                    json.dumps(facts), [row["tenant_id"] or "" for row in rows],
                 )  # fmt: skip
         return bool(rows)

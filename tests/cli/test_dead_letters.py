@@ -33,6 +33,29 @@ async def actions(connection: Any) -> list[Any]:
     return await connection.fetch("SELECT action, actor, target, details FROM events.operator_action ORDER BY acted_at")
 
 
+async def test_other_versions_are_shown_as_the_payload_is(run: Run, connection: Any, given: Mapping[str, str]) -> None:
+    seeded = await fill(connection)
+    beside = {"1": {"loaf": "rye", "card_token": "tok_old"}}
+    await connection.execute("UPDATE events.event SET other_versions = $1::text::jsonb", json.dumps(beside))
+    await connection.execute(
+        "UPDATE events.delivery SET event = event || jsonb_build_object('other_versions', $1::text::jsonb) "
+        "WHERE event IS NOT NULL", json.dumps(beside)
+    )  # fmt: skip
+    dead, event = str(seeded.dead[0]), str(seeded.events[0]["id"])
+    answers = await asyncio.gather(
+        *(
+            run(*command, *options, **given)
+            for options in ((), ("--json",), ("--show-payload",), ("--show-payload", "--json"))
+            for command in (("dlq", "show", dead), ("events", "inspect", event))
+        )
+    )
+    assert [answer.status for answer in answers] == [0] * 8
+    assert [answer.output for answer in answers if "tok_old" in answer.output] == []
+    assert ["rye" in answer.output for answer in answers] == [False] * 4 + [True] * 4
+    for answer in answers[6:]:
+        assert json.loads(answer.output)["other_versions"] == {"1": {"loaf": "rye", "card_token": "••••••"}}
+
+
 async def test_dead_letters_are_listed_grouped_and_shown(run: Run, connection: Any, given: Mapping[str, str]) -> None:
     seeded = await fill(connection)
     one = str(seeded.dead[0])

@@ -42,7 +42,7 @@ async def test_every_room_of_an_empty_house_teaches(bare: Ground) -> None:
         "/consumers": "@mail.on(",
         "/workers": "fastapi-events worker",
         "/scheduled": "published with <code>delay=</code>",
-        "/audit": "Every redrive, discard and cancellation is recorded",
+        "/audit": "Every redrive, discard, cancellation and erasure is recorded",
     }.items():
         page = await bare.client.get(f"/events/dashboard{path}")
         assert page.status_code == 200

@@ -141,6 +141,36 @@ async def test_dashboard_access(project: Made, module: str, attribute: str, root
         assert (await client.get(f"{root}/events/health/ready")).json()["drain"] == "running"
 
 
+async def test_tenants(project: Made, clean_database: str) -> None:
+    page = project("docs/how-to/tenants.md")
+    shop = page.load("shop.main")
+    async with served(shop.app) as client:
+        (await client.post("/orders/7", headers={"X-Api-Key": "k-1"})).raise_for_status()
+
+        async def shipped() -> Any:
+            return await execute(clean_database, "SELECT 1 FROM events.event WHERE name = 'orders.order.shipped'")
+
+        await until(shipped)
+        found = {}
+        for key in ("k-1", "k-2", "k-staff"):
+            page_of_events = await client.get("/events/api/events", headers={"X-Api-Key": key})
+            found[key] = [event["tenant_id"] for event in page_of_events.json()["events"]]
+        assert found == {"k-1": ["acme", "acme"], "k-2": [], "k-staff": ["acme", "acme"]}
+        assert (await client.get("/events/api/workers", headers={"X-Api-Key": "k-1"})).status_code == 403
+    names = await page.run_snippets()
+    rows = await execute(clean_database, "SELECT tenant_id FROM events.event WHERE payload ->> 'order_id' < '4'")
+    assert {row["tenant_id"] for row in rows} == {"acme", "nordwind", None}
+    assert {event.tenant_id for event in names["page"].events} == {"acme"}
+
+
+async def test_privacy(project: Made, clean_database: str) -> None:
+    names = await project("docs/how-to/privacy.md").run_snippets()
+    assert names["ahead"] == names["done"]
+    assert (names["done"].found, names["done"].events, names["done"].deliveries) == (1, 1, 1)
+    [action] = await execute(clean_database, "SELECT target FROM events.operator_action")
+    assert action["target"] == f"customer/{names['fingerprint']}"
+
+
 async def test_migrations_by_alembic(project: Made, new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a branch beside the user's own revisions, and from one of those: whichever comes first."""
     page, url = project("docs/how-to/migrations.md"), await new_database(schema=False)

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from fastapi_events.api.redaction import HIDDEN, is_secret_name, redacted_text
+from fastapi_events.api.redaction import redacted_text
 from fastapi_events.model.outcome import Failure
+from fastapi_events.model.secrets import HIDDEN, is_secret_name
 from fastapi_events.settings import EventsSettings
 from tests.dashboard.ground import Ground, app_of, by_header, client_of
 

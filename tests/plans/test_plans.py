@@ -190,6 +190,58 @@ async def test_statements_keep_to_their_indexes(planner: tuple[Planner, Stage, A
                     assert re.search(r"\bhandler_id\b.*\bkey\b", scan.condition), f"{name}, {state}"
 
 
+ERASURE = "'order', '7', '{tenant-1}', 0, 500, '{}', 'erased'"
+IDS = "array_fill('00000000-0000-0000-0000-000000000000'::uuid, ARRAY[100])"
+ID = "'00000000-0000-0000-0000-000000000000'"
+SCHEDULED = "'order', '7', '{tenant-1}', 0, 500, '{}'"
+CHANGED = {"event_pkey", "delivery_of_event", "delivery_pkey", "attempt_of_delivery"}
+OF_TENANTS = {
+    "read_places_by_tenant": ("'{tenant-1,tenant-2}', 90000, 2000", {"event_tenant"}),
+    "read_publish_counts_of_tenants": ("'{tenant-1}', 0, 20000, now()", {"event_tenant"}),
+    "survey_events": (ERASURE, {"event_aggregate", *CHANGED}),
+    "erase_events": (ERASURE, {"event_aggregate", *CHANGED}),
+    "survey_copies": (ERASURE, {"delivery_copy", *CHANGED}),
+    "erase_copies": (ERASURE, {"delivery_copy", *CHANGED}),
+    "survey_scheduled_events": (SCHEDULED, {"scheduled_event_aggregate"}),
+    "erase_scheduled_events": (SCHEDULED, {"scheduled_event_aggregate", "scheduled_event_pkey"}),
+    "read_schedule_of_tenants": ("10001, '{tenant-1,tenant-2}'", {"scheduled_event_tenant"}),
+    "read_scheduled_of_tenants": ("now(), 7, 51, '{tenant-1,tenant-2}'", {"scheduled_event_tenant"}),
+    "withdraw_scheduled_event": (f"{ID}, '{{tenant-1}}'", {"scheduled_event_pkey"}),
+    "find_foreign_deliveries": (f"{IDS}, '{{tenant-1}}'", {"delivery_id_key"}),
+    "find_tenants_of_deliveries": (IDS, {"delivery_id_key"}),
+}
+"""By name of a statement that is planned for the arguments it gets: some of those, and the indexes it keeps to."""
+
+
+@pytest.mark.slow
+async def test_what_is_a_tenants_or_an_aggregates_is_found_by_index(planner: tuple[Planner, Stage, Any]) -> None:
+    plans, stage, events = planner
+    await stage.rows(
+        "UPDATE events.event SET tenant_id = 'tenant-' || position % 2000, aggregate = 'order', "
+        "aggregate_id = (position % 500)::text"
+    )
+    await stage.rows(
+        "UPDATE events.scheduled_event SET tenant_id = 'tenant-' || number % 2000, aggregate = 'order', "
+        "aggregate_id = (number % 500)::text"
+    )
+    await stage.rows(
+        "UPDATE events.delivery SET tenant_id = 'tenant-1', event = jsonb_build_object('aggregate', 'order', "
+        "'aggregate_id', (position % 50)::text, 'payload', 1) WHERE state = 'dead'"
+    )
+    # Nothing of it is kept: of a table that is known to be small, all may be read.
+    big = await stage.value("SELECT count(*) > 1000 FROM events.event")
+    for state in ("not analysed", "analysed", "vacuumed") if big else ("not analysed",):
+        if state != "not analysed":
+            await stage.rows("ANALYZE" if state == "analysed" else "VACUUM")
+        for name, (arguments, indexes) in OF_TENANTS.items():
+            scans = await plans.scans(events.runtime.statements[name], arguments)
+            looks = [scan for scan in scans if scan.table in BIG]
+            assert {scan.index for scan in looks} <= indexes, f"{name}, {state}: {scans}"
+            # A segment of the log without a row may be read whole, beside the one that has rows.
+            asking = {scan.index for scan in looks if scan.condition}
+            assert asking == {scan.index for scan in looks}, f"{name}, {state}: {scans}"
+
+
 def check_no_table_is_scanned(scans: list[Scan], what: str) -> None:
     """Also not by way of an index of which every entry is read."""
     looks = [scan for scan in scans if scan.table in BIG and scan.kind != "Tid Scan"]

@@ -12,10 +12,10 @@ PUBLIC = {
     "Actor", "AttemptContext", "AttemptNext", "AttemptOutcome", "Breaker", "DeadLetter", "Delivery", "Discard",
     "EmitsEvents", "Event", "EventPublisher", "Events", "EventsError", "EventsSettings", "HandleContext",
     "HandleNext", "HandlerConnection", "HandlerSession", "Middleware", "Module", "Permission", "PublishContext",
-    "PublishNext", "Published", "Publisher", "RawEvent", "Retry", "RetryLater", "SessionDep",
+    "PublishNext", "Published", "Publisher", "RawEvent", "Retry", "RetryLater", "Secret", "SessionDep",
     "SyncEventPublisher", "SyncHandlerSession", "SyncPublisher", "SyncSessionDep", "deterministic_id", "emits",
-    "events", "events_router", "exponential", "fixed", "linear", "publisher_on", "sync_publisher_on",
-    "without_events",
+    "events", "events_router", "exponential", "fixed", "linear", "publisher_on", "sync_publisher_on", "tenant",
+    "tenant_from", "without_events",
 }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from fastapi_events.api.dependencies.instance import Instance, instance_of
 from fastapi_events.api.dependencies.publishers import publisher_on, sync_publisher_on
 from fastapi_events.api.dependencies.ready_made import Publisher, SessionDep, SyncPublisher, SyncSessionDep
 from fastapi_events.api.dependencies.route_check import check_routes
+from fastapi_events.api.dependencies.tenants import tenant_from
 
 __all__ = [
     "Instance",
@@ -15,4 +16,5 @@ __all__ = [
     "instance_of",
     "publisher_on",
     "sync_publisher_on",
+    "tenant_from",
 ]

@@ -59,13 +59,13 @@ def _publisher_dependency(declared: Declared, bind: Callable[..., P], kind: type
 
     # FastAPI shares a dependency per callable and scope: this is the user's own, so it is the endpoint's own session.
     # The publisher has neither end nor scope: it may depend on a session of any scope, and costs half of one with.
-    _sign(publisher, connection=HTTPConnection, session=declared.annotation)
+    sign(publisher, connection=HTTPConnection, session=declared.annotation)
     _publishers[kind].add(publisher)
     for_endpoints_only(publisher, kind)
     return publisher
 
 
-def _sign(function: Callable[..., Any], **parameters: Any) -> None:
+def sign(function: Callable[..., Any], **parameters: Any) -> None:
     """Give a function the signature that FastAPI is to read."""
     kind = inspect.Parameter.KEYWORD_ONLY
     signature = inspect.Signature(

@@ -19,11 +19,14 @@ def concerns(
     lanes: Sequence[LaneView],
     handlers: Sequence[HandlerView],
     workers: Sequence[WorkerView],
-    waits: Schedule,
+    waits: Schedule | None,
     limit: int,
     unread: Sequence[KeptFor] = (),
 ) -> tuple[Concern, ...]:
-    """Everything that needs attention now; ``limit`` is where counting dead letters stopped."""
+    """Everything that needs attention now; ``limit`` is where counting dead letters stopped.
+
+    Without ``waits`` nothing is said of the schedule: that it is late is the fleet's affair.
+    """
     found = [
         *_kept_log(moment, unread),
         *_late_lanes(moment, lanes, workers),
@@ -86,8 +89,8 @@ def _late_lanes(moment: datetime, lanes: Sequence[LaneView], workers: Sequence[W
             )  # fmt: skip
 
 
-def _late_schedule(waits: Schedule, workers: Sequence[WorkerView]) -> Iterator[Concern]:
-    if waits.oldest_due is None or (age := (waits.moment - waits.oldest_due).total_seconds()) <= LATE:
+def _late_schedule(waits: Schedule | None, workers: Sequence[WorkerView]) -> Iterator[Concern]:
+    if waits is None or waits.oldest_due is None or (age := (waits.moment - waits.oldest_due).total_seconds()) <= LATE:
         return
     moved = any(worker.alive and worker.drains for worker in workers)
     yield Concern(

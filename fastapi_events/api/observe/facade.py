@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from copy import copy
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -18,7 +19,13 @@ from fastapi_events.api.observe.filters import (
 )
 from fastapi_events.api.observe.groups import GroupView, groups
 from fastapi_events.api.observe.history import MAX_ATTEMPTS, event_detail, event_page
-from fastapi_events.api.observe.overview import handler_views, lane_views, overview, worker_views
+from fastapi_events.api.observe.overview import (
+    handler_views,
+    lane_views,
+    overview,
+    tenants_overview,
+    worker_views,
+)
 from fastapi_events.api.observe.retention import KeptLog, kept_log
 from fastapi_events.api.observe.schedule import SchedulePage, schedule, schedule_page
 from fastapi_events.api.observe.shaping import attempts_by_delivery, dead_letter, delivery_detail, view_of
@@ -35,7 +42,7 @@ from fastapi_events.api.observe.views import (
     Overview,
     WorkerView,
 )
-from fastapi_events.errors import InvalidFilter
+from fastapi_events.errors import InvalidFilter, NotFound
 from fastapi_events.store.readings import Reader, ReadingPool
 from fastapi_events.store.statements import Statements
 
@@ -66,6 +73,18 @@ class Observe:
     ) -> None:  # fmt: skip
         self._pool, self._statements = ReadingPool(database_url, pgbouncer=pgbouncer), Statements(schema)
         self.group, self._history_retention = group, history_retention
+        self._tenants: tuple[str, ...] | None = None
+
+    def within(self, *tenants: str) -> Observe:
+        """The same, as people of these tenants may see it: their events and nothing of the fleet.
+
+        None named is nobody: everything is empty. Called on the result, it never widens what that may see.
+        """
+        narrowed = copy(self)
+        known = self._tenants
+        # In the tables of ours the empty text stands for no tenant, and what belongs to none is for staff.
+        narrowed._tenants = tuple(sorted({one for one in tenants if one and (known is None or one in known)}))
+        return narrowed
 
     async def close(self) -> None:
         """Give the connections back; a later reading opens new ones."""
@@ -74,6 +93,8 @@ class Observe:
     async def overview(self) -> Overview:
         """Everything at a glance: what needs attention, how far each lane is, handlers, processes."""
         async with self._reading() as reader:
+            if self._tenants is not None:
+                return await tenants_overview(reader, self.group, COUNT_LIMIT, self._tenants)
             return await overview(reader, self.group, COUNT_LIMIT, self._history_retention)
 
     async def events(
@@ -82,18 +103,20 @@ class Observe:
         """A page of history, newest first: the newest, or next to a position that an earlier page gave."""
         wanted = parse_event_filter(where) if isinstance(where, str) else where
         async with self._reading() as reader:
-            return await event_page(reader, self.group, wanted, before=before, after=after, limit=_page_size(limit))
+            return await event_page(
+                reader, self.group, self._tenants, wanted, before=before, after=after, limit=_page_size(limit)
+            )
 
     async def event(self, event_id: UUID | str) -> EventDetail | None:
         """One event with content, deliveries, attempts and conversation; None if the log has it no more."""
         event_id = checked_id(event_id, "event_id")
         async with self._reading() as reader:
-            return await event_detail(reader, self.group, event_id)
+            return await event_detail(reader, self.group, self._tenants, event_id)
 
     async def scheduled(self, *, cursor: str | None = None, limit: int = 50) -> SchedulePage:
         """A page of the events that wait for their time, of every group; what is due first."""
         async with self._reading() as reader:
-            return await schedule_page(reader, cursor, _page_size(limit), COUNT_LIMIT)
+            return await schedule_page(reader, cursor, _page_size(limit), COUNT_LIMIT, self._tenants)
 
     async def dead_letters(
         self, where: str | DeadLetterFilter = "", *, cursor: str | None = None, limit: int = 50
@@ -105,7 +128,7 @@ class Observe:
             count = await self._count(reader, wanted, None)
             rows = await reader.rows(
                 "read_dead_letters", moment, row_id, size + 1, wanted.handler, wanted.event_name, wanted.fingerprint,
-                self.group, _BEHIND_LIMIT,
+                self.group, _BEHIND_LIMIT, self._tenants,
             )  # fmt: skip
         page = rows[:size]
         return DeadLetterPage(
@@ -125,14 +148,14 @@ class Observe:
     async def dead_letter_groups(self) -> Sequence[DeadLetterGroup]:
         """The newest dead letters by handler and cause, the largest group first."""
         async with self._reading() as reader:
-            rows = await reader.rows("read_dead_letter_groups", COUNT_LIMIT, _GROUP_LIMIT, self.group)
+            rows = await reader.rows("read_dead_letter_groups", COUNT_LIMIT, _GROUP_LIMIT, self.group, self._tenants)
         return [view_of(DeadLetterGroup, row, group=row["group_name"], event_names=row["names"]) for row in rows]
 
     async def delivery(self, delivery_id: UUID | str) -> DeliveryDetail | None:
         """One delivery with its attempts and, where kept, its event's content."""
         delivery_id = checked_id(delivery_id, "delivery_id")
         async with self._reading() as reader:
-            row = await reader.row("read_delivery", delivery_id, _BEHIND_LIMIT, self.group)
+            row = await reader.row("read_delivery", delivery_id, _BEHIND_LIMIT, self.group, self._tenants)
             if row is None:
                 return None
             attempts = attempts_by_delivery(await reader.rows("read_attempts", [delivery_id], MAX_ATTEMPTS))
@@ -141,16 +164,20 @@ class Observe:
     async def handlers(self) -> Sequence[HandlerView]:
         """Every handler of every group, with what waits for it and what is dead."""
         async with self._reading() as reader:
-            return await handler_views(reader, self.group, COUNT_LIMIT)
+            return await handler_views(reader, self.group, COUNT_LIMIT, self._tenants)
 
     async def broadcasts(self) -> Sequence[BroadcastView]:
-        """The broadcast handlers of live processes; 1,000 at most."""
+        """The broadcast handlers of live processes; 1,000 at most. Within tenants, as of processes, there are none."""
+        if self._tenants is not None:
+            return []
         async with self._reading() as reader:
             rows = await reader.rows("read_broadcasts", self.group, _BROADCAST_LIMIT)
         return [view_of(BroadcastView, row, group=row["group_name"]) for row in rows]
 
     async def workers(self) -> Sequence[WorkerView]:
-        """The processes, those alive first; 200 at most."""
+        """The processes, those alive first; 200 at most. They are no tenant's: within some, there are none."""
+        if self._tenants is not None:
+            return []
         async with self._reading() as reader:
             return (await worker_views(reader, self.group))[0]
 
@@ -159,7 +186,7 @@ class Observe:
         size = _page_size(limit)
         moment, row_id = place_of(cursor)
         async with self._reading() as reader:
-            rows = await reader.rows("read_actions", moment, row_id, size + 1)
+            rows = await reader.rows("read_actions", moment, row_id, size + 1, self._tenants)
         page = rows[:size]
         return ActionPage(
             actions=tuple(view_of(ActionView, row) for row in page),
@@ -167,19 +194,33 @@ class Observe:
         )
 
     async def groups(self) -> list[GroupView]:
-        """The consumer groups of every service, by name, those that were removed last."""
+        """The consumer groups of every service, by name, those that were removed last. Within tenants: none."""
+        if self._tenants is not None:
+            return []
         async with self._reading() as reader:
             return await groups(reader)
 
     async def log(self) -> KeptLog:
-        """How far back the log goes, and for which groups it keeps what is past its age."""
+        """How far back the log goes, and for which groups it keeps what is past its age; raises ``NotFound`` within
+        tenants, as it is nobody's in particular."""
+        if self._tenants is not None:
+            raise NotFound("How far back the log goes is for staff: it is everybody's.")
         async with self._reading() as reader:
             return await kept_log(reader, self._history_retention)
+
+    async def check_deliveries(self, delivery_ids: Sequence[UUID]) -> None:
+        """Raise ``NotFound`` if one of these is none that people of these tenants may see; without tenants, nothing."""
+        if self._tenants is None:
+            return
+        async with self._reading() as reader:
+            row = await reader.row("find_foreign_deliveries", delivery_ids, self._tenants)
+        if row is not None:
+            raise NotFound(f"There is no delivery {row['id']}. Nothing was changed.")
 
     async def oldest_pending_age(self) -> float | None:
         """Seconds since the oldest event that has not been dealt with was published, or was due if it is scheduled.
 
-        None if there is none.
+        None if there is none. It is the fleet's, whatever the tenants.
         """
         async with self._reading() as reader:
             lanes, _ = await lane_views(reader, self.group)
@@ -194,7 +235,7 @@ class Observe:
     async def _count(self, reader: Reader, wanted: DeadLetterFilter, cut_off: datetime | None) -> Any:
         return await reader.row(
             "read_dead_letter_count", cut_off, wanted.handler, wanted.event_name, wanted.fingerprint, self.group,
-            COUNT_LIMIT + 1,
+            COUNT_LIMIT + 1, self._tenants,
         )  # fmt: skip
 
 

@@ -49,6 +49,12 @@ class EventFilter:
     status: StatusTerm | None
 
     @property
+    def event_name(self) -> str | None:
+        """The one name that events must have; None for any or several."""
+        name = next((term.value for term in self.terms if term.key == "name"), "*")
+        return None if "*" in name else name.replace(":", ".", 1)
+
+    @property
     def reads_payload(self) -> bool:
         return bool(self.where.payload)
 

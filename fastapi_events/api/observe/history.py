@@ -28,6 +28,8 @@ from fastapi_events.store.readings_log import (
 )
 from fastapi_events.store.readings_states import Consumer, Standing, consumers, standings
 
+Tenants = tuple[str, ...] | None
+"""Whose events the reader may see; None is everybody's."""
 MAX_ATTEMPTS = 50
 """Attempts that a detail shows of one delivery, the newest."""
 _CONVERSATION = 100
@@ -62,10 +64,11 @@ class _Sieve:
 
 
 async def event_page(
-    reader: Reader, group: str | None, wanted: EventFilter, *, before: int | None, after: int | None, limit: int
-) -> EventPage:
+    reader: Reader, group: str | None, tenants: Tenants, wanted: EventFilter, *, before: int | None,
+    after: int | None, limit: int,
+) -> EventPage:  # fmt: skip
     """A page of history below ``before`` or above ``after``, or the newest."""
-    wanted = replace(wanted, where=replace(wanted.where, group=group))
+    wanted = replace(wanted, where=replace(wanted.where, group=group, tenants=tenants))
     bounds = await bounds_of(reader, wanted.where)
     sieve = _Sieve(reader, await consumers(reader, group), wanted)
     if after is not None:
@@ -89,12 +92,12 @@ def _page(stretch: Stretch, sieve: _Sieve, *, newer: bool, older: bool, upwards:
     )
 
 
-async def event_detail(reader: Reader, group: str | None, event_id: UUID) -> EventDetail | None:
+async def event_detail(reader: Reader, group: str | None, tenants: Tenants, event_id: UUID) -> EventDetail | None:
     """One event, its deliveries and attempts, and the events that share its correlation; None if the log lacks it."""
     places = await reader.rows("read_places_by_id", event_id)
     if not places:
         return None
-    row = await reader.row("read_event", places[0]["lane"], places[0]["partition"], places[0]["position"])
+    row = await reader.row("read_event", places[0]["lane"], places[0]["partition"], places[0]["position"], tenants)
     if row is None:
         return None
     known = await consumers(reader, group)
@@ -108,14 +111,16 @@ async def event_detail(reader: Reader, group: str | None, event_id: UUID) -> Eve
         row,
         **summary_fields(row, stands),
         deliveries=tuple(handler_delivery(stand, attempts, successes) for stand in stands),
-        conversation=await _conversation(reader, row["correlation_id"], known),
+        conversation=await _conversation(reader, row["correlation_id"], tenants, known),
     )
 
 
-async def _conversation(reader: Reader, correlation_id: UUID, known: Sequence[Consumer]) -> tuple[EventSummary, ...]:
+async def _conversation(
+    reader: Reader, correlation_id: UUID, tenants: Tenants, known: Sequence[Consumer]
+) -> tuple[EventSummary, ...]:
     """The events of one correlation, oldest first."""
     bounds: LogBounds = await log_bounds(reader)
-    wanted = EventFilter((), HistoryFilter(correlation_id=correlation_id), None)
+    wanted = EventFilter((), HistoryFilter(correlation_id=correlation_id, tenants=tenants), None)
     sieve = _Sieve(reader, known, wanted)
     stretch = await search_older(reader, bounds, wanted.where, below=None, limit=_CONVERSATION, keep=sieve.keep)
     return tuple(event_summary(row, sieve.standings[row["position"]]) for row in reversed(stretch.rows))

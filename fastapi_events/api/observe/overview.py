@@ -9,16 +9,32 @@ from typing import Any
 from fastapi_events.api.observe.concerns import concerns
 from fastapi_events.api.observe.fleet_views import HandlerView, LaneView, WorkerView
 from fastapi_events.api.observe.retention import kept_for
-from fastapi_events.api.observe.schedule import schedule
+from fastapi_events.api.observe.schedule import Schedule, schedule
 from fastapi_events.api.observe.shaping import handler_view, lane_name, view_of
 from fastapi_events.api.observe.views import Overview
 from fastapi_events.store.readings import Reader
 from fastapi_events.store.readings_log import log_bounds
-from fastapi_events.store.readings_rates import publish_rate, recent_latencies
+from fastapi_events.store.readings_rates import publish_rate, publish_rate_of, recent_latencies
 from fastapi_events.store.readings_states import consumers
 
 _WORKERS = 200
 _PENDING_PER_PARTITION = 400
+
+
+Tenants = Sequence[str] | None
+"""Whose events the reader may see; None is everybody's."""
+
+
+async def tenants_overview(reader: Reader, group: str | None, limit: int, tenants: Sequence[str]) -> Overview:
+    """What concerns some tenants: their dead letters, what waits, what they publish; nothing of the fleet."""
+    handlers = await handler_views(reader, group, limit, tenants)
+    waits = await schedule(reader, limit, tenants)
+    rate = await publish_rate_of(reader, tenants)
+    return Overview(
+        moment=rate.ends_at, fleet=False, concerns=concerns(rate.ends_at, (), handlers, (), None, limit),
+        **_loads(handlers, waits, limit), oldest_pending=None, published_per_minute=rate.per_minute,
+        published_exact=rate.exact, latency_p50=None, latency_p99=None, lanes=(), handlers=tuple(handlers), workers=(),
+    )  # fmt: skip
 
 
 async def overview(reader: Reader, group: str | None, limit: int, history_retention: float | None = None) -> Overview:
@@ -29,18 +45,13 @@ async def overview(reader: Reader, group: str | None, limit: int, history_retent
     workers, moment = await worker_views(reader, group)
     rate = await publish_rate(reader)
     unread = await kept_for(reader, rate.ends_at, history_retention)
-    dead, waiting = sum(h.dead for h in handlers), sum(h.waiting for h in handlers)
     waits = await schedule(reader, limit)
     everything = [row["latency"] for row in latencies]
     return Overview(
         moment=moment or rate.ends_at,
+        fleet=True,
         concerns=concerns(rate.ends_at, lanes, handlers, workers, waits, limit, unread),
-        dead=dead,
-        dead_capped=dead >= limit,
-        waiting=waiting,
-        waiting_capped=any(h.waiting >= limit for h in handlers),
-        scheduled=waits.scheduled,
-        scheduled_capped=waits.scheduled >= limit,
+        **_loads(handlers, waits, limit),
         oldest_pending=min((lane.oldest_pending for lane in lanes if lane.oldest_pending), default=None),
         published_per_minute=rate.per_minute,
         published_exact=rate.exact,
@@ -50,6 +61,18 @@ async def overview(reader: Reader, group: str | None, limit: int, history_retent
         handlers=tuple(handlers),
         workers=tuple(workers),
     )
+
+
+def _loads(handlers: Sequence[HandlerView], waits: Schedule, limit: int) -> dict[str, Any]:
+    dead = sum(h.dead for h in handlers)
+    return {
+        "dead": dead,
+        "dead_capped": dead >= limit,
+        "waiting": sum(h.waiting for h in handlers),
+        "waiting_capped": any(h.waiting >= limit for h in handlers),
+        "scheduled": waits.scheduled,
+        "scheduled_capped": waits.scheduled >= limit,
+    }
 
 
 async def lane_views(
@@ -73,10 +96,10 @@ async def lane_views(
     return views, rows[0]["moment"] if rows else None
 
 
-async def handler_views(reader: Reader, group: str | None, limit: int) -> list[HandlerView]:
+async def handler_views(reader: Reader, group: str | None, limit: int, tenants: Tenants = None) -> list[HandlerView]:
     """Every handler with its load, those in trouble first."""
     known = await consumers(reader, group)
-    rows = await reader.rows("read_delivery_counts", [consumer.id for consumer in known], limit)
+    rows = await reader.rows("read_delivery_counts", [consumer.id for consumer in known], limit, tenants)
     counts = {row["handler_id"]: row for row in rows}
     views = [handler_view(consumer, counts[consumer.id]) for consumer in known]
     return sorted(views, key=lambda view: (view.status == "retired", -view.dead, -view.waiting, view.group, view.name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -55,18 +56,26 @@ class Schedule:
     moment: datetime
 
 
-async def schedule(reader: Reader, limit: int) -> Schedule:
-    """The schedule at a glance; counting stops at ``limit``."""
-    row = await reader.row("read_schedule", limit)
+async def schedule(reader: Reader, limit: int, tenants: Sequence[str] | None = None) -> Schedule:
+    """The schedule at a glance, as people of these tenants see it (None: all); counting stops at ``limit``."""
+    if tenants is None:
+        row = await reader.row("read_schedule", limit)
+    else:
+        row = await reader.row("read_schedule_of_tenants", limit, tenants)
     return Schedule(row["scheduled"], row["overdue"], row["oldest_due"], row["moment"])
 
 
-async def schedule_page(reader: Reader, cursor: str | None, size: int, limit: int) -> SchedulePage:
-    """A page of the schedule, what is due first."""
+async def schedule_page(
+    reader: Reader, cursor: str | None, size: int, limit: int, tenants: Sequence[str] | None
+) -> SchedulePage:
+    """A page of the schedule, what is due first, as people of these tenants see it (None: all)."""
     moment, last = place_of(cursor)
-    known = await schedule(reader, limit + 1)
+    known = await schedule(reader, limit + 1, tenants)
     number = None if last is None else min(last.int, _HIGHEST)
-    rows = await reader.rows("read_scheduled", moment, number, size + 1)
+    if tenants is None:
+        rows = await reader.rows("read_scheduled", moment, number, size + 1)
+    else:
+        rows = await reader.rows("read_scheduled_of_tenants", moment, number, size + 1, tenants)
     page = rows[:size]
     return SchedulePage(
         events=tuple(view_of(ScheduledEvent, row, lane=lane_name(row["lane"])) for row in page),

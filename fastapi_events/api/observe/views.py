@@ -220,9 +220,14 @@ class Concern(View):
 
 
 class Overview(View):
-    """Everything at a glance, worst first in ``concerns``. Rates and latencies are samples of the newest events."""
+    """Everything at a glance, worst first in ``concerns``. Rates and latencies are samples of the newest events.
+
+    Without ``fleet`` it is for people of some tenants: lanes, processes, latencies and pending events, which are
+    everybody's, are left out.
+    """
 
     moment: datetime
+    fleet: bool
     concerns: tuple[Concern, ...]
     dead: int
     dead_capped: bool

@@ -13,6 +13,7 @@ from fastapi_events.model.envelope import Envelope
 from fastapi_events.model.event import Event, RawEvent
 from fastapi_events.model.middleware import PublishContext
 from fastapi_events.model.onion import PublishOnion
+from fastapi_events.model.tenancy import UNSAID
 
 Seal = Callable[[Any, Mapping[str, Any]], Envelope]
 
@@ -52,11 +53,12 @@ def _context(event: object, keywords: Mapping[str, Any], seal: Seal, envelopes: 
         raise PublishError(f"{_name(event)} is no event.")
     kind = RawEvent if isinstance(event, RawEvent) else Event
     flow, given = current_flow(), keywords.get
+    tenant_id = given("tenant_id", UNSAID)
     before: dict[str, Any] = {
         "event_id": given("event_id"),
         "occurred_at": given("occurred_at"),
         "key": given("key"),
-        "tenant_id": _first(given("tenant_id"), flow.tenant_id),
+        "tenant_id": flow.tenant_id if tenant_id is UNSAID else tenant_id,
         "correlation_id": _first(given("correlation_id"), flow.correlation_id),
         "causation_id": _first(given("causation_id"), flow.causation_id),
         "headers": _read_only(given("headers"), event),
@@ -64,6 +66,8 @@ def _context(event: object, keywords: Mapping[str, Any], seal: Seal, envelopes: 
 
     def end(context: PublishContext) -> Any:
         changes = {name: value for name in _REPLACEABLE if (value := getattr(context, name)) is not before[name]}
+        if context.tenant_said:
+            changes["tenant_id"] = context.tenant_id  # None too: it says that the event is nobody's
         if not isinstance(cast("Any", context.event), kind):
             raise PublishError(
                 f"A middleware around publishing has put a {type(context.event).__qualname__} in place of "
@@ -72,7 +76,7 @@ def _context(event: object, keywords: Mapping[str, Any], seal: Seal, envelopes: 
         envelopes.append(seal(context.event, {**keywords, **changes}))
         return envelopes[-1].id
 
-    return PublishContext(event=event, seal=end, **before)
+    return PublishContext(event=event, seal=end, tenant_said=tenant_id is not UNSAID, **before)
 
 
 def _first(given: Any, inherited: Any) -> Any:

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 
 from fastapi_events.api.operator_port import OperatorPort
 from fastapi_events.api.routes.acting_routes import ActingRoutes
+from fastapi_events.api.routes.erasing_routes import ErasingRoutes
 from fastapi_events.api.routes.guard import Guard
 from fastapi_events.api.routes.health_routes import HealthRoutes
 from fastapi_events.api.routes.json_route import JsonRoute
@@ -25,8 +26,9 @@ def api_router(port: OperatorPort, *, include_in_schema: bool = False) -> APIRou
         generate_unique_id_function=lambda route: f"fastapi_events_{route.name}",
     )  # fmt: skip
     guard = Guard(port)
-    ReadingRoutes(port).add_to(router, guard)
-    ActingRoutes(port).add_to(router, guard)
+    ReadingRoutes().add_to(router, guard)
+    ActingRoutes().add_to(router, guard)
+    ErasingRoutes().add_to(router, guard)
     return router
 
 

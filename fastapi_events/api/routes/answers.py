@@ -108,7 +108,7 @@ class DeadLetterSelection(BaseModel):
 def event_answer(event: EventDetail, redactor: Redactor, actor: Actor) -> EventAnswer:
     """An event as this actor may see it."""
     visible = actor.may(Permission.view_payload)
-    shown = redactor.payload(event.name, event.version, event.payload)
+    shown = redactor.payload(event.name, event.payload)
     headers = redactor.headers(event.headers)
     others = redactor.other_versions(event.name, event.other_versions)
     fields = without_secrets(event).model_dump(exclude={"payload", "other_versions", "headers"})

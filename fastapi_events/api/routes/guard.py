@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import Depends, HTTPException, Request
 
 from fastapi_events.api.actor import DEVELOPER, Actor, Permission
+from fastapi_events.api.operator import Operator
 from fastapi_events.api.operator_port import OperatorPort
 
 CLOSED = (
@@ -20,7 +21,8 @@ STRANGE_HOST = (
     "In development the operators' pages open for addresses and local names only (localhost, *.test, *.local, "
     "*.internal), and this request is for {host}. Use one of those, or pass authorize=... to Events(...)."
 )
-_ACTOR = "fastapi_events_actor"
+FLEET = "This is about the fleet, which is no tenant's: it is for actors of all tenants (Actor(..., tenants=None))."
+_OPERATOR = "fastapi_events_operator"
 
 
 class Closed(HTTPException):
@@ -42,30 +44,43 @@ class Guard:
     """Makes the dependencies that protect routes, one per permission."""
 
     def __init__(self, port: OperatorPort) -> None:
-        self._identify = _identification(port)
+        self._port, self._identify = port, _identification(port)
 
-    def requires(self, permission: Permission) -> Any:
-        """A dependency for a route that only actors with this permission may use."""
+    def requires(self, permission: Permission, *, fleet: bool = False) -> Any:
+        """A dependency for a route that only actors with this permission may use.
+
+        ``fleet``: what it shows is everybody's, so that actors of some tenants may not see it.
+        """
 
         async def check(request: Request, actor: Any = Depends(self._identify)) -> None:
             if not isinstance(actor, Actor):
                 raise HTTPException(403, f"authorize returned {type(actor).__name__}, not an Actor: nobody is let in.")
             if not actor.may(permission):
                 raise Refused(actor, permission)
-            setattr(request.state, _ACTOR, actor)
+            operator = Operator(self._port, actor)
+            if operator.refused:
+                raise HTTPException(403, operator.refused)
+            if fleet and operator.of_some_tenants:
+                raise HTTPException(403, FLEET)
+            setattr(request.state, _OPERATOR, operator)
 
         return Depends(check)
 
 
+def operator_of(request: Request) -> Operator:
+    """What the actor whom the guard has let in to this request may read and do."""
+    operator: Operator = getattr(request.state, _OPERATOR)
+    return operator
+
+
 def actor_of(request: Request) -> Actor:
     """The actor whom the guard has let in to this request."""
-    actor: Actor = getattr(request.state, _ACTOR)
-    return actor
+    return operator_of(request).actor
 
 
-def known_actor(request: Request) -> Actor | None:
+def known_operator(request: Request) -> Operator | None:
     """The same where the guard may have refused."""
-    return getattr(request.state, _ACTOR, None)
+    return getattr(request.state, _OPERATOR, None)
 
 
 def _identification(port: OperatorPort) -> Callable[..., Any]:

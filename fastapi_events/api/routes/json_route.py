@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
-from fastapi_events.errors import EventsError, InvalidFilter, OperationRefused, ReadingUnavailable
+from fastapi_events.errors import EventsError, InvalidFilter, NotFound, OperationRefused, ReadingUnavailable
 
 MAX_BODY = 262_144
 """Bytes of a request's body at most."""
@@ -21,7 +21,9 @@ HEADERS = {
     "X-Robots-Tag": "noindex",
     "Referrer-Policy": "same-origin",
 }
-_STATUS: dict[type[EventsError], int] = {InvalidFilter: 422, ReadingUnavailable: 503, OperationRefused: 409}
+_STATUS: dict[type[EventsError], int] = {InvalidFilter: 422, ReadingUnavailable: 503, NotFound: 404,
+    OperationRefused: 409,
+}  # fmt: skip
 _logger = logging.getLogger("fastapi_events.routes")
 
 

@@ -52,6 +52,9 @@ CREATE INDEX event_correlation ON {schema}.event (correlation_id) WHERE correlat
 
 CREATE INDEX event_aggregate ON {schema}.event (aggregate, aggregate_id, position) WHERE aggregate_id IS NOT NULL;
 
+-- What people of one tenant see is theirs alone, however little it is of the log. Costs nothing where there is no tenant.
+CREATE INDEX event_tenant ON {schema}.event (tenant_id, position) WHERE tenant_id IS NOT NULL;
+
 -- The log is cut into segments by position. Once no transaction that could still append to a segment is alive it is
 -- sealed: a reader whose snapshot begins at or after sealed_before has seen all of it and never looks there again.
 -- dropping: retention has detached its table, which is about to be dropped.
@@ -213,6 +216,10 @@ CREATE INDEX delivery_held ON {schema}.delivery (handler_id, slot, position) WHE
 
 CREATE INDEX delivery_dead ON {schema}.delivery (changed_at, id) WHERE state = 'dead';
 
+-- Erasing finds the copies of events that the log has dropped.
+CREATE INDEX delivery_copy ON {schema}.delivery ((event ->> 'aggregate'), (event ->> 'aggregate_id'))
+    WHERE event IS NOT NULL;
+
 CREATE INDEX delivery_of_event ON {schema}.delivery (position);
 
 -- Every attempt that did not simply succeed at once.
@@ -259,13 +266,14 @@ CREATE TABLE {schema}.breaker (
     changed_at timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (fillfactor = 50);
 
--- What operators did.
+-- What operators did, and whose events it concerned: the empty text stands for events of no tenant.
 CREATE TABLE {schema}.operator_action (
     id uuid PRIMARY KEY,
     action text NOT NULL,
     actor text NOT NULL,
     target text NOT NULL,
     details jsonb NOT NULL DEFAULT '{}',
+    tenants text[] NOT NULL DEFAULT '{}',
     acted_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
@@ -299,6 +307,13 @@ CREATE TABLE {schema}.scheduled_event (
 );
 
 CREATE INDEX scheduled_event_due ON {schema}.scheduled_event (due_at, number);
+
+-- What people of one tenant see of the schedule; and an erasure finds what waits of an aggregate.
+CREATE INDEX scheduled_event_tenant ON {schema}.scheduled_event (tenant_id, due_at, number)
+    WHERE tenant_id IS NOT NULL;
+
+CREATE INDEX scheduled_event_aggregate ON {schema}.scheduled_event (aggregate, aggregate_id, number)
+    WHERE aggregate_id IS NOT NULL;
 
 -- How far retention has got in the tables that it sweeps page by page, and under no table's name when its last round began.
 CREATE TABLE {schema}.sweep (

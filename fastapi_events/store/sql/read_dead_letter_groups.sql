@@ -1,5 +1,5 @@
 -- The newest dead letters, grouped by handler and cause. $1 dead letters to look at, $2 groups at most,
--- $3 consumer group (null: any).
+-- $3 consumer group (null: any), $4 tenants (null: all).
 SELECT h.name AS handler, g.name AS group_name, s.fingerprint,
        (array_agg(s.error_type ORDER BY s.changed_at DESC))[1] AS error_type,
        (array_agg(left(s.error_message, 500) ORDER BY s.changed_at DESC))[1] AS error_message,
@@ -8,7 +8,7 @@ SELECT h.name AS handler, g.name AS group_name, s.fingerprint,
        min(s.changed_at) AS first_at, max(s.changed_at) AS last_at
 FROM (SELECT d.handler_id, d.fingerprint, d.error_type, d.error_message, d.reason, d.event_name, d.changed_at
       FROM {schema}.delivery d
-      WHERE d.state = 'dead'
+      WHERE d.state = 'dead' AND ($4::text[] IS NULL OR d.tenant_id = ANY ($4))
       ORDER BY d.changed_at DESC, d.id DESC
       LIMIT $1) s
 JOIN {schema}.handler h ON h.id = s.handler_id

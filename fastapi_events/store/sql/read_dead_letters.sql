@@ -1,5 +1,6 @@
 -- Dead letters, newest first. $1 and $2 the last one seen (time and id; null: from the newest), $3 rows at most,
--- $4 handler, $5 event name, $6 fingerprint, $7 group (null: any), $8 how many that wait behind it are counted.
+-- $4 handler, $5 event name, $6 fingerprint, $7 group (null: any), $8 how many that wait behind it are counted,
+-- $9 the tenants whose the reader may see (null: all).
 SELECT d.id, d.event_id, d.event_name, d.position, d.tenant_id, d.slot, d.reason, d.note, d.attempts,
        d.redrives, d.error_type, d.error_message, d.fingerprint, d.published_at, d.created_at, d.changed_at,
        h.name AS handler, g.name AS group_name,
@@ -16,5 +17,6 @@ WHERE d.state = 'dead'
   AND ($5::text IS NULL OR d.event_name = $5)
   AND ($6::text IS NULL OR d.fingerprint = $6)
   AND ($7::text IS NULL OR g.name = $7)
+  AND ($9::text[] IS NULL OR d.tenant_id = ANY ($9))
 ORDER BY d.changed_at DESC, d.id DESC
 LIMIT $3

@@ -1,5 +1,5 @@
 -- One delivery, with the event as it was copied when the delivery died, or as the log has it. $1 id, $2 how many that
--- wait behind it are counted, $3 group (null: any).
+-- wait behind it are counted, $3 group (null: any), $4 tenants (null: all).
 SELECT d.id, d.handler_id, d.event_id, d.event_name, d.position, d.lane, d.partition, d.tenant_id, d.slot, d.state, d.reason,
        d.note, d.attempts, d.postponed, d.redrives, d.error_type, d.error_message, d.fingerprint,
        d.published_at, d.created_at, d.changed_at, h.name AS handler, h.ordered, h.on_dead, g.name AS group_name,
@@ -21,4 +21,4 @@ LEFT JOIN {schema}.parked_key k ON k.slot = d.slot AND k.handler_id = d.handler_
 LEFT JOIN LATERAL (
     SELECT f.* FROM {schema}.event f
     WHERE f.lane = d.lane AND f.partition = d.partition AND f.position = d.position LIMIT 1) e ON true
-WHERE d.id = $1 AND ($3::text IS NULL OR g.name = $3)
+WHERE d.id = $1 AND ($3::text IS NULL OR g.name = $3) AND ($4::text[] IS NULL OR d.tenant_id = ANY ($4))

@@ -3,7 +3,8 @@
 --
 -- $1..$4 ranges: lane, partition, lowest and highest position; $5 rows at most; then the filters, null for none:
 -- $6 name (LIKE), $7 aggregate, $8 aggregate id, $9 tenant, $10 correlation, $11 causation, $12 actor, $13 ordering key,
--- $14 published at or after, $15 published before, $16 payload values: a JSON array of {path, value}.
+-- $14 published at or after, $15 published before, $16 payload values: a JSON array of {path, value}, $17 the tenants
+-- whose events the reader may see, $18 id.
 SELECT e.*
 FROM unnest($1::smallint[], $2::smallint[], $3::bigint[], $4::bigint[]) AS r(lane, partition, low, high)
 CROSS JOIN LATERAL (
@@ -15,6 +16,8 @@ CROSS JOIN LATERAL (
       AND ($7::text IS NULL OR f.aggregate = $7)
       AND ($8::text IS NULL OR f.aggregate_id = $8)
       AND ($9::text IS NULL OR f.tenant_id = $9)
+      AND ($17::text[] IS NULL OR f.tenant_id = ANY ($17))
+      AND ($18::uuid IS NULL OR f.id = $18)
       AND ($10::uuid IS NULL OR f.correlation_id = $10)
       AND ($11::uuid IS NULL OR f.causation_id = $11)
       AND ($12::text IS NULL OR f.actor = $12)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlmodel import Field, SQLModel
 
 from fastapi_events import (
+    Actor,
     Delivery,
     EmitsEvents,
     Event,
@@ -21,6 +22,7 @@ from fastapi_events import (
     Publisher,
     RawEvent,
     Retry,
+    Secret,
     SessionDep,
     SyncEventPublisher,
     SyncPublisher,
@@ -28,6 +30,8 @@ from fastapi_events import (
     emits,
     exponential,
     publisher_on,
+    tenant,
+    tenant_from,
     without_events,
 )
 
@@ -218,3 +222,28 @@ async def both(publish: EventPublisher, publish_plainly: SyncEventPublisher) -> 
     await publish(now, also=before, tenant_id="t")
     await publish(now, also=[before])
     publish_plainly(now, also=(before,))
+
+
+class Paid(Event, name="pay.card.paid"):
+    iban: Annotated[str, Secret]
+
+
+async def tenant_of_request() -> str | None:
+    return "acme"
+
+
+tenant_app = FastAPI(dependencies=[Depends(tenant_from(tenant_of_request))])
+staff = Actor("ana", "Ana", frozenset(), tenants=None)
+customer = Actor("bob", tenants=frozenset({"acme"}))
+
+
+async def of_tenants(events: Events, publish: EventPublisher) -> None:
+    with tenant("acme") as whose:
+        assert_type(whose, str)
+        await publish(Paid(iban="DE00"))
+    await publish(Paid(iban="DE00"), tenant_id=None)
+    await events.observe.within("acme", "nordwind").events()
+    await events.operations.within("acme").redrive([], actor="ana")
+    ahead = await events.operations.preview_erase("card", UUID(int=0))
+    done = await events.operations.erase("card", 7, tenant_id=None, actor="ana", reason="request 12")
+    assert_type(ahead.events + done.found, int)

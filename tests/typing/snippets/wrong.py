@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import DeclarativeBase
 
-from fastapi_events import Event, EventPublisher, Events, Module, Retry, emits
+from fastapi_events import Actor, Event, EventPublisher, Events, Module, Retry, emits, tenant
 
 
 class Placed(Event, name="orders.order.placed"):
@@ -113,3 +113,10 @@ async def publishing(publish: EventPublisher) -> None:
     await publish(Placed(order_id=UUID(int=0)), also="a")  # wrong
     await publish.many([Placed(order_id=UUID(int=0))], also=Placed(order_id=UUID(int=0)))  # wrong
     await publish.raw("orders.order.placed", {}, also=Placed(order_id=UUID(int=0)))  # wrong
+    await publish(Placed(order_id=UUID(int=0)), tenant_id=7)  # wrong
+
+
+async def of_tenants(events: Events) -> None:
+    await events.operations.erase("card", "7", actor="ana")  # wrong
+    with tenant(None):  # wrong
+        Actor("bob", tenants="acme")  # wrong
