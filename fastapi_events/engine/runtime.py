@@ -295,7 +295,6 @@ class Runtime:
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
+    with contextlib.suppress(RuntimeError):
         return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
+    return None
