@@ -253,9 +253,6 @@ class Crew:
         run, chain = hand.run, hand.chain
         if run is None or chain is None or self._detached is None:
             return
-        if run.outcome is not None:  # it is done, but for a middleware around it, which has a time of its own
-            hand.due = hand.deadline
-            return
         hand.away = self._loop.create_future()
         away = self._detached.take(run, hand.task, hand.away)
         self._hands.discard(hand)

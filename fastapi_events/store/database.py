@@ -158,7 +158,10 @@ class Database:
 
         Equal for two statements if there was no crash and no other restart between them, and no failover.
         """
-        life: str = await connection.fetchval(_LIFE) if self.pgbouncer else connection.life
+        try:
+            life: str = await connection.fetchval(_LIFE) if self.pgbouncer else connection.life
+        except AttributeError as error:  # the pool's stand-in has nothing behind it any more
+            raise asyncpg.InterfaceError("the connection was lost right after it was taken from the pool") from error
         return life
 
     @contextlib.asynccontextmanager

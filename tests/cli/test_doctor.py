@@ -205,30 +205,30 @@ async def test_the_work_and_who_does_it(connection: Any, clean_database: str) ->
     told((await findings(made(clean_database)))["connections"], "fail", "may open 20012 of", "max_connections")
 
 
-class Unheard(Event, name="doctor.word.unheard"):
+class Unheard(Event, name="aa.word.unheard"):
     pass
 
 
-class Noted(Event, name="doctor.word.noted", tier="audit"):
+class Noted(Event, name="aa.word.noted", tier="audit"):
     pass
 
 
 async def test_the_application_and_its_settings(connection: Any, clean_database: str) -> None:
     patient = Module("patient")
 
-    @patient.on("doctor.*.heard", retry=Retry(50))
+    @patient.on("aa.*.heard", retry=Retry(50))
     async def hear(event: object) -> None: ...
 
     found = await findings(made(clean_database, patient, processing_retention=60, enabled=False))
     told(found["handlers"], "fail", "handler 'patient.hear' may be retried for", "Correct")
     told(found["enabled"], "warn", "EVENTS_ENABLED is false", "Unset it")
-    told(found["unhandled events"], "warn", "doctor.word.unheard", "Include the module")
-    assert "doctor.word.noted" not in found["unhandled events"].message
+    told(found["unhandled events"], "warn", "aa.word.unheard", "Include the module")
+    assert "aa.word.noted" not in found["unhandled events"].message
     seeding = await Seeding.on(connection)
     await seeding.group("another")
-    await seeding.handler("another.hears", "doctor.word.*")
+    await seeding.handler("another.hears", "aa.word.*")
     elsewhere = (await findings(made(clean_database, patient)))["unhandled events"]
-    assert "doctor.word.unheard" not in elsewhere.message
+    assert "aa.word.unheard" not in elsewhere.message
     told(found["dashboard"], "ok", "closed to everybody")
     told((await findings(made(clean_database, authorize=lambda: None)))["dashboard"], "ok", "authorize")
 
