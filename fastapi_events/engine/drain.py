@@ -212,7 +212,7 @@ class LaneDrain(Loop):
                 if done:
                     return work.result()
                 await self._renew()
-        except BaseException:
+        except Exception:
             crew.interrupt()  # nothing of this batch will be settled: nothing more of it may be begun
             self._crew = None
             raise

@@ -3,14 +3,22 @@
 import gc
 import logging
 from collections.abc import Callable
+from weakref import WeakSet
 
 import pytest
 from fastapi import APIRouter, FastAPI
 
 from fastapi_events import Events, Module
 from fastapi_events.errors import DeclarationError
+from fastapi_events.plugin import siblings
 from tests.dashboard.ground import client_of
 from tests.delivery.stage import Pinged, Placed, Stage
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Instances that other tests of this process have left behind are nobody's siblings."""
+    monkeypatch.setattr(siblings, "_all", WeakSet())
 
 
 @pytest.fixture
