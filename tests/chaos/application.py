@@ -56,6 +56,7 @@ class Application:
             lanes=("change",),
             handler_connections=4,
             concurrency={"events_change": 12},
+            breaker_threshold=1000,  # its handlers fail often and by intention: a pause of theirs is no fault of ours
             shutdown_grace=2,
         )
         self.events = Events([make(self)], sessions=self.sessions, settings=settings)
