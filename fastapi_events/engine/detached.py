@@ -77,10 +77,6 @@ class Detached:
             await asyncio.wait(list(self._settling))
         return count
 
-    async def start(self) -> None:
-        """Take attempts again after a stop."""
-        self._cut_off.clear()
-
     async def stop(self, grace: float = 5.0) -> None:
         """Let them finish for ``grace`` seconds, then interrupt them: another process takes their deliveries."""
         await self._all_ended(grace)

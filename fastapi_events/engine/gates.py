@@ -109,10 +109,6 @@ class Gates:
         if self._task is not None:
             await asyncio.wait({self._task})
 
-    async def stop(self) -> None:
-        """Write what is left to be written."""
-        await self.written()
-
     def _open(self, number: int, probe_at: float) -> None:
         self.closed[number], self._probe_at[number] = "breaker_open", probe_at
 

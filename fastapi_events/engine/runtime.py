@@ -103,7 +103,7 @@ class Runtime:
         await asyncio.gather(*(service.stop(grace) for service in draining))
         if self.detached is not None:  # after the lanes, whose attempts may be detached until they end
             await self.detached.stop(max(until - asyncio.get_running_loop().time(), 0.0))
-        await self.gates.stop()
+        await self.gates.written()
         for service in reversed([service for service in self._services if service not in draining]):
             await service.stop()
         await self.executor.close()
