@@ -1,15 +1,18 @@
 """Projects made of pages, on the database of this run."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from tests.docs.pages import Project
 
 
-@pytest.fixture
-def project(clean_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Project]]:
+@pytest_asyncio.fixture
+async def project(
+    clean_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Callable[[str], Project]]:
     """Make the project of a page: in the working folder, importable, with the database as the pages assume it."""
     made: list[Project] = []
 
@@ -22,4 +25,4 @@ def project(clean_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     yield make
     for each in made:
-        each.forget()
+        await each.forget()

@@ -19,6 +19,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 ROOT = Path(__file__).parents[2]
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[\w-]*)[^\n]*\n(?P<text>.*?)^ *```$", re.DOTALL | re.MULTILINE)
 _FILE = re.compile(r"# ([\w./-]+\.(?:py|ini))\n")
@@ -115,8 +117,10 @@ class Project:
                     await result
         return self.names
 
-    def forget(self) -> None:
-        """Let the next page have modules of the same names."""
+    async def forget(self) -> None:
+        """Close the engines that the project has made, and let the next page have modules of the same names."""
         tops = {module.partition(".")[0] for module in self.modules}
         for name in [name for name in sys.modules if name.partition(".")[0] in tops]:
-            del sys.modules[name]
+            for value in vars(sys.modules.pop(name)).values():
+                if isinstance(value, AsyncEngine):
+                    await value.dispose()
