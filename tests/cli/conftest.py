@@ -22,6 +22,7 @@ import pytest
 import pytest_asyncio
 
 from tests.cli import bakery
+from tests.cli.forked import Forks
 
 # As the console script does it: the current folder is not on Python's path.
 COMMAND = [sys.executable, "-P", "-W", "ignore", "-m", "fastapi_events.cli"]
@@ -130,16 +131,20 @@ def on_terminal(folder: Path, *arguments: str, width: int, answer: str = "", **v
     return Done(process.wait(30), seen.decode().replace("\r\n", "\n"), "")
 
 
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """What runs commands without starting Python anew."""
+    forks = Forks(environment())
+    yield forks
+    forks.close()
+
+
 @pytest.fixture
-def run(project: Path) -> Run:
+def run(project: Path, forks: Forks) -> Run:
     """Run a command in the project's folder: ``await run("db", "check", EVENTS_SCHEMA="other")``."""
 
     async def command(*arguments: str, **variables: Any) -> Done:
-        done = await asyncio.to_thread(
-            subprocess.run, [*COMMAND, *arguments],
-            capture_output=True, text=True, timeout=60, cwd=project, env=environment(**variables),
-        )  # fmt: skip
-        return Done(done.returncode, done.stdout, done.stderr)
+        return Done(*await asyncio.to_thread(forks.run, list(arguments), project, environment(**variables)))
 
     return command
 
