@@ -10,7 +10,9 @@ import sqlalchemy.exc
 from sqlalchemy import text
 
 from fastapi_events import Delivery, HandlerSession, Module, Retry
+from fastapi_events.engine.batch_reader import BatchReader
 from fastapi_events.engine.infrastructure import interrupted_delay, is_infrastructure
+from fastapi_events.store.cursors import Batch
 from tests.conftest import NewDatabase
 from tests.delivery.conftest import EFFECTS
 from tests.delivery.stage import Placed, Stage, effect, publish, until, within
@@ -257,10 +259,12 @@ async def test_losing_every_connection_of_the_library_repeats_no_handler(stage: 
     assert await stage.deliveries() == []
 
 
-async def test_a_connection_lost_while_reading_ahead_ends_no_drain(stage: Stage) -> None:
+async def test_a_connection_lost_while_reading_ahead_ends_no_drain(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     module, seen = Module("shop"), []
     locker = await asyncpg.connect(stage.url, server_settings={"application_name": "locker"})
-    lock = locker.transaction()
+    lock, reading, read_ahead = locker.transaction(), BatchReader.read, list[Batch]()
 
     async def cut() -> bool:
         """Cut the connection that reads ahead once it waits for the lock; others that wait are left alone."""
@@ -272,10 +276,18 @@ async def test_a_connection_lost_while_reading_ahead_ends_no_drain(stage: Stage)
             )
         )
 
+    async def read(reader: BatchReader, *args: Any) -> Batch:
+        batch = await reading(reader, *args)
+        read_ahead.append(batch)
+        return batch
+
+    monkeypatch.setattr(BatchReader, "read", read)
+
     @module.on(Placed, retry=Retry(1))
     async def handle(event: Placed) -> None:
         seen.append(event.number)
         if event.number == 0:
+            await until(lambda: len(read_ahead) == 2, "the claim of the event that cuts")
             await lock.start()
             await locker.execute("LOCK TABLE events.cursor_log IN ACCESS EXCLUSIVE MODE")
         elif event.number == 1:
