@@ -13,6 +13,7 @@ from fastapi_events.dashboard.pages.dead_letters import DeadLetterPages
 from fastapi_events.dashboard.pages.erasure import ErasurePages
 from fastapi_events.dashboard.pages.events import EventPages
 from fastapi_events.dashboard.pages.fleet import FleetPages
+from fastapi_events.dashboard.pages.gates import GatePages
 from fastapi_events.dashboard.pages.overview import OverviewPage
 from fastapi_events.dashboard.pages.scheduled import SchedulePages
 from fastapi_events.dashboard.paths import PREFIX
@@ -31,5 +32,6 @@ def make_router(port: OperatorPort) -> APIRouter:
     DeadLetterPages(desk).add_to(router, guard)
     SchedulePages(desk).add_to(router, guard)
     FleetPages(desk).add_to(router, guard)
+    GatePages(desk).add_to(router, guard)
     router.get("/static/{version}/{name}", name="fastapi_events:static")(static_file)
     return router

@@ -42,6 +42,11 @@ class Visit:
         return self.actor is not None and self.actor.may(Permission.operate)
 
     @property
+    def may_steer(self) -> bool:
+        """Whether buttons are shown that hold for everybody's events, such as a pause."""
+        return self.may_operate and self.sees_fleet
+
+    @property
     def may_erase(self) -> bool:
         """Whether the button that erases is shown."""
         return self.actor is not None and self.actor.may(Permission.admin)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from fastapi_events.api.actor import Permission
+from fastapi_events.api.gating import GateAct
 from fastapi_events.api.routes.answers import actions_answer
 from fastapi_events.api.routes.guard import Guard, operator_of
 from fastapi_events.api.routes.reading_routes import Cursor
@@ -25,14 +26,18 @@ class FleetPages:
         router.get("/workers", dependencies=[guard.requires(Permission.view, fleet=True)])(self.workers)
         router.get("/audit", dependencies=[guard.requires(Permission.operate)])(self.audit)
 
-    async def consumers(self, request: Request) -> Response:
-        """Every handler, those in trouble first, and the broadcast handlers of live processes."""
+    async def consumers(self, request: Request, done: GateAct | None = None, changed: bool = False) -> Response:
+        """Every handler, those in trouble first, and the broadcast handlers of live processes.
+
+        ``done`` and ``changed`` tell what became of the action that led here.
+        """
         observe = operator_of(request).observe
         handlers, broadcasts = await observe.handlers(), await observe.broadcasts()
         refresh = visit_of(request).path("consumers")
         return await self._desk.show(
-            request, "consumers.html", room="consumers", handlers=handlers, broadcasts=broadcasts, refresh=refresh
-        )
+            request, "consumers.html", room="consumers", handlers=handlers, broadcasts=broadcasts, refresh=refresh,
+            done=done, changed=changed,
+        )  # fmt: skip
 
     async def workers(self, request: Request) -> Response:
         """The processes, those alive first."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from fastapi_events.api.actor import Permission
+from fastapi_events.api.gating import GateAct
 from fastapi_events.api.routes.guard import Guard, operator_of
 from fastapi_events.dashboard.charts import HEIGHT, WIDTH, bar_chart
 from fastapi_events.dashboard.desk import Desk
@@ -23,10 +24,11 @@ class OverviewPage:
         router.get("", dependencies=view, name="fastapi_events:dashboard")(self.show)
         router.get("/", dependencies=view)(self.show)
 
-    async def show(self, request: Request) -> Response:
-        """Concerns, figures, lanes, consumers, processes."""
+    async def show(self, request: Request, done: GateAct | None = None, changed: bool = False) -> Response:
+        """Concerns, figures, lanes, consumers, processes; ``done`` and ``changed`` tell of the action that led here."""
         overview = await operator_of(request).observe.overview()
         return await self._desk.show(
             request, "overview.html", room="overview", overview=overview, dead=overview.dead,
             chart=bar_chart(overview.published_per_minute), size=(WIDTH, HEIGHT), refresh=visit_of(request).path(),
+            done=done, changed=changed,
         )  # fmt: skip

@@ -11,6 +11,7 @@ from uuid import UUID
 from fastapi_events.api.erasure import Erased
 from fastapi_events.api.observe import Observe
 from fastapi_events.engine.listener import WakeUp
+from fastapi_events.model.lane import Lane
 from fastapi_events.model.registry import Registry
 from fastapi_events.model.tenancy import UNSAID, Unsaid
 from fastapi_events.settings import EventsSettings
@@ -67,6 +68,16 @@ class OperationsPort(Protocol):
         self, *, handler: str | None, event_name: str | None, fingerprint: str | None, changed_before: datetime,
         limit: int, actor: str, reason: str,
     ) -> Changed: ...  # fmt: skip
+
+    async def pause(
+        self, *, handler: str | None = None, lane: Lane | None = None, actor: str, reason: str = ""
+    ) -> bool: ...
+
+    async def resume(
+        self, *, handler: str | None = None, lane: Lane | None = None, actor: str, reason: str = ""
+    ) -> bool: ...
+
+    async def reset_breaker(self, handler: str, *, actor: str, reason: str = "") -> bool: ...
 
     async def cancel_scheduled(self, event_id: UUID, *, actor: str, reason: str = "") -> bool: ...
 

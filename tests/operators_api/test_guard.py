@@ -74,7 +74,7 @@ async def test_an_authorise_of_the_users_rules_in_development_too(shop: Ground) 
 def needed(method: str, path: str) -> Permission:
     if "erase" in path or "erasure" in path:
         return Permission.admin
-    if method == "POST" or path.endswith(("/confirm", "/audit", "/actions")):
+    if method == "POST" or "/gates/" in path or path.endswith(("/confirm", "/audit", "/actions")):
         return Permission.operate
     return Permission.view
 

@@ -18,8 +18,11 @@ from tests.delivery.stage import Stage
 
 OWN, FOREIGN = "acme", "nordwind"
 OPEN = {"/events/health", "/events/health/ready", "/events/dashboard/static/{version}/{name}"}
-FLEET = {"/events/api/broadcasts", "/events/api/workers", "/events/dashboard/workers"}
-"""Pages about processes: not for people of some tenants."""
+FLEET = {
+    "/events/api/broadcasts", "/events/api/workers", "/events/dashboard/workers", "/events/api/pause",
+    "/events/api/resume", "/events/api/breakers/reset", "/events/dashboard/gates/{act}",
+}  # fmt: skip
+"""Pages about processes, and what holds for everybody's events: not for people of some tenants."""
 
 
 class Billed(Event, name="shop.invoice.billed", aggregate_id="invoice"):
@@ -140,5 +143,5 @@ def routes(app: FastAPI) -> Iterator[tuple[str, str]]:
 
 def filled(path: str, tenant: Tenant) -> str:
     """The path with ids of a tenant; a parameter that is new has to be told whose ids it takes."""
-    values: dict[str, Any] = {"event_id": tenant.events[0], "delivery_id": tenant.dead[0]}
+    values: dict[str, Any] = {"event_id": tenant.events[0], "delivery_id": tenant.dead[0], "act": "pause"}
     return re.sub(r"{(\w+)}", lambda match: str(values[match[1]]), path)

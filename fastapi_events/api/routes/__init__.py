@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from fastapi_events.api.operator_port import OperatorPort
 from fastapi_events.api.routes.acting_routes import ActingRoutes
 from fastapi_events.api.routes.erasing_routes import ErasingRoutes
+from fastapi_events.api.routes.gating_routes import GatingRoutes
 from fastapi_events.api.routes.guard import Guard
 from fastapi_events.api.routes.health_routes import HealthRoutes
 from fastapi_events.api.routes.json_route import JsonRoute
@@ -29,6 +30,7 @@ def api_router(port: OperatorPort, *, include_in_schema: bool = False) -> APIRou
     ReadingRoutes().add_to(router, guard)
     ActingRoutes().add_to(router, guard)
     ErasingRoutes().add_to(router, guard)
+    GatingRoutes().add_to(router, guard)
     return router
 
 
