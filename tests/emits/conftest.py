@@ -1,20 +1,21 @@
 """A started instance over an address book whose rows tell of themselves."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import Engine, create_engine
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
-from sqlalchemy.orm import Session, sessionmaker
 from sqlmodel.ext.asyncio.session import AsyncSession as SQLModelSession
 
 from fastapi_events import Events
 from fastapi_events.store.database import sqlalchemy_url
 from tests.delivery.stage import Stage
 from tests.emits.book import Base, metadata
+from tests.engines import engine, sync_engine, sync_sessions
+
+__all__ = ["engine", "sync_engine", "sync_sessions"]
 
 Sessions = async_sessionmaker[AsyncSession]
 
@@ -29,28 +30,9 @@ async def tables(database_url: str) -> str:
     return database_url
 
 
-@pytest_asyncio.fixture
-async def engine(tables: str, clean_database: str) -> AsyncIterator[AsyncEngine]:
-    engine = create_async_engine(sqlalchemy_url(clean_database))
-    yield engine
-    await engine.dispose()
-
-
 @pytest.fixture
 def sessions(engine: AsyncEngine) -> Sessions:
     return async_sessionmaker(engine, expire_on_commit=False, class_=SQLModelSession)
-
-
-@pytest.fixture
-def sync_engine(tables: str, clean_database: str) -> Iterator[Engine]:
-    engine = create_engine(sqlalchemy_url(clean_database, "psycopg"))
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def sync_sessions(sync_engine: Engine) -> sessionmaker[Session]:
-    return sessionmaker(sync_engine, expire_on_commit=False)
 
 
 @pytest_asyncio.fixture

@@ -2,18 +2,19 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import asyncpg
 import pytest
 import pytest_asyncio
-from sqlalchemy import Engine, create_engine
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
-from sqlalchemy.orm import Session, sessionmaker
 
 from fastapi_events.store.database import sqlalchemy_url
+from tests.engines import engine, sync_engine, sync_sessions
 from tests.publishing.shop import Base, Log, Port
+
+__all__ = ["engine", "sync_engine", "sync_sessions"]
 
 
 @pytest_asyncio.fixture(scope="session")
@@ -38,28 +39,9 @@ async def log(tables: str, clean_database: str) -> AsyncIterator[Log]:
     await connection.close()
 
 
-@pytest_asyncio.fixture
-async def engine(tables: str, clean_database: str) -> AsyncIterator[AsyncEngine]:
-    engine = create_async_engine(sqlalchemy_url(clean_database))
-    yield engine
-    await engine.dispose()
-
-
 @pytest.fixture
 def sessions(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
     return async_sessionmaker(engine, expire_on_commit=False)
-
-
-@pytest.fixture
-def sync_engine(tables: str, clean_database: str) -> Iterator[Engine]:
-    engine = create_engine(sqlalchemy_url(clean_database, "psycopg"))
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def sync_sessions(sync_engine: Engine) -> sessionmaker[Session]:
-    return sessionmaker(sync_engine, expire_on_commit=False)
 
 
 @pytest_asyncio.fixture
