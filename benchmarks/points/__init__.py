@@ -19,6 +19,7 @@ NAMES = (
     "held_snapshot",
     "worker_start",
     "retention",
+    "history",
     "isolation",
     "slow_handler",
     "breaker",
