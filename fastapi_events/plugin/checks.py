@@ -53,6 +53,15 @@ def check_settings(settings: object) -> None:
         raise SettingsError(f"Events(settings=...) takes an EventsSettings, not a {kind}. Write settings={hint}.")
 
 
+def check_stopped(*, started: bool) -> None:
+    """Raise ``SettingsError`` for an instance that is started: its events are somewhere already."""
+    if started:
+        raise SettingsError(
+            "This Events instance is started, and keeps its events where it was started. Stop it first, or begin before "
+            "the lifespan of the app: with in_memory(events), TestClient(app) as client:"
+        )
+
+
 def check_attribute(name: str) -> None:
     """Raise ``NotTheRouter`` for an attribute that an ``Events`` object lacks and that FastAPI asks of a router."""
     fastapi = sys.modules.get("fastapi")

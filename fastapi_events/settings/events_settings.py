@@ -31,7 +31,7 @@ def _parts(value: object) -> object:
 
 
 def _address(value: str) -> str:
-    return value if value == "embedded" else plain_url(value)
+    return value if value in ("embedded", "memory") else plain_url(value)
 
 
 def _schema_name(value: str) -> str:
