@@ -79,7 +79,7 @@ class Run:
         self.release()
 
     def caught(self, error: BaseException) -> None:
-        """The attempt ended by this error. What becomes of it is the outcome's; those who want the error take it here."""
+        """The attempt ended by this error; its outcome says what becomes of it. Heirs that want it take it here."""
 
     def release(self) -> None:
         """Make room for other attempts; idempotent."""

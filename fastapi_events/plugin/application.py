@@ -244,13 +244,13 @@ class Events(Module):
 
     def session(self) -> AsyncSession:
         """A session like the application's own, or one of the library's where it gave none."""
-        maker = self._own_sessions or self._sessions
-        if maker is None:
-            raise NotStarted(
-                "events.session() without Events(sessions=...) needs a started instance: await events.start()."
-            )
-        session: AsyncSession = maker()
+        session: AsyncSession = self.session_maker()
         return session
+
+    @property
+    def session_maker(self) -> Any:
+        """What ``session()`` is made by, and handlers' sessions are made like."""
+        return self._own_sessions or self._sessions or checks.refuse_session()
 
     def sync_session(self) -> Session:
         """A plain session like the application's own; raises ``SettingsError`` if ``sync_sessions`` was not given."""
@@ -271,6 +271,7 @@ class Events(Module):
         self.memory = memory
 
     async def _start(self, drains: bool | None) -> None:
+        started: Started | MemoryRuntime
         siblings.in_use(self)
         self._exit = contextlib.AsyncExitStack()
         self.registry = Registry([*self._modules, self])
@@ -279,11 +280,10 @@ class Events(Module):
         if self.memory is not None or self.settings.database_url == "memory":
             from fastapi_events.plugin.on_memory import start_on_memory
 
-            self.on_memory = await start_on_memory(self, drains, self._exit)
-            started: Started | MemoryRuntime = self.on_memory
+            started = self.on_memory = await start_on_memory(self, drains, self._exit)
         else:
-            started = services = await start_services(self, drains, self._exit)
-            self._runtime = services.runtime
+            started = await start_services(self, drains, self._exit)
+            self._runtime = started.runtime
         self._observe, self._operations, self._own_sessions = started.observe, started.operations, started.sessions
         running.register(self)
 

@@ -167,7 +167,7 @@ class MemoryLog(EventLog):
     def _cancelled_somewhere(self) -> Iterator[UUID]:
         return (one.event_id for one in held_elsewhere(None, self) if isinstance(one, Cancelled))
 
-    async def append(self, connection: Any, envelopes: Sequence[Envelope]) -> list[bool]:
+    async def append(self, connection: Any, envelopes: Sequence[Envelope]) -> list[bool]:  # noqa: ARG002
         _refuse_driver(connection)
 
     async def cancel(self, connection: Any, event_id: UUID) -> bool:  # noqa: ARG002 - as the log's

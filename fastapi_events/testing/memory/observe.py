@@ -17,7 +17,7 @@ from fastapi_events.api.observe.filters import (
     parse_dead_letter_filter,
     parse_event_filter,
 )
-from fastapi_events.api.observe.schedule import SchedulePage, ScheduledEvent
+from fastapi_events.api.observe.schedule import ScheduledEvent, SchedulePage
 from fastapi_events.api.observe.shaping import lane_name, status_of, view_of
 from fastapi_events.api.observe.views import (
     Attempt,

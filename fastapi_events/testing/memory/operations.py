@@ -53,7 +53,8 @@ class MemoryDeadLetters(DeadLetterStore):
         return self._noted("discard", ids, self._deliveries.discard(ids, reason), actor, details)
 
     async def matching(
-        self, group_id: int, *, handler: str | None, event_name: str | None, fingerprint: str | None,
+        self, group_id: int, *,  # noqa: ARG002 - there is one
+        handler: str | None, event_name: str | None, fingerprint: str | None,
         changed_before: datetime, limit: int, tenants: Tenants = None,
     ) -> list[UUID]:  # fmt: skip
         found = [

@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
+from sqlalchemy import Connection
+
 from fastapi_events.api.observe import Observe
 from fastapi_events.api.operations import Operations
 from fastapi_events.api.operator_port import Health
@@ -15,7 +17,7 @@ from fastapi_events.engine.handler_session import HandlerSession, SyncHandlerSes
 from fastapi_events.engine.handler_transaction import PlainTransactions, session_options
 from fastapi_events.engine.handlers import Handler, HandlerPlan
 from fastapi_events.engine.service import Loop
-from fastapi_events.model.lane import LANES, LogPlace
+from fastapi_events.model.lane import AUDIT, LANES, LogPlace
 from fastapi_events.model.registry import Registry
 from fastapi_events.settings import EventsSettings
 from fastapi_events.store.group import HandlerRow, KnownHandler
@@ -24,7 +26,7 @@ from fastapi_events.testing.memory.clock import Clock
 from fastapi_events.testing.memory.deliveries import Deliveries
 from fastapi_events.testing.memory.drain import MemoryDrain
 from fastapi_events.testing.memory.held_back import settle
-from fastapi_events.testing.memory.log import Alone, MemoryLog
+from fastapi_events.testing.memory.log import Alone, MemoryLog, Row, row_of
 from fastapi_events.testing.memory.marks import MemoryMarks
 from fastapi_events.testing.memory.observe import MemoryObserve
 from fastapi_events.testing.memory.operations import make_operations
@@ -130,6 +132,12 @@ class MemoryRuntime:
     def committed(self, _: Collection[LogPlace]) -> None:
         """A transaction has been committed."""
         settle()
+
+    def written_on(self, connection: Connection) -> list[Row]:
+        """The events that a connection's open transaction has written to the log, as the drain would read them."""
+        now, after = self.kept.clock.now(), len(self.log.events) + 1
+        written = [one for one in self.log.written_on(connection) if one.lane != AUDIT]
+        return [row_of(envelope, position, now) for position, envelope in enumerate(written, after)]
 
     def waits(self) -> float:
         """Seconds until something is due by itself."""

@@ -86,8 +86,8 @@ class InMemory:
         loop = self.loop
         if loop is None or loop.is_closed():
             raise NotStarted(
-                "memory.drain() needs an application that is started inside of in_memory(events): with in_memory(events) "
-                "as memory, TestClient(app) as client:"
+                "memory.drain() needs an application that is started inside of in_memory(events): "
+                "with in_memory(events) as memory, TestClient(app) as client:"
             )
         if _running() is loop:
             raise SettingsError(
