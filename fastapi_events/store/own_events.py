@@ -18,5 +18,5 @@ class OwnEvents:
 
     def read(self, connection: Connection) -> list[dict[str, Any]]:
         """The events of the connection's transaction that are in a lane, in position order."""
-        rows = connection.execute(self._read, {"partitions": str(self._partitions)}).mappings()
+        rows = connection.execute(self._read, {"partitions": self._partitions}).mappings()
         return [dict(row) for row in rows]

@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.sql.expression import SavepointClause
 
 
 class Keeper(Protocol):
@@ -99,7 +100,7 @@ def _follow(connection: Connection) -> None:
     if connection in _followed:
         return
     _followed.add(connection)
-    event.listen(connection, "savepoint", _on_savepoint)
+    event.listen(connection, "before_execute", _before_execute)
     event.listen(connection, "rollback_savepoint", partial(_on_savepoint_end, undone=True))
     event.listen(connection, "release_savepoint", partial(_on_savepoint_end, undone=False))
     event.listen(connection, "commit", _on_commit)
@@ -108,7 +109,13 @@ def _follow(connection: Connection) -> None:
     event.listen(connection, "rollback_twophase", lambda connection, _xid, _prepared: _forget(connection))
 
 
-def _on_savepoint(connection: Connection, name: str) -> None:
+def _before_execute(
+    connection: Connection, what: Any, _multiparams: Any, _params: Any, _execution_options: Any
+) -> None:
+    """The event of a savepoint is told before that has a name: here it has one."""
+    if not isinstance(what, SavepointClause):
+        return
+    name = what.ident
     with lock:
         transaction, held = connection.get_transaction(), _held.get(connection)
         if held is None or held.transaction is not transaction:

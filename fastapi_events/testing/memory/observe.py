@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import inspect
 from contextlib import AbstractAsyncContextManager
 from copy import copy
 from datetime import datetime
@@ -206,7 +206,8 @@ class MemoryObserve(Observe):
         )
 
     def _reading(self) -> AbstractAsyncContextManager[Reader]:
-        what = sys._getframe(1).f_code.co_name  # pyright: ignore[reportPrivateUsage]
+        frame = inspect.currentframe()
+        what = frame.f_back.f_code.co_name if frame is not None and frame.f_back is not None else "…"
         refuse(f"events.observe.{what}()", "it reads what PostgreSQL keeps of processes and of its tables")
 
 
