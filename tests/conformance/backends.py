@@ -17,7 +17,7 @@ class Backend:
     name = ""
 
     async def idle(self, *modules: Module, **options: Any) -> Events:
-        """A started instance that handles events only when ``drain_once()`` is called, with an empty table ``effect``."""
+        """A started instance that handles events when ``drain_once()`` is called, with an empty table ``effect``."""
         raise NotImplementedError
 
     async def later(self, seconds: float) -> None:
@@ -30,7 +30,8 @@ class Backend:
     async def effects(self, events: Events) -> list[tuple[str, int]]:
         """What handlers have written and committed."""
         async with events.session() as session:
-            rows = await (await session.connection()).execute(text("SELECT handler, number FROM effect ORDER BY number"))
+            connection = await session.connection()
+            rows = await connection.execute(text("SELECT handler, number FROM effect ORDER BY number"))
             return [(row[0], row[1]) for row in rows]
 
 
@@ -45,10 +46,8 @@ class Postgres(Backend):
 
     async def later(self, seconds: float) -> None:
         for table, column in (("parked_key", "due_at"), ("scheduled_event", "due_at")):
-            await self.stage.rows(
-                f"UPDATE events.{table} SET {column} = {column} - make_interval(secs => $1) WHERE {column} < 'infinity'",
-                float(seconds),
-            )
+            earlier = f"{column} = {column} - make_interval(secs => $1)"
+            await self.stage.rows(f"UPDATE events.{table} SET {earlier} WHERE {column} < 'infinity'", float(seconds))
         for table in ("event", "delivery"):
             await self.stage.rows(
                 f"UPDATE events.{table} SET published_at = published_at - make_interval(secs => $1)", float(seconds)

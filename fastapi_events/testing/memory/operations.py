@@ -108,7 +108,10 @@ class MemorySchedule(ScheduleStore):
 def make_operations(log: MemoryLog, deliveries: Deliveries, clock: Clock, changed: Callable[[], None]) -> Operations:
     """``events.operations`` on memory: redrive, discard, cancel and the record of actions; the rest is refused."""
     record = Record(clock)
-    gates, removal = Refusing("pauses and breakers"), Refusing("events.operations.remove_group()")
+    gates, removal = (
+        Refusing("events.operations.pause(), resume() and reset_breaker()"),
+        Refusing("events.operations.remove_group()"),
+    )
     return Operations(
         MemoryDeadLetters(deliveries, record), cast("Any", gates), cast("Any", gates), MemorySchedule(log, record),
         cast("Any", removal), lambda: 1, keys_due=changed, handlers_changed=changed,

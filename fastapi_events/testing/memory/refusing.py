@@ -23,4 +23,4 @@ class Refusing:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        refuse(f"{self._part} ({name})", "memory has none of it")
+        refuse(self._part, "memory keeps nothing that it could read or change")

@@ -1,0 +1,321 @@
+"""An application's own ``Events`` object on memory: with sessions of any database, with FastAPI, and by itself."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Annotated, Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from fastapi import Depends, FastAPI
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import StaticPool
+
+from fastapi_events import (
+    EventPublisher,
+    Events,
+    EventsSettings,
+    HandlerSession,
+    Module,
+    Publisher,
+    Retry,
+    SessionDep,
+    SyncEventPublisher,
+    SyncHandlerSession,
+    fixed,
+    publisher_on,
+    sync_publisher_on,
+)  # fmt: skip
+from fastapi_events.api.session_binding import bind_sync
+from fastapi_events.errors import NotOnMemory, NotStarted, SettingsError
+from fastapi_events.testing import in_memory
+from tests.delivery.stage import Placed, Shipped, collecting, until
+
+
+@pytest.fixture
+def seen() -> list[int]:
+    return []
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    """SQLite as a user's tests have it: one connection for all."""
+    engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+    yield engine
+    engine.dispose()
+
+
+async def test_a_plain_session_of_sqlite_carries_events(engine: Engine, seen: list[int]) -> None:
+    events = Events([collecting(seen)])
+    async with in_memory(events) as memory:
+        with Session(engine) as session:
+            publish = bind_sync(events.publishing, session)
+            publish(Placed(order="a", number=1))
+            session.rollback()
+            publish(Placed(order="a", number=2))
+            publish(Placed(order="a", number=3), event_id=uuid4())
+            assert memory.events == []
+            session.commit()
+        assert [stored.event.number for stored in memory.events] == [2, 3]
+        with Session(engine) as session, session.begin():
+            await events.publish(Placed(order="a", number=4), session=session)
+        await events.drain_once()
+    assert seen == [2, 3, 4]
+
+
+async def test_core_connections_carry_events(engine: Engine, seen: list[int]) -> None:
+    events = Events([collecting(seen)])
+    async with in_memory(events):
+        with engine.begin() as connection:
+            await events.publish(Placed(order="a", number=1), session=connection)
+        with engine.connect() as connection:
+            await events.publish(Placed(order="a", number=2), session=connection)  # closed without a commit
+        await events.drain_once()
+    assert seen == [1]
+
+
+async def test_a_commit_that_fails_carries_nothing(engine: Engine, seen: list[int]) -> None:
+    events = Events([collecting(seen)])
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE child (parent REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED)")
+        connection.exec_driver_sql("CREATE TABLE parent (id INTEGER PRIMARY KEY)")
+    async with in_memory(events) as memory:
+        for end in ("rollback", "close"):
+            session = Session(engine)
+            session.connection().exec_driver_sql("PRAGMA foreign_keys = ON")
+            session.commit()
+            await events.publish(Placed(order="a", number=1), session=session)
+            session.execute(text("INSERT INTO child VALUES (1)"))
+            with pytest.raises(IntegrityError):
+                session.commit()
+            getattr(session, end)()
+            assert memory.events == []
+            session.close()
+        await events.drain_once()
+    assert seen == []
+
+
+async def test_a_session_joined_to_an_open_transaction_waits_for_its_commit(engine: Engine, seen: list[int]) -> None:
+    events = Events([collecting(seen)])
+    async with in_memory(events) as memory:
+        with engine.connect() as connection:
+            transaction = connection.begin()
+            with Session(connection, join_transaction_mode="create_savepoint") as session:
+                await events.publish(Placed(order="a", number=1), session=session)
+                session.commit()
+            assert memory.events == []
+            transaction.rollback()
+            assert memory.events == []
+            with connection.begin(), Session(connection, join_transaction_mode="create_savepoint") as session:
+                await events.publish(Placed(order="a", number=2), session=session)
+                session.commit()
+        await events.drain_once()
+    assert seen == [2]
+
+
+async def test_a_second_publish_of_an_open_transactions_id_is_refused(engine: Engine) -> None:
+    events, given = Events([collecting([])]), uuid4()
+    async with in_memory(events):
+        async with events.session() as session:
+            await events.publisher(session)(Placed(order="a"), event_id=given)
+            with pytest.raises(NotOnMemory, match="another open transaction has published this id"):
+                await events.publish(Placed(order="a"), event_id=given)
+            await session.commit()
+        assert (await events.publish(Placed(order="a"), event_id=given)).duplicate
+
+
+async def test_handlers_take_sessions_of_the_makers_that_are_given(tmp_path: Any) -> None:
+    module, url = Module("shop"), f"sqlite:///{tmp_path}/rows.sqlite"
+    sync_engine = create_engine(url)
+    with sync_engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE effect (number integer)")
+
+    @module.on(Placed)
+    def write(event: Placed, session: SyncHandlerSession, publish: SyncEventPublisher) -> None:
+        session.connection().execute(text("INSERT INTO effect VALUES (:number)"), {"number": event.number})
+        publish(Shipped(order="a", number=event.number))
+        if event.number == 2:
+            raise RuntimeError("undone")
+
+    seen = list[int]()
+
+    @module.on(Shipped)
+    async def ship(event: Shipped) -> None:
+        seen.append(event.number)
+
+    unused = sessionmaker(create_engine("postgresql+psycopg://nobody@127.0.0.1:1/nowhere"))
+    events = Events([module], sync_sessions=unused, settings=EventsSettings(max_attempts=1))
+    async with in_memory(events, sync_sessions=sessionmaker(sync_engine)):
+        for number in (1, 2):
+            await events.publish(Placed(order="a", number=number))
+        await events.drain_once()
+    with sync_engine.connect() as connection:
+        assert [row[0] for row in connection.exec_driver_sql("SELECT number FROM effect")] == [1]
+    sync_engine.dispose()
+    assert seen == [1]
+
+
+async def test_the_events_object_goes_back_to_its_database(seen: list[int], clean_database: str) -> None:
+    events = Events([collecting(seen)], settings=EventsSettings(database_url=clean_database))
+    async with in_memory(events) as memory:
+        await events.publish(Placed(order="a", number=1))
+        await events.drain_once()
+        assert len(memory.events) == 1
+    await events.start(drains=False)
+    try:
+        assert (await events.observe.events()).events == ()
+        with pytest.raises(SettingsError, match="is started"), in_memory(events):
+            pass
+        await events.publish(Placed(order="a", number=2))
+        await events.drain_once()
+    finally:
+        await events.stop()
+    assert seen == [1, 2]
+
+
+async def test_what_is_kept_outlives_a_restart_inside_the_block(seen: list[int]) -> None:
+    events = Events([collecting(seen)])
+    with in_memory(events) as memory:
+        for number in (1, 2):
+            await events.start()
+            await events.publish(Placed(order="a", number=number))
+            await events.stop()
+        await events.start()
+        await events.drain_once()
+        await events.stop()
+        assert len(memory.events) == 2
+    assert seen == [1, 2]
+
+
+async def test_the_setting_alone_does_and_handles_by_itself(monkeypatch: pytest.MonkeyPatch, seen: list[int]) -> None:
+    monkeypatch.setenv("EVENTS_DATABASE_URL", "memory")
+    events = Events([collecting(seen)])
+    async with events.lifespan():
+        await events.publish(Placed(order="a", number=1))
+        await until(lambda: seen == [1], "the instance's own loop")
+        assert (await events.health()).drain == "running"
+    async with events.lifespan():
+        assert (await events.observe.events()).events == ()  # each start is a new beginning
+
+
+async def test_an_advanced_clock_wakes_the_instances_own_loop(seen: list[int]) -> None:
+    module = Module("shop")
+
+    @module.on(Placed, retry=Retry(2, backoff=fixed(3600, jitter=False)))
+    async def flaky(event: Placed) -> None:
+        seen.append(event.number)
+        if len(seen) == 1:
+            raise RuntimeError("again")
+
+    events = Events([module])
+    async with in_memory(events, drains=True) as memory:
+        await events.publish(Placed(order="a", number=1))
+        await until(lambda: seen == [1])
+        memory.clock.advance(timedelta(hours=1, seconds=1))
+        await until(lambda: seen == [1, 1])
+    with pytest.raises(SettingsError, match="ahead"):
+        memory.clock.advance(-1)
+
+
+def app_of(events: Events, sessions: sessionmaker[Session]) -> FastAPI:
+    def get_session() -> Iterator[Session]:
+        with sessions() as session:
+            yield session
+
+    own = Annotated[Session, Depends(get_session)]
+    app = FastAPI()
+    app.include_router(events.router)
+
+    @app.post("/own/{number}")
+    async def place(
+        number: int,
+        session: own,
+        publish: Annotated[EventPublisher, Depends(publisher_on(own))],  # type: ignore[valid-type]  # an alias made here
+    ) -> None:
+        session.execute(text("SELECT 1"))
+        await publish(Placed(order="a", number=number))
+        if number % 2:
+            session.commit()
+
+    @app.post("/sync/{number}")
+    def place_sync(
+        number: int,
+        session: own,
+        publish: Annotated[SyncEventPublisher, Depends(sync_publisher_on(own))],  # type: ignore[valid-type]  # an alias made here
+    ) -> None:
+        publish(Placed(order="a", number=number))
+        session.commit()
+
+    @app.post("/ready-made/{number}")
+    async def place_ready_made(number: int, session: SessionDep, publish: Publisher) -> None:
+        await publish(Placed(order="a", number=number))
+        await session.commit()
+
+    return app
+
+
+@pytest.mark.filterwarnings("ignore:Using `httpx`")
+def test_an_app_under_the_test_client(engine: Engine, seen: list[int]) -> None:
+    from fastapi.testclient import TestClient
+
+    events = Events([collecting(seen)])
+    app = app_of(events, sessionmaker(engine))
+    with in_memory(events) as memory:
+        with pytest.raises(NotStarted, match="TestClient"):
+            memory.drain()
+        with TestClient(app) as client:
+            for path in ("own/1", "own/2", "sync/3", "ready-made/4"):
+                assert client.post(f"/{path}").status_code == 200
+            assert seen == []
+            assert memory.drain() == 3
+            assert client.get("/events/health").status_code == 200
+    assert seen == [1, 3, 4]
+
+
+async def test_an_app_on_the_tests_own_loop(engine: Engine, seen: list[int]) -> None:
+    events = Events([collecting(seen)])
+    app = app_of(events, sessionmaker(engine))
+    transport = httpx.ASGITransport(app)
+    async with (
+        in_memory(events) as memory,
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://shop.test") as client,
+    ):
+        assert (await client.post("/own/1")).status_code == 200
+        await events.drain_once()
+        with pytest.raises(SettingsError, match="drain_once"):
+            memory.drain()
+    assert seen == [1]
+
+
+async def test_the_ready_made_sessions_are_like_any_other(seen: list[int]) -> None:
+    module = Module("shop")
+
+    @module.on(Placed)
+    async def write(event: Placed, session: HandlerSession) -> None:
+        connection = await session.connection()
+        await connection.execute(text("INSERT INTO effect VALUES (:number)"), {"number": event.number})
+
+    events = Events([module])
+    async with in_memory(events):
+        async with events.session() as session:
+            connection = await session.connection()
+            await connection.execute(text("CREATE TABLE effect (number integer)"))
+            await session.commit()
+        async with events.session() as writing, events.session() as reading:
+            await (await writing.connection()).execute(text("INSERT INTO effect VALUES (0)"))
+            found = await (await reading.connection()).execute(text("SELECT count(*) FROM effect"))
+            assert found.scalar() == 0
+            await writing.rollback()
+        await events.publish(Placed(order="a", number=1))
+        await events.drain_once()
+        async with events.session() as session:
+            found = await (await session.connection()).execute(text("SELECT number FROM effect"))
+            assert found.scalars().all() == [1]
+
+
+def test_what_is_no_events_object_is_refused() -> None:
+    with pytest.raises(SettingsError, match="in_memory"):
+        in_memory("events")
