@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
 from sqlalchemy.orm import Session, scoped_session
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 async def drain_within(events: Events, session: Any) -> int:
     """Handle what the session's open transaction has published, and nothing else, inside that transaction."""
     if isinstance(session, (async_scoped_session, scoped_session)):
-        session = session()
+        session = cast("Any", session)()
     if not isinstance(session, (AsyncSession, Session)):
         raise SettingsError(
             f"drain_once(session=...) takes the AsyncSession or Session that the test has published on, not a "

@@ -41,6 +41,20 @@ def test_testing(project: Made) -> None:
     assert "2 passed" in done.stdout
 
 
+async def test_testing_in_memory(project: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any database: the snippets, and the file of tests."""
+    page = project("docs/how-to/testing-in-memory.md")
+    monkeypatch.delenv("EVENTS_DATABASE_URL")
+    await page.run_snippets()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(page.folder), *sys.path])}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(page.folder), str(page.folder)],
+        capture_output=True, text=True, timeout=120, env=environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
+
+
 async def test_own_session(project: Made, clean_database: str) -> None:
     page = project("docs/how-to/own-session.md")
     async with served(page.load("shop.main").app) as client:

@@ -104,9 +104,9 @@ def _follow(connection: Connection) -> None:
     event.listen(connection, "rollback_savepoint", partial(_on_savepoint_end, undone=True))
     event.listen(connection, "release_savepoint", partial(_on_savepoint_end, undone=False))
     event.listen(connection, "commit", _on_commit)
-    event.listen(connection, "commit_twophase", lambda connection, _xid, _prepared: _on_commit(connection))
+    event.listen(connection, "commit_twophase", _on_commit_twophase)
     event.listen(connection, "rollback", _forget)
-    event.listen(connection, "rollback_twophase", lambda connection, _xid, _prepared: _forget(connection))
+    event.listen(connection, "rollback_twophase", _on_rollback_twophase)
 
 
 def _before_execute(
@@ -141,6 +141,14 @@ def _on_commit(connection: Connection) -> None:
         held = _held.pop(connection, None)
         if held is not None and held.things and held.transaction is connection.get_transaction():
             _ending.append((connection, held))
+
+
+def _on_commit_twophase(connection: Connection, _xid: Any, _is_prepared: bool) -> None:
+    _on_commit(connection)
+
+
+def _on_rollback_twophase(connection: Connection, _xid: Any, _is_prepared: bool) -> None:
+    _forget(connection)
 
 
 def _forget(connection: Connection) -> None:

@@ -27,6 +27,7 @@ class Written:
     """An event that a transaction has written; ``due_at`` if it was scheduled."""
 
     envelope: Envelope
+    at: datetime
     due_at: datetime | None
 
 
@@ -61,7 +62,7 @@ class MemoryLog(EventLog):
             duplicate = envelope.explicit_id and self._is_taken(connection, envelope)
             duplicates.append(duplicate)
             if not duplicate:
-                hold(connection, self, [Written(envelope, self._due(envelope))])
+                hold(connection, self, [self._written(envelope)])
         return duplicates
 
     def append_now(self, envelopes: Sequence[Envelope]) -> list[bool]:
@@ -73,7 +74,7 @@ class MemoryLog(EventLog):
                 duplicate = envelope.explicit_id and self._is_taken(None, envelope)
                 duplicates.append(duplicate)
                 if not duplicate:
-                    self._keep(Written(envelope, self._due(envelope)))
+                    self._keep(self._written(envelope))
         self._changed()
         return duplicates
 
@@ -158,11 +159,9 @@ class MemoryLog(EventLog):
             )
         return False
 
-    def _due(self, envelope: Envelope) -> datetime | None:
-        due = envelope.due
-        if due is None or isinstance(due, datetime):
-            return due
-        return self._clock.now() + timedelta(seconds=due)
+    def _written(self, envelope: Envelope) -> Written:
+        now, due = self._clock.now(), envelope.due
+        return Written(envelope, now, due if due is None or isinstance(due, datetime) else now + timedelta(seconds=due))
 
     def _cancelled_somewhere(self) -> Iterator[UUID]:
         return (one.event_id for one in held_elsewhere(None, self) if isinstance(one, Cancelled))

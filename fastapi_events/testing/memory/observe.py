@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from copy import copy
 from datetime import datetime
@@ -97,7 +98,7 @@ class MemoryObserve(Observe):
         now = self._clock.now()
         found: list[ScheduledEvent] = []
         for one in self._log.waiting.values():
-            row = row_of(one.envelope, 0, now) | {"due_at": one.due_at, "scheduled_at": now}
+            row: Row = row_of(one.envelope, 0, now) | {"due_at": one.due_at, "scheduled_at": one.at}
             if self._sees(row["tenant_id"]):
                 found.append(view_of(ScheduledEvent, row, lane=lane_name(row["lane"])))
         found.sort(key=lambda event: event.due_at)
@@ -192,7 +193,7 @@ class MemoryObserve(Observe):
             if term.key not in _UNDERSTOOD:
                 refuse(f"the filter {term.text!r}", "it is PostgreSQL that searches by it")
         handlers = self._standings(row)
-        checks = {
+        checks: dict[str, Callable[[str], bool]] = {
             "name": lambda value: fnmatchcase(row["name"], value.replace(":", ".", 1)),
             "aggregate": lambda value: value in (row["aggregate"], f"{row['aggregate']}/{row['aggregate_id']}"),
             "handler": lambda value: any(one.handler == value for one in handlers),
