@@ -42,13 +42,17 @@ def test_testing(project: Made) -> None:
 
 
 async def test_testing_in_memory(project: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without any database: the snippets, and the file of tests."""
     page = project("docs/how-to/testing-in-memory.md")
     monkeypatch.delenv("EVENTS_DATABASE_URL")
     await page.run_snippets()
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(page.folder), *sys.path])}
+
+
+def test_testing_in_memory_through_the_app(project: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = project("docs/how-to/testing-in-memory.md").folder
+    monkeypatch.delenv("EVENTS_DATABASE_URL")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(page.folder), str(page.folder)],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder), str(folder)],
         capture_output=True, text=True, timeout=120, env=environment,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
