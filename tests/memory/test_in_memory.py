@@ -8,7 +8,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from fastapi import Depends, FastAPI
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import StaticPool
@@ -95,6 +95,17 @@ async def test_a_commit_that_fails_carries_nothing(engine: Engine, seen: list[in
             session.close()
         await events.drain_once()
     assert seen == []
+
+
+async def test_nothing_is_there_while_its_commit_is_being_made(engine: Engine) -> None:
+    events, counts = Events([collecting([])]), list[int]()
+    async with in_memory(events) as memory:
+        with engine.connect() as connection:
+            await events.publish(Placed(order="a", number=1), session=connection)
+            event.listen(connection, "commit", lambda _: counts.append(len(memory.events)))
+            connection.commit()
+        counts.append(len(memory.events))
+    assert counts == [0, 1]
 
 
 async def test_a_session_joined_to_an_open_transaction_waits_for_its_commit(engine: Engine, seen: list[int]) -> None:

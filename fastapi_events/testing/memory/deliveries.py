@@ -97,12 +97,13 @@ class Deliveries:
         """When the next key is due."""
         return min((at for at in self.parked.values() if at is not None), default=None)
 
-    def queue(self, slot: Slot) -> tuple[list[KeptDelivery], bool]:
-        """What may run of a key, in position order, and whether a dead delivery keeps what follows it waiting."""
-        mine = self._of(slot)
-        held = next((one.position for one in mine if one.state == "dead" and one.facts["holds"]), None)
-        waiting = [one for one in mine if one.state == "waiting"]
-        return [one for one in waiting if held is None or one.position < held or one.redrives], held is not None
+    def queue(self, slot: Slot) -> list[KeptDelivery]:
+        """What waits for a key, in position order.
+
+        There is one dead delivery that holds it at most, and while there is, the key is not due: one process alone
+        works on it, and nothing comes with an earlier position than what has been read.
+        """
+        return [one for one in self._of(slot) if one.state == "waiting"]
 
     def settle(self, result: KeyResult) -> None:
         """Write down what became of a key, and when it is tried next."""

@@ -124,15 +124,11 @@ class MemoryDrain:
         """Run the queue of a key from its head, until one of its deliveries holds the others up."""
         number, key = slot
         handler = self._plan.by_number[number]
-        queue, held = self._deliveries.queue(slot)
         result = KeyResult(KeyClaim(number, key, 0), 0, drained=True)
-        for delivery in queue:
+        for delivery in self._deliveries.queue(slot):
             run, outcome = await self._again(handler, delivery)
             if not note(result, delivery.row(), run, outcome):
                 break
-        else:
-            if held:
-                result.drained, result.delay = False, None
         self._deliveries.settle(result)
         for mark, _ in result.marks:
             self._marks.add(number, mark)
