@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from typing import TYPE_CHECKING
 
 from fastapi_events.plugin.assembly import make_plan
@@ -14,10 +15,17 @@ from fastapi_events.testing.memory.sqlite import SQLite
 if TYPE_CHECKING:
     from fastapi_events.plugin.application import Events
 
+logger = logging.getLogger("fastapi_events")
+
 
 async def start_on_memory(events: Events, drains: bool | None, stack: contextlib.AsyncExitStack) -> MemoryRuntime:
     """Start an instance on memory; ``stack`` is told how to stop it."""
     settings, memory = events.settings, events.memory
+    if memory is None:
+        logger.warning(
+            "EVENTS_DATABASE_URL=memory: events are kept in the memory of this process, where no other sees them, and "
+            "are lost when it stops. This is for tests."
+        )
     kept = memory.kept if memory is not None else Kept()
     sessions = (memory.sessions if memory is not None else None) or events.sessions
     sync_sessions = (memory.sync_sessions if memory is not None else None) or events.sync_sessions

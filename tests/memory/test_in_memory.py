@@ -1,5 +1,7 @@
 """An application's own ``Events`` object on memory: with sessions of any database, with FastAPI, and by itself."""
 
+import asyncio
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated, Any
@@ -9,7 +11,8 @@ import httpx
 import pytest
 from fastapi import Depends, FastAPI
 from sqlalchemy import Engine, create_engine, event, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import StaticPool
 
@@ -29,7 +32,7 @@ from fastapi_events import (
     sync_publisher_on,
 )  # fmt: skip
 from fastapi_events.api.session_binding import bind_sync
-from fastapi_events.errors import NotOnMemory, NotStarted, SettingsError
+from fastapi_events.errors import NotOnMemory, NotStarted, OperationRefused, SettingsError
 from fastapi_events.testing import in_memory
 from tests.delivery.stage import Placed, Shipped, collecting, until
 
@@ -200,13 +203,16 @@ async def test_what_is_kept_outlives_a_restart_inside_the_block(seen: list[int])
     assert seen == [1, 2]
 
 
-async def test_the_setting_alone_does_and_handles_by_itself(monkeypatch: pytest.MonkeyPatch, seen: list[int]) -> None:
+async def test_the_setting_alone_does_and_handles_by_itself(
+    monkeypatch: pytest.MonkeyPatch, seen: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setenv("EVENTS_DATABASE_URL", "memory")
     events = Events([collecting(seen)])
     async with events.lifespan():
         await events.publish(Placed(order="a", number=1))
         await until(lambda: seen == [1], "the instance's own loop")
         assert (await events.health()).drain == "running"
+    assert "lost when it stops" in caplog.text
     async with events.lifespan():
         assert (await events.observe.events()).events == ()  # each start is a new beginning
 
@@ -325,6 +331,87 @@ async def test_the_ready_made_sessions_are_like_any_other(seen: list[int]) -> No
         async with events.session() as session:
             found = await (await session.connection()).execute(text("SELECT number FROM effect"))
             assert found.scalars().all() == [1]
+
+
+async def test_handlers_with_sessions_of_postgresql(clean_database: str) -> None:
+    """Events on memory, rows in PostgreSQL: a transaction is a transaction, a swallowed error included."""
+    engine = create_async_engine(clean_database.replace("postgresql:", "postgresql+asyncpg:"))
+    module, seen = Module("shop"), list[int]()
+
+    @module.on(Placed)
+    async def write(event: Placed, session: HandlerSession, publish: EventPublisher) -> None:
+        connection = await session.connection()
+        await connection.execute(text("INSERT INTO in_memory_effect VALUES (:number)"), {"number": event.number})
+        await publish(Shipped(order="a", number=event.number))
+        if event.number == 2:
+            raise RuntimeError("undone")
+
+    @module.on(Shipped)
+    async def ship(event: Shipped) -> None:
+        seen.append(event.number)
+
+    events = Events([module], sessions=async_sessionmaker(engine), settings=EventsSettings(max_attempts=1))
+    async with in_memory(events) as memory:
+        async with engine.begin() as connection:
+            await connection.execute(text("CREATE TABLE in_memory_effect (number integer)"))
+        async with events.session() as session:
+            await events.publisher(session).many([Placed(order="a", number=1), Placed(order="b", number=2)])
+            await session.commit()
+        async with events.session() as session:
+            await events.publisher(session)(Placed(order="c", number=3))
+            with pytest.raises(ProgrammingError):
+                await session.execute(text("SELECT nothing"))
+            with pytest.raises(DBAPIError):
+                await session.commit()
+        await events.drain_once()
+        assert [stored.name for stored in memory.events] == ["shop.order.placed"] * 2 + ["shop.order.shipped"]
+        async with engine.begin() as connection:
+            found = (await connection.execute(text("SELECT number FROM in_memory_effect"))).scalars().all()
+            await connection.execute(text("DROP TABLE in_memory_effect"))
+    await engine.dispose()
+    assert (seen, found) == ([1], [1])
+
+
+async def test_a_plain_session_is_drained_inside_its_transaction(engine: Engine) -> None:
+    module, seen = Module("shop"), list[str]()
+
+    @module.on(Placed, id="place")
+    async def place(event: Placed, publish: EventPublisher) -> None:
+        seen.append("placed")
+        await publish(Shipped(order="a"))
+
+    @module.on(Shipped, id="ship")
+    async def ship(event: Shipped, session: HandlerSession) -> None:
+        seen.append("never")
+
+    events = Events([module])
+    async with in_memory(events) as memory:
+        with Session(engine) as session:
+            await events.publish(Placed(order="a"), session=session)
+            with pytest.raises(OperationRefused, match=r"handler 'ship': it takes a HandlerSession"):
+                await events.drain_once(session=session)
+            session.rollback()
+        assert (seen, memory.events) == (["placed"], [])
+
+
+async def test_another_event_loop_is_refused(seen: list[int]) -> None:
+    events = Events([collecting(seen)])
+    async with in_memory(events) as memory:
+        await events.publish(Placed(order="a", number=1))
+        with pytest.raises(SettingsError, match="another event loop"):
+            await asyncio.to_thread(asyncio.run, events.drain_once())
+        assert await asyncio.to_thread(memory.drain) == 1
+    assert seen == [1]
+
+
+async def test_what_no_class_takes_is_shown_as_it_is(seen: list[int]) -> None:
+    events = Events([collecting(seen)])
+    async with in_memory(events) as memory:
+        async with events.session() as session:
+            await events.publisher(session).raw("shop.order.placed", {"order": 1})
+            await events.publisher(session).raw("shop.unknown.thing", [1])
+            await session.commit()
+        assert [json.loads(stored.event) for stored in memory.events] == [{"order": 1}, [1]]
 
 
 def test_what_is_no_events_object_is_refused() -> None:

@@ -13,6 +13,8 @@ from sqlalchemy.orm import Session
 from fastapi_events.engine.infrastructure import NoConnection
 from fastapi_events.testing.memory.held_back import held_elsewhere, held_on, hold, settle
 
+_PROBE = select(literal(1))
+
 
 class Mark(NamedTuple):
     """A handler's number, and its key of an event that it is done with."""
@@ -27,11 +29,13 @@ class MemoryMarks:
     def __init__(self) -> None:
         self._kept: set[Mark] = set()
 
-    async def limit(self, connection: AsyncConnection, timeout: float) -> None:
-        """Nothing here outlives the process, and nobody waits for a frozen one."""
+    async def limit(self, connection: AsyncConnection, timeout: float) -> None:  # noqa: ARG002
+        """Nobody waits for a frozen process here; but the driver begins its transaction now, which is watched."""
+        await connection.execute(_PROBE)
 
-    def limit_sync(self, session: Session, timeout: float) -> None:
-        """As ``limit``."""
+    def limit_sync(self, session: Session, timeout: float) -> None:  # noqa: ARG002
+        """As ``limit``, for a plain session."""
+        session.connection().execute(_PROBE)
 
     async def take(self, connection: AsyncConnection, handler: int, key: UUID, position: int) -> bool:  # noqa: ARG002
         """Take the mark in the connection's transaction; False if an attempt before has had it."""
@@ -46,11 +50,11 @@ class MemoryMarks:
 
     async def probe(self, connection: AsyncConnection) -> None:
         """Raise the database's error if the connection's transaction has failed already."""
-        await connection.execute(select(literal(1)))
+        await connection.execute(_PROBE)
 
     def probe_sync(self, session: Session) -> None:
         """As ``probe``, for a plain session."""
-        session.connection().execute(select(literal(1)))
+        session.connection().execute(_PROBE)
 
     async def find(self, wanted: Sequence[tuple[int, UUID]]) -> set[tuple[int, UUID]]:
         """Those of the (handler, key) pairs that are marked already."""

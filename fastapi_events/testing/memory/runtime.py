@@ -17,6 +17,7 @@ from fastapi_events.engine.handler_session import HandlerSession, SyncHandlerSes
 from fastapi_events.engine.handler_transaction import PlainTransactions, session_options
 from fastapi_events.engine.handlers import Handler, HandlerPlan
 from fastapi_events.engine.service import Loop
+from fastapi_events.errors import SettingsError
 from fastapi_events.model.lane import AUDIT, LANES, LogPlace
 from fastapi_events.model.registry import Registry
 from fastapi_events.settings import EventsSettings
@@ -101,6 +102,11 @@ class MemoryRuntime:
         self.observe: Observe = MemoryObserve(kept.log, kept.deliveries, self.plan, kept.clock, parts.group)
         self.operations: Operations = make_operations(kept.log, kept.deliveries, kept.clock, kept.changed)
 
+    @property
+    def clock(self) -> Clock:
+        """What back-offs, delays and schedules go by."""
+        return self.kept.clock
+
     async def start(self) -> None:
         """Begin to handle events by itself, where that is wanted."""
         self.kept.tell(self._wake)
@@ -116,7 +122,12 @@ class MemoryRuntime:
         await self.attempts.close()
 
     async def drain_once(self) -> int:
-        """Handle what is there until nothing is due."""
+        """Handle what is there until nothing is due; raises ``SettingsError`` on another event loop."""
+        if asyncio.get_running_loop() is not self.loop:
+            raise SettingsError(
+                "This Events instance is started on another event loop, and its handlers run there. In a test with "
+                "TestClient, call memory.drain() of `with in_memory(events) as memory:`."
+            )
         return await self._drain.drain()
 
     def health(self) -> Health:

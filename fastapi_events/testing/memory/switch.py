@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 from uuid import UUID
+
+from pydantic import ValidationError
 
 from fastapi_events.errors import NotStarted, SettingsError
 from fastapi_events.model.registry import Registry
@@ -23,6 +26,11 @@ class Switched(Protocol):
     @property
     def registry(self) -> Registry:
         """Which event classes there are."""
+        ...
+
+    @property
+    def memory(self) -> InMemory | None:
+        """What the next start keeps the events in; None is the database."""
         ...
 
     def keep_in(self, memory: InMemory | None) -> None:
@@ -43,7 +51,10 @@ class Switched(Protocol):
 
 
 class Stored(NamedTuple):
-    """An event of the log, as a test looks at it: ``event`` is of its class, or the payload's text without one."""
+    """An event of the log, as a test looks at it.
+
+    ``event`` is of its class, or the payload's text if there is none or it does not take that.
+    """
 
     event: Any
     event_id: UUID
@@ -63,6 +74,7 @@ class InMemory:
         self._events = events
         self.sessions, self.sync_sessions, self.drains = sessions, sync_sessions, drains
         self.kept = Kept()
+        self._before: InMemory | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         """The event loop on which the instance is started."""
 
@@ -97,18 +109,19 @@ class InMemory:
         return asyncio.run_coroutine_threadsafe(self._events.drain_once(), loop).result(seconds)
 
     def __enter__(self) -> Self:
+        self._before = self._events.memory
         self._events.keep_in(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._events.keep_in(None)
+        self._events.keep_in(self._before)
 
     async def __aenter__(self) -> Self:
-        self._events.keep_in(self)
+        self.__enter__()
         try:
             await self._events.start()
         except BaseException:
-            self._events.keep_in(None)
+            self.__exit__()
             raise
         return self
 
@@ -116,13 +129,14 @@ class InMemory:
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         await self._events.stop()
-        self._events.keep_in(None)
+        self.__exit__()
 
     def _stored(self, row: Row) -> Stored:
         kind = self._events.registry.class_of(row["name"], row["version"])
-        event = (
-            row["payload"] if kind is None else kind.model_validate_json(row["payload"], by_alias=True, by_name=True)
-        )
+        event = text = row["payload"]
+        if kind is not None:
+            with suppress(ValidationError):  # whoever handles it finds out
+                event = kind.model_validate_json(text, by_alias=True, by_name=True)
         return Stored(event, *(row["id" if name == "event_id" else name] for name in Stored._fields[1:]))
 
 
