@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 from uuid import UUID
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -48,7 +48,8 @@ class HandlerFailed(Exception):
 class Seen:
     """What has been handled in one transaction."""
 
-    transaction: object
+    transaction: ref[Any]
+    """Weak: a transaction knows its connection, by which this is kept."""
     events: set[UUID] = field(default_factory=set[UUID])
     blocked: set[tuple[int, str]] = field(default_factory=set[tuple[int, str]])
     marks: MemoryMarks = field(default_factory=MemoryMarks)
@@ -75,8 +76,8 @@ class WithinSession:
         bind = await bind if isinstance(self._session, AsyncSession) else bind
         connection: Connection = getattr(bind, "sync_connection", bind)
         transaction, seen = connection.get_transaction(), _seen.get(connection)
-        if seen is None or seen.transaction is not transaction:
-            seen = _seen[connection] = Seen(transaction)
+        if seen is None or seen.transaction() is not transaction:
+            seen = _seen[connection] = Seen(ref(transaction))
         attempts, handled = make_attempts(seen, bind), 0
         try:
             while new := [row for row in await self._run(self._read_on(connection)) if row["id"] not in seen.events]:
