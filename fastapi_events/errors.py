@@ -27,7 +27,8 @@ EventsError
 ├── HandlerSessionMisuse        a handler tried to end the transaction that the library owns
 ├── MiddlewareMisuse            a middleware did not call call_next exactly once, or with something else
 ├── OperationRefused            an operator's action that cannot be applied as asked
-│   └── NotFound                it names something that is not there, or not for this operator
+│   ├── NotFound                it names something that is not there, or not for this operator
+│   └── NotOnMemory             something that only PostgreSQL does was asked of the in-memory back end
 ├── InvalidFilter               a search or page position that cannot be understood
 ├── ReadingUnavailable          a reading for people was given up so that it cannot harm the work
 │   └── OperationUnavailable    an operator's action could not be carried out now
@@ -165,6 +166,10 @@ class OperationRefused(EventsError):
 
 class NotFound(OperationRefused):
     """An operator's action or reading names something that is not there, or that this operator may not see."""
+
+
+class NotOnMemory(OperationRefused):
+    """The in-memory back end of tests does not do this; the message says what does."""
 
 
 class InvalidFilter(EventsError):

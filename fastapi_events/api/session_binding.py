@@ -98,6 +98,15 @@ async def publish_detached(
     Raises ``DetachedPublish`` where a bound publisher or a handler is active: the event would not commit with that
     transaction. ``detached=True`` says that this is wanted.
     """
+    check_detached(event, detached=detached)
+    async with open_session() as own:
+        published = await bind_async(port, own)(event, **options)
+        await own.commit()
+    return published
+
+
+def check_detached(event: Event, *, detached: bool) -> None:
+    """Raise ``DetachedPublish`` where a bound publisher or a handler is active, unless that is wanted."""
     owner = bound_by()
     if owner is not None and not detached:
         raise DetachedPublish(
@@ -105,10 +114,6 @@ async def publish_detached(
             "commit by itself, whatever becomes of that transaction. Use its publisher (a handler adds the parameter "
             "publish: EventPublisher), pass session=, or say detached=True to publish the event in any case."
         )
-    async with open_session() as own:
-        published = await bind_async(port, own)(event, **options)
-        await own.commit()
-    return published
 
 
 def is_open(session: object) -> bool:

@@ -27,7 +27,7 @@ from fastapi_events.model.delivery import Delivery
 from fastapi_events.model.onion import HandleOnion
 from fastapi_events.model.outcome import DONE, Outcome
 from fastapi_events.model.registry import Registry
-from fastapi_events.store.marks import MarkStore
+from fastapi_events.store.marks import Marks
 
 Around = Callable[[Callable[[], Any]], Any]
 InThread = Callable[[Callable[[], Any]], Awaitable[tuple[Any, BaseException | None]]]
@@ -42,7 +42,7 @@ class Executor:
     def __init__(
         self,
         registry: Registry,
-        marks: MarkStore,
+        marks: Marks,
         *,
         transactions: Transactions | None,
         sync_sessions: Callable[[], Any] | None,
@@ -78,6 +78,7 @@ class Executor:
                 return DONE
             return await self._with_needs(run, event)
         except BaseException as error:  # noqa: BLE001 - SystemExit and friends must not end the loop
+            run.caught(error)
             return discreet(outcome_of(run, error), run, self._registry)
         finally:
             run.release()

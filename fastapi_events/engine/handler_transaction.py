@@ -22,7 +22,7 @@ from fastapi_events.engine.handler_session import OwnedSession, handler_session_
 from fastapi_events.engine.infrastructure import NoConnection, describe
 from fastapi_events.engine.kept_transaction import KeptTransactions
 from fastapi_events.engine.transaction_guard import TransactionGuard
-from fastapi_events.store.marks import MarkStore
+from fastapi_events.store.marks import Marks, MarkStore
 
 logger = logging.getLogger("fastapi_events")
 
@@ -67,7 +67,7 @@ class PlainTransaction:
 
     driver = None
 
-    def __init__(self, session: Any, marks: MarkStore) -> None:
+    def __init__(self, session: Any, marks: Marks) -> None:
         self.session, self._marks = session, marks
         self._connection: AsyncConnection | None = None
         self._guard: TransactionGuard | None = None
@@ -113,7 +113,7 @@ class SyncLine:
     Made in the handler's thread and context. With ``marks`` it is guarded and ended by ``commit``.
     """
 
-    def __init__(self, session: Session, marks: MarkStore | None = None) -> None:
+    def __init__(self, session: Session, marks: Marks | None = None) -> None:
         connection = session.connection()
         self._driver: Any = connection.connection.driver_connection
         self._session, self._marks = session, marks
@@ -148,7 +148,7 @@ def connect(session: Session) -> None:
 class PlainTransactions:
     """Makes ``PlainTransaction`` objects from the application's session maker."""
 
-    def __init__(self, make_session: Callable[[], Any], marks: MarkStore) -> None:
+    def __init__(self, make_session: Callable[[], Any], marks: Marks) -> None:
         self._make_session, self._marks = make_session, marks
 
     async def open(self, *, session: bool = True) -> PlainTransaction:  # noqa: ARG002 - there is no other way here
@@ -160,9 +160,7 @@ class PlainTransactions:
 
 def transactions_for(sessions: Any, kind: type[Any], marks: MarkStore) -> Transactions:
     """The fastest way that the application's session maker allows; ``kind`` is the class of the sessions to make."""
-    options = {name: value for name, value in sessions.kw.items() if name != "close_resets_only"}
-    if (inner := options.get("sync_session_class")) is not None:
-        options["sync_session_class"] = handler_session_class(inner, OwnedSession)
+    options = session_options(sessions)
     engine = asyncpg_engine(sessions)
     if engine is None:
         return PlainTransactions(lambda: kind(**options), marks)
@@ -170,6 +168,14 @@ def transactions_for(sessions: Any, kind: type[Any], marks: MarkStore) -> Transa
     return KeptTransactions(
         engine, lambda connection: kind(bind=connection, **options), marks, options.get("execution_options")
     )
+
+
+def session_options(sessions: Any) -> dict[str, Any]:
+    """What handlers' sessions are made with, to be like those of the application's session maker."""
+    options = {name: value for name, value in sessions.kw.items() if name != "close_resets_only"}
+    if (inner := options.get("sync_session_class")) is not None:
+        options["sync_session_class"] = handler_session_class(inner, OwnedSession)
+    return options
 
 
 def asyncpg_engine(sessions: Any) -> AsyncEngine | None:

@@ -12,10 +12,9 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import replace
 from typing import Any
 
-from fastapi_events.engine.attempt_clock import AttemptClock
+from fastapi_events.engine.attempt import attempt
 from fastapi_events.engine.executor import Executor
 from fastapi_events.engine.failure import failure_of
 from fastapi_events.engine.gates import Gates, spared
@@ -23,7 +22,6 @@ from fastapi_events.engine.handlers import HandlerPlan
 from fastapi_events.engine.infrastructure import is_refusal
 from fastapi_events.engine.item import Item
 from fastapi_events.engine.key_results import note
-from fastapi_events.engine.outcomes import given_up, interrupted
 from fastapi_events.engine.patience import patiently
 from fastapi_events.engine.run import Run
 from fastapi_events.engine.service import Loop
@@ -162,7 +160,7 @@ class Redelivery(Loop):
             budget_used = row["attempts"] - row["attempts_before"]
             run = Run(handler, item, budget_used + 1, redelivered=_tried_before(row))
             run.probe = queue.claim.probe
-            outcome = await self._attempt(run)
+            outcome = await attempt(self._executor, run, self._cut_off)
             self._gates.note(handler, outcome, probe=run.probe)
             if run.probe:
                 outcome = spared(run, outcome)
@@ -213,26 +211,6 @@ class Redelivery(Loop):
         if result.drained:
             self._unsettled.discard(_key(queue))
         return settled
-
-    async def _attempt(self, run: Run) -> Outcome:
-        loop = asyncio.get_running_loop()
-        clock = AttemptClock(run)
-        began = loop.time()
-        task = asyncio.create_task(self._executor.run(run))
-        cut_off, over = asyncio.create_task(self._cut_off.wait()), asyncio.create_task(clock.over())
-        waiting: set[asyncio.Task[Any]] = {task, cut_off, over}
-        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        cut_off.cancel()
-        over.cancel()
-        if task in done:
-            if run.outcome is not None:
-                return run.outcome
-            return replace(task.result(), duration=loop.time() - (began if run.began is None else run.began))
-        stopped = interrupted("the process stopped before the handler was done")
-        outcome = run.outcome = run.outcome or (stopped if cut_off in done else given_up(run))
-        run.abandon()
-        task.cancel()
-        return outcome
 
 
 def _tried_before(row: Any) -> bool:

@@ -78,6 +78,9 @@ class Run:
             transaction.cut()
         self.release()
 
+    def caught(self, error: BaseException) -> None:
+        """The attempt ended by this error; its outcome says what becomes of it. Heirs that want it take it here."""
+
     def release(self) -> None:
         """Make room for other attempts; idempotent."""
         while self.slots:

@@ -23,16 +23,18 @@ from fastapi_events.model.middleware_checks import checked_middleware
 from fastapi_events.model.module import Module
 from fastapi_events.model.registry import Registry
 from fastapi_events.plugin import checks, siblings
-from fastapi_events.plugin.assembly import assemble, checked_handlers, make_engine, make_sessions, prepare_schema
+from fastapi_events.plugin.assembly import checked_handlers
 from fastapi_events.plugin.database_problems import note_problem
-from fastapi_events.plugin.locating import locate
-from fastapi_events.plugin.operating import Operators, connected, make_observe, make_operations
+from fastapi_events.plugin.operating import Operators, connected
 from fastapi_events.plugin.publishing import Publishing
+from fastapi_events.plugin.starting import Started, start_services
 from fastapi_events.settings import EventsSettings
-from fastapi_events.store.database import Database
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
+
+    from fastapi_events.testing.memory.runtime import MemoryRuntime
+    from fastapi_events.testing.memory.switch import InMemory
 
 
 class Events(Module):
@@ -81,6 +83,8 @@ class Events(Module):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._exit: contextlib.AsyncExitStack | None = None
         self._runtime: Runtime | None = None
+        self.memory: InMemory | None = None
+        self.on_memory: MemoryRuntime | None = None
         self._observe: Observe | None = None
         self._operations: Operations | None = None
         self._own_sessions: Any = None
@@ -122,6 +126,8 @@ class Events(Module):
     def runtime(self) -> Runtime:
         """The running services; raises ``NotStarted``."""
         if self._runtime is None:
+            if self.on_memory is not None:
+                self.on_memory.refuse_services()
             raise NotStarted(
                 "This Events instance is not started. Include its router (app.include_router(events.router)) "
                 "and let the lifespan run, or call await events.start()."
@@ -207,8 +213,18 @@ class Events(Module):
             if self._starts == 0:
                 await self._close()
 
-    async def drain_once(self) -> int:
-        """Handle what is there now, until nothing is due; returns the number of events. For tests and scripts."""
+    async def drain_once(self, *, session: Any = None) -> int:
+        """Handle what is there now, until nothing is due; returns the number of events. For tests and scripts.
+
+        With ``session`` (in a test) those events alone that its open transaction has published, inside it: handlers'
+        sessions are savepoints of it, nothing is committed, and what a handler raises is raised here.
+        """
+        if session is not None:
+            from fastapi_events.plugin.in_transaction import drain_within
+
+            return await drain_within(self, session)
+        if self.on_memory is not None:
+            return await self.on_memory.drain_once()
         runtime = self.runtime
         if not runtime.drain_loops:
             runtime.make_drains()
@@ -228,19 +244,20 @@ class Events(Module):
 
     def session(self) -> AsyncSession:
         """A session like the application's own, or one of the library's where it gave none."""
-        maker = self._sessions or self._own_sessions
-        if maker is None:
-            raise NotStarted(
-                "events.session() without Events(sessions=...) needs a started instance: await events.start()."
-            )
-        session: AsyncSession = maker()
+        session: AsyncSession = self.session_maker()
         return session
+
+    @property
+    def session_maker(self) -> Any:
+        """What ``session()`` is made by, and handlers' sessions are made like."""
+        return self._own_sessions or self._sessions or checks.refuse_session()
 
     def sync_session(self) -> Session:
         """A plain session like the application's own; raises ``SettingsError`` if ``sync_sessions`` was not given."""
-        if self._sync_sessions is None:
+        maker = (self.memory.sync_sessions if self.memory else None) or self._sync_sessions
+        if maker is None:
             raise SettingsError("A sync session needs Events(sync_sessions=sessionmaker(engine)).")
-        return self._sync_sessions()
+        return maker()
 
     async def health(self) -> Health:
         """How this instance is doing, for probes."""
@@ -248,41 +265,27 @@ class Events(Module):
 
         return await health_of(self)
 
+    def keep_in(self, memory: InMemory | None) -> None:
+        """From the next start on keep the events there (None: in the database); ``in_memory(events)`` calls it."""
+        checks.check_stopped(started=bool(self._starts) and self._loop is not None and not self._loop.is_closed())
+        self.memory = memory
+
     async def _start(self, drains: bool | None) -> None:
-        settings = self.settings
+        started: Started | MemoryRuntime
         siblings.in_use(self)
         self._exit = contextlib.AsyncExitStack()
         self.registry = Registry([*self._modules, self])
         for module in self.registry.modules:
             self._exit.enter_context(module.read_by_a_running_instance())
-        location = await locate(settings, self._sessions, self._sync_sessions)
-        self._exit.push_async_callback(location.leave)
-        database = Database(location.url, pgbouncer=settings.pgbouncer)
-        self._exit.push_async_callback(database.close)
-        await prepare_schema(database, location, settings)
-        await database.open()
-        self._own_sessions = self._sessions or self._make_sessions(database)
-        runtime = await assemble(
-            settings, self.registry, self.publishing, database,
-            group=self.group, drains=drains, sessions=self._own_sessions, sync_sessions=self._sync_sessions,
-            middleware=self.middleware,
-        )  # fmt: skip
-        self._runtime = runtime
-        self._exit.push_async_callback(runtime.stop)
-        await runtime.start()
-        self._observe = make_observe(database, settings, self.group)
-        self._exit.push_async_callback(self._observe.close)
-        self._operations = make_operations(
-            database, runtime.statements, lambda: runtime.group_id,
-            keys_due=runtime.keys_due, handlers_changed=runtime.handlers_changed,
-        )  # fmt: skip
-        running.register(self)
+        if self.memory is not None or self.settings.database_url == "memory":
+            from fastapi_events.plugin.on_memory import start_on_memory
 
-    def _make_sessions(self, database: Database) -> Any:
-        engine = make_engine(database, self.settings)
-        if self._exit is not None:
-            self._exit.push_async_callback(engine.dispose)
-        return make_sessions(engine)
+            started = self.on_memory = await start_on_memory(self, drains, self._exit)
+        else:
+            started = await start_services(self, drains, self._exit)
+            self._runtime = started.runtime
+        self._observe, self._operations, self._own_sessions = started.observe, started.operations, started.sessions
+        running.register(self)
 
     async def _close(self) -> None:
         running.unregister(self)
@@ -290,4 +293,4 @@ class Events(Module):
         if stack is not None:
             await stack.aclose()
         self.publishing.disconnect()
-        self._runtime = self._observe = self._operations = self._own_sessions = None
+        self._runtime = self.on_memory = self._observe = self._operations = self._own_sessions = None

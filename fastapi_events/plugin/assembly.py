@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -57,10 +58,14 @@ def make_engine(database: Database, settings: EventsSettings) -> AsyncEngine:
     )
 
 
-def make_sessions(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
-    """Sessions of the class that SQLModel's users know."""
+def own_sessions(
+    database: Database, settings: EventsSettings, stack: contextlib.AsyncExitStack
+) -> async_sessionmaker[AsyncSession]:
+    """Sessions of the class that SQLModel's users know; ``stack`` is told how to give their connections back."""
     from sqlmodel.ext.asyncio.session import AsyncSession as SQLModelSession
 
+    engine = make_engine(database, settings)
+    stack.push_async_callback(engine.dispose)
     return async_sessionmaker(engine, expire_on_commit=False, class_=SQLModelSession)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 from fastapi_events.engine.handlers import Handler
-from fastapi_events.errors import DeclarationError, SettingsError
+from fastapi_events.errors import DeclarationError, NotStarted, SettingsError
 from fastapi_events.model.module import Module
 from fastapi_events.settings import EventsSettings
 
@@ -51,6 +51,20 @@ def check_settings(settings: object) -> None:
         kind = type(settings).__name__
         hint = "EventsSettings(**{...})" if kind == "dict" else "EventsSettings(database_url=...)"
         raise SettingsError(f"Events(settings=...) takes an EventsSettings, not a {kind}. Write settings={hint}.")
+
+
+def check_stopped(*, started: bool) -> None:
+    """Raise ``SettingsError`` for an instance that is started: its events are somewhere already."""
+    if started:
+        raise SettingsError(
+            "This Events instance is started, and keeps its events where it was started. Stop it first, or begin "
+            "before the lifespan of the app: with in_memory(events), TestClient(app) as client:"
+        )
+
+
+def refuse_session() -> NoReturn:
+    """Raise ``NotStarted``: there is nothing to make a session of."""
+    raise NotStarted("events.session() without Events(sessions=...) needs a started instance: await events.start().")
 
 
 def check_attribute(name: str) -> None:

@@ -15,6 +15,8 @@ Drain = Literal["running", "standalone", "disabled", "stopped"]
 
 async def health_of(events: Events) -> Health:
     """Whether this process can do its work; asks the database one bounded question."""
+    if (on_memory := events.on_memory) is not None:
+        return on_memory.health()
     runtime = events.runtime
     problems: list[str] = []
     age: float | None = None

@@ -30,6 +30,11 @@ class Location:
 
 async def locate(settings: EventsSettings, sessions: Any, sync_sessions: Any) -> Location:
     """``database_url``, else the database of the application's sessions, else the embedded server in development."""
+    if settings.database_url == "memory":
+        raise SettingsError(
+            "EVENTS_DATABASE_URL=memory keeps events in the memory of one process, for its tests: there is nothing to "
+            "connect to. Name the PostgreSQL database, or use EVENTS_DATABASE_URL=embedded."
+        )
     if settings.database_url not in (None, "embedded"):
         return Location(str(settings.database_url))
     if settings.database_url is None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from fastapi_events.api.handler_actions import HandlerOperations
 from fastapi_events.api.observe import Observe
 from fastapi_events.api.operations import Operations
+from fastapi_events.errors import SettingsError
 from fastapi_events.plugin.locating import locate
 from fastapi_events.settings import EventsSettings
 from fastapi_events.store import schema
@@ -71,6 +72,11 @@ def make_operations(
 async def connected(events: Events) -> AsyncGenerator[Operators]:
     """Connect for readings and actions alone."""
     settings = events.settings
+    if events.memory is not None:
+        raise SettingsError(
+            "events.connect() connects to a database, and this instance keeps its events in memory. Start it, and use "
+            "events.observe and events.operations."
+        )
     async with contextlib.AsyncExitStack() as stack:
         location = await locate(settings, events.sessions, events.sync_sessions)
         stack.push_async_callback(location.leave)

@@ -4,29 +4,48 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 from uuid import UUID
 
 from fastapi_events.api.publisher import EventPublisher, Published, SyncEventPublisher
 from fastapi_events.api.publishing.caller import Site
 from fastapi_events.api.publishing.cancel import refuse_without_session
 from fastapi_events.api.publishing.options import check_options
+from fastapi_events.api.publishing.outlets import Outlet
 from fastapi_events.api.publishing.sealing import Sealer
-from fastapi_events.api.session_binding import bind_async, bind_sync, publish_detached
+from fastapi_events.api.session_binding import bind_async, bind_sync, check_detached, publish_detached
 from fastapi_events.engine.run import Run
-from fastapi_events.engine.runtime import Runtime
 from fastapi_events.model.envelope import Envelope, PublishRules
 from fastapi_events.model.event import Event
 from fastapi_events.model.identity import child_event_id
 from fastapi_events.model.lane import LogPlace
 from fastapi_events.model.onion import publish_onion
 from fastapi_events.model.registry import Registry
+from fastapi_events.settings import EventsSettings
 from fastapi_events.store.log import DatabaseIdentity, EventLog
 
 if TYPE_CHECKING:
     from fastapi_events.plugin.application import Events
 
 PUBLISHERS: frozenset[type[Any]] = frozenset({EventPublisher, SyncEventPublisher})
+
+
+class Serving(Protocol):
+    """What runs for a started instance, as publishing sees it."""
+
+    @property
+    def settings(self) -> EventsSettings: ...
+
+    @property
+    def log(self) -> EventLog: ...
+
+    @property
+    def partitions(self) -> int: ...
+
+    @property
+    def channel(self) -> str: ...
+
+    def committed(self, places: Collection[LogPlace], /) -> None: ...
 
 
 class Publishing:
@@ -37,13 +56,15 @@ class Publishing:
         self._log: EventLog | None = None
         self._rules = PublishRules()
         self._database: DatabaseIdentity | None = None
-        self._runtime: Runtime | None = None
+        self._runtime: Serving | None = None
+        self._alone: Outlet | None = None
         self.middleware = publish_onion(events.middleware)
         self.counts: dict[str, int] = {}
 
-    def connect(self, runtime: Runtime, identity: DatabaseIdentity) -> None:
-        """Take over what a started instance knows."""
-        settings = runtime.settings
+    def connect(self, runtime: Serving, identity: DatabaseIdentity | None, alone: Outlet | None = None) -> None:
+        """Take over what a started instance knows; ``alone`` takes what is published without a session, if not one of
+        the instance's own sessions does."""
+        settings, self._alone = runtime.settings, alone
         self._runtime, self._log, self._database = runtime, runtime.log, identity
         self._rules = PublishRules(
             partitions=runtime.partitions,
@@ -55,7 +76,7 @@ class Publishing:
 
     def disconnect(self) -> None:
         """The instance stops."""
-        self._runtime = self._log = self._database = None
+        self._runtime = self._log = self._database = self._alone = None
 
     @property
     def rules(self) -> PublishRules:
@@ -80,7 +101,7 @@ class Publishing:
     @property
     def channel(self) -> str:
         """The NOTIFY channel."""
-        return self._events.runtime.channel
+        return (self._runtime or self._events.runtime).channel
 
     @property
     def database(self) -> DatabaseIdentity | None:
@@ -105,6 +126,9 @@ class Publishing:
         check_options(options, "session", "detached")
         if session is not None:
             return await self.bind(session)(event, **options)
+        if self._alone is not None:
+            check_detached(event, detached=detached)
+            return await EventPublisher(self, self._alone)(event, **options)
         return await publish_detached(self, event, self._events.session, detached=detached, **options)
 
     def for_run(self, run: Run, kind: type[Any]) -> Any:

@@ -31,7 +31,7 @@ def _parts(value: object) -> object:
 
 
 def _address(value: str) -> str:
-    return value if value == "embedded" else plain_url(value)
+    return value if value in ("embedded", "memory") else plain_url(value)
 
 
 def _schema_name(value: str) -> str:
@@ -77,8 +77,8 @@ class EventsSettings(BaseSettings):
     )
 
     database_url: Annotated[str, AfterValidator(_address)] | None = None
-    """Where the events live: ``postgresql://…``, or ``embedded``. Unset: the database of ``sessions``, else, in
-    development, the embedded server."""
+    """Where the events live: ``postgresql://…``, ``embedded``, or, for tests, ``memory``. Unset: the database of
+    ``sessions``, else, in development, the embedded server."""
     listen_database_url: Annotated[str, AfterValidator(plain_url)] | None = None
     """A direct connection for LISTEN where ``database_url`` goes through a pooler. Unset: ``database_url``."""
     db_schema: Annotated[str, AfterValidator(_schema_name)] = Field(default="events", validation_alias="EVENTS_SCHEMA")

@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import cached_property
 from itertools import chain, groupby
 from operator import itemgetter
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 from uuid import UUID
 
 import sqlalchemy
@@ -50,6 +50,9 @@ class EventLog:
     Whoever appends is inside the transaction whose commit makes the events true; nothing here commits. Events get
     their positions in the order in which they are given; those that are to wait for their time are scheduled instead.
     """
+
+    in_memory: ClassVar[bool] = False
+    """Whether it is none in a database, but follows the transactions of any connection: the back end of tests."""
 
     def __init__(self, statements: Statements) -> None:
         self._rows = _Rows(statements["append_event"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Protocol
 from uuid import UUID
 
 from sqlalchemy import Uuid, bindparam, text
@@ -30,6 +31,24 @@ def limits(timeout: float) -> dict[str, str]:
         "lock_timeout": f"{max(int(lock * 1000), 1)}ms",
         "idle_in_transaction_session_timeout": f"{int(idle * 1000)}ms",
     }
+
+
+class Marks(Protocol):
+    """What an attempt needs of marks, whatever keeps them; ``MarkStore`` says what each call does."""
+
+    async def limit(self, connection: AsyncConnection, timeout: float) -> None: ...
+
+    def limit_sync(self, session: Session, timeout: float) -> None: ...
+
+    async def take(self, connection: AsyncConnection, handler: int, key: UUID, position: int) -> bool: ...
+
+    def take_sync(self, session: Session, handler: int, key: UUID, position: int) -> bool: ...
+
+    async def probe(self, connection: AsyncConnection) -> None: ...
+
+    def probe_sync(self, session: Session) -> None: ...
+
+    async def find(self, wanted: Sequence[tuple[int, UUID]]) -> set[tuple[int, UUID]]: ...
 
 
 class MarkStore:

@@ -41,6 +41,24 @@ def test_testing(project: Made) -> None:
     assert "2 passed" in done.stdout
 
 
+async def test_testing_in_memory(project: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = project("docs/how-to/testing-in-memory.md")
+    monkeypatch.delenv("EVENTS_DATABASE_URL")
+    await page.run_snippets()
+
+
+def test_testing_in_memory_through_the_app(project: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = project("docs/how-to/testing-in-memory.md").folder
+    monkeypatch.delenv("EVENTS_DATABASE_URL")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder), str(folder)],
+        capture_output=True, text=True, timeout=120, env=environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
+
+
 async def test_own_session(project: Made, clean_database: str) -> None:
     page = project("docs/how-to/own-session.md")
     async with served(page.load("shop.main").app) as client:

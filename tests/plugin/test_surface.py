@@ -55,7 +55,7 @@ def test_no_submodule_is_named_like_a_public_object() -> None:
     assert not names & PUBLIC
 
 
-def test_a_worker_handles_events_without_the_web_framework(clean_database: str) -> None:
+def test_a_worker_handles_events_without_the_web_framework_and_the_testing_kit(clean_database: str) -> None:
     script = """
 import asyncio, sys
 from fastapi_events import Delivery, Event, EventPublisher, Events, EventsSettings, HandlerSession
@@ -77,6 +77,6 @@ async def main():
     await events.stop()
 
 asyncio.run(main())
-print(*sorted({"fastapi", "starlette"} & set(sys.modules)))
+print(*sorted({"fastapi", "starlette", "fastapi_events.testing"} & set(sys.modules)))
 """
     assert run(script, clean_database) == ""
