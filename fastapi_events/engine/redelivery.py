@@ -78,6 +78,10 @@ class Redelivery(Loop):
     def interrupt(self) -> None:
         self._wake.keys.set()
 
+    async def recover(self) -> None:
+        """Search everywhere next: what this loop believed to have seen may not be so."""
+        self._next_full_search, self._next_due = 0.0, 0.0
+
     async def turn(self) -> None:
         wait = self._poll_interval() if self._next_due is None else min(self._next_due, self._poll_interval())
         probe = self._gates.next_probe if len(self._working) < self._concurrency else None

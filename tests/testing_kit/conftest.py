@@ -1,0 +1,15 @@
+"""The stage on which a test's instances run."""
+
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+
+from tests.delivery.stage import Stage
+
+
+@pytest_asyncio.fixture
+async def stage(clean_database: str) -> AsyncIterator[Stage]:
+    """A stage on the database of this run."""
+    stage = Stage(clean_database)
+    yield stage
+    await stage.close()
