@@ -94,6 +94,11 @@ class LaneDrain(Loop):
             hinted = called and now() - self._reader.looked_everywhere < interval
             self._pace.note(waited=waited, found=await self.drain(where if hinted else None))
 
+    @property
+    def batches(self) -> int:
+        """How many batches have been begun, by whomever."""
+        return self._number
+
     async def drain(self, where: Sequence[int] | None = None) -> int:
         """Claim and handle until nothing is left to claim; returns the number of events handled.
 

@@ -269,6 +269,7 @@ class Events(Module):
         )  # fmt: skip
         self._runtime = runtime
         self._exit.push_async_callback(runtime.stop)
+        self._exit.push_async_callback(self.publishing.wait_no_more)
         await runtime.start()
         self._observe = make_observe(database, settings, self.group)
         self._exit.push_async_callback(self._observe.close)
