@@ -256,6 +256,8 @@ class LaneDrain(Loop):
         for away in dispatch.away:
             self._follow({away}, recorded=away.run.item.partition in held)
         self._holding.release(parts, keep)
+        if self._wake.news.waiting:
+            self._wake.news.tell()
 
     async def _record(self, shares: Shares, keep: frozenset[int], what: Settlement) -> None:
         accepted = await patiently(lambda: self._cursors.settle(shares, keep, what))

@@ -44,7 +44,7 @@ class Immediate:
         # cancels no batch.
         drain = asyncio.create_task(self._drain(), name="fastapi_events:immediate", context=Context())
         self._drains.add(drain)
-        drain.add_done_callback(self._drains.discard)
+        drain.add_done_callback(self._ended)
         try:
             async with asyncio.timeout(self._timeout):
                 await asyncio.wait({drain})
@@ -65,6 +65,11 @@ class Immediate:
             _, left = await asyncio.wait(set(self._drains), timeout=self._runtime.settings.shutdown_grace)
             for task in left:
                 task.cancel()
+
+    def _ended(self, drain: asyncio.Task[None]) -> None:
+        self._drains.discard(drain)
+        if not drain.cancelled():
+            drain.exception()  # who still waits tells of it; nobody else shall
 
     async def _drain(self) -> None:
         """In every lane, until two rounds in a row have met nothing: what handlers publish may be in any of them.

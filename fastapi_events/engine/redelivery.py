@@ -150,6 +150,8 @@ class Redelivery(Loop):
         if not task.cancelled() and (error := task.exception()) is not None:
             self._note_failure(error if isinstance(error, Exception) else RuntimeError(str(error)))
         self._wake.keys.set()
+        if self._wake.news.waiting:
+            self._wake.news.tell()
 
     async def _drain_key(self, queue: KeyQueue) -> None:
         handler = self._plan.by_number[queue.claim.handler_id]

@@ -1,3 +1,43 @@
-"""What tests of an application use: see ``docs/how-to/testing.md``."""
+"""What tests of an application use: see ``docs/how-to/testing.md``. Names are imported when they are first used."""
 
 from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastapi_events.testing.handler_mocks import HandlerMock, mock_handler
+    from fastapi_events.testing.published import PublishedEvent, PublishedEvents
+    from fastapi_events.testing.time_machine import TimeMachine
+    from fastapi_events.testing.waiting import wait_for
+
+__all__ = [
+    "HandlerMock",
+    "PublishedEvent",
+    "PublishedEvents",
+    "TimeMachine",
+    "mock_handler",
+    "wait_for",
+]
+
+_HOMES = {
+    "HandlerMock": "handler_mocks",
+    "PublishedEvent": "published",
+    "PublishedEvents": "published",
+    "TimeMachine": "time_machine",
+    "mock_handler": "handler_mocks",
+    "wait_for": "waiting",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

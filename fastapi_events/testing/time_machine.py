@@ -8,27 +8,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import partial
-from typing import Protocol
 
 from fastapi_events.engine.patience import patiently
 from fastapi_events.engine.runtime import Runtime
 from fastapi_events.errors import SettingsError
-from fastapi_events.settings import EventsSettings
 from fastapi_events.store.clock import ClockStore
-
-
-class Running(Protocol):
-    """A started ``Events`` instance, as the time machine sees it."""
-
-    @property
-    def settings(self) -> EventsSettings:
-        """The settings of the instance."""
-        ...
-
-    @property
-    def runtime(self) -> Runtime:
-        """Its services."""
-        ...
+from fastapi_events.testing.instance import Instance
 
 
 class TimeMachine:
@@ -47,7 +32,7 @@ class TimeMachine:
         await events.drain_once()                       # the retry of ten minutes from now
     """
 
-    def __init__(self, *instances: Running) -> None:
+    def __init__(self, *instances: Instance) -> None:
         if not instances:
             raise SettingsError("TimeMachine() needs the started Events object whose database it is about.")
         self._instances = instances
@@ -95,7 +80,7 @@ def _checked(by: timedelta | float) -> timedelta:
     return span
 
 
-def _refuse_in_production(instance: Running) -> None:
+def _refuse_in_production(instance: Instance) -> None:
     if not instance.settings.development:
         raise SettingsError(
             "The time machine makes everything that is stored look older, leases of other processes included, which is "
