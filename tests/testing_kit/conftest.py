@@ -6,6 +6,9 @@ import pytest_asyncio
 
 from tests.delivery.stage import Stage
 
+# A user's project, whose tests run in a pytest of their own.
+collect_ignore = ["project"]
+
 
 @pytest_asyncio.fixture
 async def stage(clean_database: str) -> AsyncIterator[Stage]:
