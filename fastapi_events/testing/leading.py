@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from sqlalchemy import create_engine, make_url
@@ -37,17 +37,12 @@ def led_to(
         **({"worker": "embedded"} if running else {}),
         **_checked(settings or {}),
     }
-    events.settings = before.model_copy(update=changes)
-    bound = [
-        _bind(events.sessions, url, "asyncpg", create_async_engine),
-        _bind(events.sync_sessions, url, "psycopg", create_engine),
-    ]
-    try:
+    with ExitStack() as stack:
+        stack.callback(setattr, events, "settings", before)
+        events.settings = before.model_copy(update=changes)
+        _bind(stack, events.sessions, url, "asyncpg", create_async_engine)
+        _bind(stack, events.sync_sessions, url, "psycopg", create_engine)
         yield
-    finally:
-        for maker, bind in filter(None, bound):
-            maker.configure(bind=bind)
-        events.settings = before
 
 
 def _checked(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -56,17 +51,17 @@ def _checked(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {attribute: getattr(checked, attribute) for attribute in names.values()}
 
 
-def _bind(maker: Any, url: str, driver: str, make: Callable[..., Any]) -> tuple[Any, Any] | None:
+def _bind(stack: ExitStack, maker: Any, url: str, driver: str, make: Callable[..., Any]) -> None:
     if maker is None:
-        return None
+        return
     if maker.kw.get("binds"):
         raise SettingsError(
             "The session maker of this application chooses among several databases (binds=), which cannot be led to "
             "that of the tests by itself. Override the fixture prepared_events, and lead it there."
         )
-    old = maker.kw.get("bind")
-    maker.configure(bind=make(_like(url, old, driver), poolclass=NullPool))
-    return maker, old
+    own = maker.kw.get("bind")
+    stack.callback(maker.configure, bind=own)
+    maker.configure(bind=make(_like(url, own, driver), poolclass=NullPool))
 
 
 def _like(url: str, old: Any, driver: str) -> Any:

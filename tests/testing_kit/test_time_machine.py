@@ -212,19 +212,34 @@ async def test_a_dead_process_partition_is_taken_over(stage: Stage) -> None:
     assert seen == [1]
 
 
-async def test_a_breaker_lets_its_probe_through_and_forgets_old_failures(stage: Stage) -> None:
+async def test_a_breaker_lets_its_probe_through_when_its_pause_is_over(stage: Stage) -> None:
     attempts: list[int] = []
     breaker = Breaker(threshold=3, window=60, recovery=900)
     module = _failing(attempts, failures=3, retry=Retry(max_attempts=9, backoff=fixed(0)), breaker=breaker)
     events = await stage.idle(module, development=True)
     await events.publish(Placed(order="a"))
     await events.drain_once()
-    assert len(attempts) >= 3
-    [handler] = events.runtime.plan.by_number.values()
-    handler.failed_at = [*handler.failed_at]
-    before = list(handler.failed_at)
-    await TimeMachine(events).advance(HOUR)
-    assert handler.failed_at == [moment - 3600 for moment in before]
+    assert len(attempts) == 3
+    await TimeMachine(events).advance(800)
+    await events.drain_once()
+    assert len(attempts) == 3
+    await TimeMachine(events).advance(101)
+    await events.drain_once()
+    assert len(attempts) == 4
+    assert await stage.value("SELECT opened_at IS NULL FROM events.breaker")
+
+
+async def test_failures_of_long_ago_open_no_breaker(stage: Stage) -> None:
+    attempts: list[int] = []
+    breaker = Breaker(threshold=3, window=60, recovery=900)
+    module = _failing(attempts, failures=9, retry=Retry(max_attempts=9, backoff=fixed(120)), breaker=breaker)
+    events = await stage.idle(module, development=True)
+    await events.publish(Placed(order="a"))
+    for number in range(1, 6):
+        await events.drain_once()
+        assert len(attempts) == number
+        await TimeMachine(events).advance(120)
+    assert await stage.value("SELECT opened_at IS NULL FROM events.breaker")
 
 
 async def test_production_is_refused_and_nothing_moves(stage: Stage) -> None:
