@@ -182,13 +182,14 @@ async def test_the_wait_is_bounded_and_the_event_is_handled_all_the_same(
 
 
 async def test_a_cancelled_committer_cancels_no_handler(stage: Stage) -> None:
-    module, begun, may_end, seen = Module("shop"), asyncio.Event(), asyncio.Event(), list[int]()
+    module, begun, may_end, seen = Module("shop"), asyncio.Event(), asyncio.Event(), list[str]()
 
     @module.on(Placed)
     async def place(event: Placed) -> None:
+        seen.append("begun")
         begun.set()
         await may_end.wait()
-        seen.append(1)
+        seen.append("done")
 
     events = await stage.idle(module, **IMMEDIATE)
     committer = asyncio.create_task(events.publish(Placed(order="a")))
@@ -198,7 +199,8 @@ async def test_a_cancelled_committer_cancels_no_handler(stage: Stage) -> None:
         await committer
     may_end.set()
     await events.drain_once()
-    assert seen == [1]
+    assert seen == ["begun", "done"]
+    assert await stage.value("SELECT count(*) FROM events.success_batch") == 1
 
 
 async def test_what_a_sibling_has_claimed_is_waited_for(stage: Stage) -> None:

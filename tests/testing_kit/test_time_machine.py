@@ -1,5 +1,6 @@
 """Time that passes for what is stored, and for nothing else."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -239,6 +240,10 @@ async def test_failures_of_long_ago_open_no_breaker(stage: Stage) -> None:
         await events.drain_once()
         assert len(attempts) == number
         await TimeMachine(events).advance(120)
+    # What the process itself remembers of them is as old as what the database does.
+    [handler] = events.runtime.plan.by_number.values()
+    now = asyncio.get_running_loop().time()
+    assert [now - moment > 60 for moment in handler.failed_at] == [True]
     assert await stage.value("SELECT opened_at IS NULL FROM events.breaker")
 
 
