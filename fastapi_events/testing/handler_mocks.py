@@ -63,12 +63,14 @@ class HandlerMock:
 
     def assert_called_once(self) -> Any:
         """The only event that it was given; an ``AssertionError`` if it was called never, or more than once."""
+        __tracebackhide__ = True
         if len(self.calls) != 1:
             raise AssertionError(f"{self!r} was called {len(self.calls)} times, not once: {self.events!r}")
         return self.calls[0].event
 
     def assert_not_called(self) -> None:
         """An ``AssertionError`` if it was called."""
+        __tracebackhide__ = True
         if self.calls:
             raise AssertionError(f"{self!r} was called {len(self.calls)} times: {self.events!r}")
 

@@ -88,6 +88,7 @@ class PublishedEvents:
         self, event_class: type[Ev], /, *, where: Callable[[Ev], bool] | None = None, **fields: object
     ) -> PublishedEvent[Ev]:
         """The only such event; an ``AssertionError`` if there is none, or another one."""
+        __tracebackhide__ = True
         found = await self.all(event_class, where=where, **fields)
         if len(found) != 1:
             raise AssertionError(await self._instead(event_class, where, fields, len(found), "exactly one"))
@@ -97,6 +98,7 @@ class PublishedEvents:
         self, event_class: type[Ev], /, *, where: Callable[[Ev], bool] | None = None, **fields: object
     ) -> None:
         """An ``AssertionError`` if there is such an event."""
+        __tracebackhide__ = True
         found = await self.all(event_class, where=where, **fields)
         if found:
             raise AssertionError(await self._instead(event_class, where, fields, len(found), "none"))

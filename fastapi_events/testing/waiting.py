@@ -33,6 +33,7 @@ async def wait_for(
     what there was instead. Raises ``NotFound`` for an unknown handler, ``UnknownOption`` for an unknown field, and
     ``NotStarted``.
     """
+    __tracebackhide__ = True
     _check_handler(events, handler)
     published, runtime = PublishedEvents(events), events.runtime
     if not (runtime.drains and runtime.settings.enabled):

@@ -27,6 +27,9 @@ def test_a_project_is_tested_with_the_fixtures(done: subprocess.CompletedProcess
 def test_a_failed_assertion_is_told_in_full(done: subprocess.CompletedProcess[str]) -> None:
     assert "OrderPlaced(order_id=2): exactly one expected, none published." in done.stdout
     assert "order_id=1 (not 2)" in done.stdout
+    # The line that is shown is the user's.
+    assert "test_with_asyncio.py:" in done.stdout
+    assert "testing/published.py" not in done.stdout
 
 
 async def test_its_database_is_gone_afterwards(done: subprocess.CompletedProcess[str], server_url: str) -> None:
