@@ -86,7 +86,15 @@ def events_app(pytestconfig: pytest.Config) -> Any:
             'Which Events object is under test? Set fastapi_events_app = "shop.events:events" under '
             "[tool.pytest.ini_options], or override the fixture events_app to return it."
         )
-    found = importlib.import_module(module)
+    try:
+        found: Any = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise pytest.UsageError(
+            f"fastapi_events_app = {target!r}: there is no module {error.name!r} to import. Mend the name, or set "
+            "pythonpath = . under [tool.pytest.ini_options] if it is in the project's folder."
+        ) from error
     for name in attribute.split("."):
         if not hasattr(found, name):
             raise pytest.UsageError(f"fastapi_events_app = {target!r}: the module {module} has no {attribute!r}.")

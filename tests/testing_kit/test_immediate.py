@@ -12,7 +12,7 @@ from fastapi_events import Event, EventPublisher, HandlerSession, Module
 from fastapi_events.api.session_binding import bind_sync
 from fastapi_events.errors import SettingsError
 from fastapi_events.store.database import sqlalchemy_url
-from tests.delivery.stage import SLOW, Pinged, Placed, Shipped, Stage, publish, within
+from tests.delivery.stage import SLOW, Pinged, Placed, Shipped, Stage, publish, until, within
 
 IMMEDIATE: dict[str, Any] = {"immediate": True, **SLOW}
 
@@ -94,6 +94,27 @@ async def test_a_failure_is_retried_and_not_raised(stage: Stage) -> None:
     await events.drain_once()
     assert attempts == [3]
     assert len(await stage.deliveries("dead")) == 1
+
+
+async def test_what_goes_wrong_in_between_is_found_as_ever(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[str] = []
+    events = await stage.idle(_cascade(seen), **IMMEDIATE)
+
+    async def lost(*_: object) -> int:
+        raise ConnectionResetError("the server has gone")
+
+    events.runtime.make_drains()
+    with monkeypatch.context() as patched:
+        patched.setattr(events.runtime.drain_loops[0], "drain", lost)
+        await events.publish(Placed(order="a"))  # committed: it raises nothing
+    assert seen == []
+    assert "the commit returns before its events are handled (ConnectionResetError: the server has gone)" in caplog.text
+    await events.stop()
+    sibling = await stage.running(_cascade(seen))
+    await until(lambda: seen == ["placed", "shipped", "mailed"])
+    await sibling.stop()
 
 
 async def test_a_scheduled_event_is_not_waited_for(stage: Stage) -> None:

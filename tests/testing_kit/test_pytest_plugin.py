@@ -45,8 +45,10 @@ def test_which_object_is_meant_has_to_be_said(tmp_path: Path, server_url: str) -
     (tmp_path / "test_it.py").write_text("def test_it(events_app): ...\n")
     done = run_tests(tmp_path, server_url=server_url)
     assert 'fastapi_events_app = "shop.events:events"' in done.stdout
-    (tmp_path / "pytest.ini").write_text("[pytest]\nfastapi_events_app = json:nothing\n")
-    assert "the module json has no 'nothing'" in run_tests(tmp_path, server_url=server_url).stdout
+    wrong = {"json:nothing": "the module json has no 'nothing'", "nosuch.thing:events": "there is no module 'nosuch'"}
+    for target, complaint in wrong.items():
+        done = run_tests(tmp_path, "-o", f"fastapi_events_app={target}", server_url=server_url)
+        assert complaint in done.stdout
 
 
 def test_it_loads_nothing_where_it_is_not_used(tmp_path: Path) -> None:
