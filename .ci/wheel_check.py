@@ -48,6 +48,33 @@ import fastapi_events.dashboard
 print("nothing but fastapi_events can be imported")
 """
 
+USERS_TEST = """
+import pytest
+from fastapi_events import Event, Events
+
+class Placed(Event, name="shop.order.placed"):
+    number: int
+
+seen = []
+
+@pytest.fixture
+def events_app():
+    events = Events()
+
+    @events.on(Placed)
+    async def place(event: Placed) -> None:
+        seen.append(event.number)
+
+    return events
+
+@pytest.mark.asyncio
+async def test_an_event_is_handled(events, published):
+    await events.publish(Placed(number=7))
+    await events.drain_once()
+    assert seen == [7]
+    await published.one(Placed, number=7)
+"""
+
 
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="wheel-check-") as name:
@@ -60,6 +87,8 @@ def main() -> None:
         run(python, "-c", NOTHING_ELSE, folder=empty)
         run(python, "-c", IMPORT_ALL, PACKAGE, folder=empty)
         run(python.with_name("fastapi-events"), "--help", folder=empty)
+        (empty / "test_shop.py").write_text(USERS_TEST)  # the plugin is found by its entry point
+        run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_shop.py", folder=empty)
         if (ROOT / "example_app").exists():
             shutil.copytree(ROOT / "example_app", empty / "example_app")
             run(python, "-m", "example_app.demo", "--seconds", "3", folder=empty)
@@ -103,7 +132,7 @@ def fresh_environment(folder: Path, wheel: Path) -> Path:
     constraints.write_text("".join(f"{line.split()[0]}\n" for line in lock if "==" in line))
     # The example's contracts have an e-mail address, which pydantic checks with an extra of its own, and its
     # demonstration sends requests.
-    wanted = [f"fastapi-events-pg[all] @ {wheel.as_uri()}", "pydantic[email]", "httpx"]
+    wanted = [f"fastapi-events-pg[all,testing] @ {wheel.as_uri()}", "pydantic[email]", "httpx"]
     run(python, "-m", "pip", "install", "--quiet", "--constraint", str(constraints), *wanted, folder=folder)
     return python
 

@@ -94,6 +94,11 @@ class LaneDrain(Loop):
             hinted = called and now() - self._reader.looked_everywhere < interval
             self._pace.note(waited=waited, found=await self.drain(where if hinted else None))
 
+    @property
+    def batches(self) -> int:
+        """How many batches have been begun, by whomever."""
+        return self._number
+
     async def drain(self, where: Sequence[int] | None = None) -> int:
         """Claim and handle until nothing is left to claim; returns the number of events handled.
 
@@ -251,6 +256,8 @@ class LaneDrain(Loop):
         for away in dispatch.away:
             self._follow({away}, recorded=away.run.item.partition in held)
         self._holding.release(parts, keep)
+        if self._wake.news.waiting:
+            self._wake.news.tell()
 
     async def _record(self, shares: Shares, keep: frozenset[int], what: Settlement) -> None:
         accepted = await patiently(lambda: self._cursors.settle(shares, keep, what))

@@ -76,6 +76,10 @@ class Redelivery(Loop):
     def interrupt(self) -> None:
         self._wake.keys.set()
 
+    async def recover(self) -> None:
+        """Search everywhere next: what this loop believed to have seen may not be so."""
+        self._next_full_search, self._next_due = 0.0, 0.0
+
     async def turn(self) -> None:
         wait = self._poll_interval() if self._next_due is None else min(self._next_due, self._poll_interval())
         probe = self._gates.next_probe if len(self._working) < self._concurrency else None
@@ -144,6 +148,8 @@ class Redelivery(Loop):
         if not task.cancelled() and (error := task.exception()) is not None:
             self._note_failure(error if isinstance(error, Exception) else RuntimeError(str(error)))
         self._wake.keys.set()
+        if self._wake.news.waiting:
+            self._wake.news.tell()
 
     async def _drain_key(self, queue: KeyQueue) -> None:
         handler = self._plan.by_number[queue.claim.handler_id]

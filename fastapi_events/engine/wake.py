@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable
 
+from fastapi_events.engine.news import News
 from fastapi_events.model.lane import PLACES_PER_LANE, LogPlace
 
 
@@ -71,6 +72,7 @@ class Wake:
         self.keys = asyncio.Event()
         self.plan = asyncio.Event()
         self.log: LogFlag | None = None
+        self.news = News()
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Say which event loop the services run on."""
@@ -107,6 +109,8 @@ class Wake:
                 flag.set()
         if self.log is not None:
             self.log.set()
+        if self.news.waiting:
+            self.news.tell()
 
     def _add(self, places: Collection[LogPlace]) -> None:
         for place in places:
@@ -116,6 +120,8 @@ class Wake:
                 flag.add(partition)
         if self.log is not None:
             self.log.add(places)
+        if self.news.waiting:
+            self.news.tell()
 
     def _run(self, action: Callable[[], None]) -> None:
         loop = self._loop

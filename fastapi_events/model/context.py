@@ -73,6 +73,11 @@ def bound_by() -> str | None:
     return value if value is None or isinstance(value, str) else value.bound_by()
 
 
+def in_handler() -> bool:
+    """Whether a handler, or middleware around its attempt, is what runs in this context."""
+    return isinstance(_bound.get(), str)
+
+
 def set_bound(by: str | BoundSource | None) -> None:
     """Say that a publisher bound to a session (or a handler) is active for the rest of this context."""
     _bound.set(by)

@@ -107,6 +107,11 @@ class Events(Module):
             self._settings = EventsSettings()
         return self._settings
 
+    @settings.setter
+    def settings(self, settings: EventsSettings) -> None:
+        checks.check_change(settings, started=self._runtime is not None)
+        self._settings = settings
+
     @property
     def sessions(self) -> Any:
         """The application's own session maker, if it gave one."""

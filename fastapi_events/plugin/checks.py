@@ -67,6 +67,17 @@ def refuse_session() -> NoReturn:
     raise NotStarted("events.session() without Events(sessions=...) needs a started instance: await events.start().")
 
 
+def check_change(settings: object, *, started: bool) -> None:
+    """Raise ``SettingsError`` for settings that are none, or that nothing would come of any more."""
+    check_settings(settings)
+    if started or settings is None:
+        raise SettingsError(
+            "This Events instance has started with the settings that it had: await events.stop() before they change."
+            if started
+            else "Settings are replaced by an EventsSettings: events.settings = EventsSettings(...)."
+        )
+
+
 def check_attribute(name: str) -> None:
     """Raise ``NotTheRouter`` for an attribute that an ``Events`` object lacks and that FastAPI asks of a router."""
     fastapi = sys.modules.get("fastapi")

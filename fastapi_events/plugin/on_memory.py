@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fastapi_events.plugin.assembly import make_plan
 from fastapi_events.plugin.publishing import PUBLISHERS
+from fastapi_events.testing.memory.refusing import refuse
 from fastapi_events.testing.memory.runtime import Kept, MemoryRuntime, Parts
 from fastapi_events.testing.memory.sqlite import SQLite
 
@@ -26,6 +27,8 @@ async def start_on_memory(events: Events, drains: bool | None, stack: contextlib
             "EVENTS_DATABASE_URL=memory: events are kept in the memory of this process, where no other sees them, and "
             "are lost when it stops. This is for tests."
         )
+    if settings.immediate:
+        refuse("immediate=True (EVENTS_IMMEDIATE)", "a commit waits for nothing", "Call drain_once() after it.")
     kept = memory.kept if memory is not None else Kept()
     sessions = (memory.sessions if memory is not None else None) or events.sessions
     sync_sessions = (memory.sync_sessions if memory is not None else None) or events.sync_sessions

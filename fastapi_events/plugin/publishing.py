@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from uuid import UUID
 
 from fastapi_events.api.publisher import EventPublisher, Published, SyncEventPublisher
+from fastapi_events.api.publishing import immediate_commits
 from fastapi_events.api.publishing.caller import Site
 from fastapi_events.api.publishing.cancel import refuse_without_session
 from fastapi_events.api.publishing.options import check_options
 from fastapi_events.api.publishing.outlets import Outlet
 from fastapi_events.api.publishing.sealing import Sealer
 from fastapi_events.api.session_binding import bind_async, bind_sync, check_detached, publish_detached
+from fastapi_events.engine.immediate import Immediate
 from fastapi_events.engine.run import Run
 from fastapi_events.model.envelope import Envelope, PublishRules
 from fastapi_events.model.event import Event
@@ -58,6 +60,7 @@ class Publishing:
         self._database: DatabaseIdentity | None = None
         self._runtime: Serving | None = None
         self._alone: Outlet | None = None
+        self._immediate: Immediate | None = None
         self.middleware = publish_onion(events.middleware)
         self.counts: dict[str, int] = {}
 
@@ -73,6 +76,18 @@ class Publishing:
             validate_payloads=settings.validate_payloads,
             multi_tenant=settings.multi_tenant,
         )
+
+    def wait_with(self, immediate: Immediate) -> None:
+        """Let every commit wait for its handlers: the setting ``immediate``."""
+        self._immediate = immediate
+        immediate_commits.attach(self, immediate)
+
+    async def wait_no_more(self) -> None:
+        """Let no further commit wait for its handlers, and those that do have their way."""
+        immediate_commits.detach(self)
+        immediate, self._immediate = self._immediate, None
+        if immediate is not None:
+            await immediate.stop()
 
     def disconnect(self) -> None:
         """The instance stops."""

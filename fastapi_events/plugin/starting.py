@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi_events.api.observe import Observe
 from fastapi_events.api.operations import Operations
+from fastapi_events.engine.immediate import Immediate
 from fastapi_events.engine.runtime import Runtime
 from fastapi_events.plugin.assembly import assemble, own_sessions, prepare_schema
 from fastapi_events.plugin.locating import locate
@@ -44,6 +45,9 @@ async def start_services(events: Events, drains: bool | None, stack: contextlib.
         middleware=events.middleware,
     )  # fmt: skip
     stack.push_async_callback(runtime.stop)
+    if settings.immediate:
+        events.publishing.wait_with(Immediate(runtime, timeout=settings.immediate_timeout))
+        stack.push_async_callback(events.publishing.wait_no_more)
     await runtime.start()
     observe = make_observe(database, settings, events.group)
     stack.push_async_callback(observe.close)

@@ -23,8 +23,11 @@ class Contradiction:
 
     def text(self, settings: Any) -> str:
         """The rule with the values that break it."""
-        values = {name: f"{getattr(settings, name):g}" for name in self.concerns}
-        return self.rule.format_map(values)
+        return self.rule.format_map({name: _shown(getattr(settings, name)) for name in self.concerns})
+
+
+def _shown(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 CONTRADICTIONS = (
@@ -48,5 +51,19 @@ CONTRADICTIONS = (
         lambda s: s.warn_payload_size <= s.max_payload_size,
         "it may not be above max_payload_size, but it is {warn_payload_size} bytes and max_payload_size is "
         "{max_payload_size} bytes. Lower warn_payload_size or raise max_payload_size.",
+    ),
+    Contradiction(
+        "immediate",
+        ("enabled",),
+        lambda s: s.enabled or not s.immediate,
+        "handlers are to run before a commit returns, but enabled is {enabled}: this process is to handle nothing. Set "
+        "immediate or enabled to the other value.",
+    ),
+    Contradiction(
+        "immediate",
+        ("worker",),
+        lambda s: s.worker == "embedded" or not s.immediate,
+        "handlers are to run in the process that commits, but worker is {worker}: other processes handle the events. "
+        "Leave immediate out, or set worker to embedded.",
     ),
 )

@@ -96,6 +96,11 @@ class EventsSettings(BaseSettings):
     """False: events are stored, nothing is handled by this process."""
     worker: Literal["embedded", "standalone"] = "embedded"
     """``embedded``: this process handles events too; ``standalone``: it publishes, and hears broadcasts, only."""
+    immediate: bool = False
+    """Let ``commit()`` of a session return after the handlers of its events have made their first attempt, here and
+    now, for tiny applications and tests."""
+    immediate_timeout: Seconds = 10.0
+    """Seconds for which such a commit waits at most."""
     group: Annotated[str, AfterValidator(_group_name)] = "app"
     """The consumer group: the name of the deployable service whose processes share the work."""
     app: Annotated[str, AfterValidator(_object_path)] | None = None

@@ -25,20 +25,17 @@ from fastapi_events.store import schema
 from tests.conftest import NewDatabase
 from tests.docs.pages import Project, blocks_of
 from tests.docs.serving import execute, served, until
+from tests.testing_kit.projects import run_tests
 
 Made = Callable[[str], Project]
 
 
-def test_testing(project: Made) -> None:
+def test_testing(project: Made, server_url: str) -> None:
     """The files of tests, in one run: what was started on one event loop is started again on the next."""
     folder = project("docs/how-to/testing.md").folder
-    environment = {**os.environ, "EVENTS_WORKER": "standalone", "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder), str(folder)],
-        capture_output=True, text=True, timeout=120, env=environment,
-    )  # fmt: skip
+    done = run_tests(folder, server_url=server_url)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 passed" in done.stdout
+    assert "8 passed" in done.stdout
 
 
 async def test_testing_in_memory(project: Made, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,7 +148,7 @@ HOT = (
     "claim_windows", "settle_batch", "claim_keys", "next_due", "read_queue", "settle_key", "release_keys",
     "heartbeat", "find_marks", "mark_processed", "append_event", "append_plain_event", "append_events",
     "append_keyed_events", "schedule_events", "next_scheduled", "append_due_events", "cancel_scheduled_event",
-    "read_tail", "read_own_events",
+    "read_tail", "read_own_events", "count_unread",
 )  # fmt: skip
 
 
@@ -161,6 +161,7 @@ EXPECTED = {
     "next_scheduled": {"scheduled_event_due"},
     "append_due_events": {"scheduled_event_due", "event_key_pkey"},
     "cancel_scheduled_event": {"scheduled_event_pkey"},
+    "count_unread": {"event_id", "cursor_log_pkey"},
 }
 
 

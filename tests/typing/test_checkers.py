@@ -43,7 +43,7 @@ def found_by_pyright(path: Path) -> dict[int, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["fine", "wrong", "keywords", "middleware"])
+@pytest.mark.parametrize("name", ["fine", "wrong", "keywords", "middleware", "testing"])
 @pytest.mark.parametrize("checker", ["mypy", "mypy without plugins", "pyright"])
 def test_checkers_agree_with_the_marks(checker: str, name: str, tmp_path: Path) -> None:
     path = tmp_path / f"{name}.py"

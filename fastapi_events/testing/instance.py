@@ -1,0 +1,88 @@
+"""An ``Events`` instance as the testing kit sees it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Protocol
+
+from fastapi_events.api.observe import Observe
+from fastapi_events.engine.runtime import Runtime
+from fastapi_events.model.registry import Registry
+from fastapi_events.settings import EventsSettings
+
+
+class Moved(Protocol):
+    """A clock that is moved ahead."""
+
+    def advance(self, by: timedelta) -> None:
+        """Let so much time pass."""
+        ...
+
+
+class OnMemory(Protocol):
+    """The services of an instance on memory."""
+
+    @property
+    def clock(self) -> Moved:
+        """What back-offs, delays and schedules go by."""
+        ...
+
+
+class Instance(Protocol):
+    """An ``Events`` object, whether it is started or not."""
+
+    registry: Registry
+
+    @property
+    def settings(self) -> EventsSettings:
+        """The settings of the instance."""
+        ...
+
+    @property
+    def runtime(self) -> Runtime:
+        """Its services; raises ``NotStarted``."""
+        ...
+
+    @property
+    def on_memory(self) -> OnMemory | None:
+        """Its services where events are kept in memory."""
+        ...
+
+    @property
+    def observe(self) -> Observe:
+        """Readings for people; raises ``NotStarted``."""
+        ...
+
+    async def drain_once(self) -> int:
+        """Handle what is there now."""
+        ...
+
+
+class Startable(Instance, Protocol):
+    """One that can be led to another database, and started there."""
+
+    @property
+    def settings(self) -> EventsSettings:
+        """The settings of the instance, which may be replaced while it is stopped."""
+        ...
+
+    @settings.setter
+    def settings(self, settings: EventsSettings) -> None: ...
+
+    @property
+    def sessions(self) -> Any:
+        """The application's own session maker, if it gave one."""
+        ...
+
+    @property
+    def sync_sessions(self) -> Any:
+        """The application's own maker of plain sessions, if it gave one."""
+        ...
+
+    async def start(self, *, drains: bool | None = None) -> None:
+        """Start it on the running event loop."""
+        ...
+
+    async def stop(self) -> None:
+        """Stop it."""
+        ...
