@@ -27,7 +27,7 @@ from fastapi_events.plugin.assembly import checked_handlers
 from fastapi_events.plugin.database_problems import note_problem
 from fastapi_events.plugin.operating import Operators, connected
 from fastapi_events.plugin.publishing import Publishing
-from fastapi_events.plugin.starting import Started, start_services
+from fastapi_events.plugin.starting import start_services
 from fastapi_events.settings import EventsSettings
 
 if TYPE_CHECKING:
@@ -276,19 +276,13 @@ class Events(Module):
         self.memory = memory
 
     async def _start(self, drains: bool | None) -> None:
-        started: Started | MemoryRuntime
         siblings.in_use(self)
         self._exit = contextlib.AsyncExitStack()
         self.registry = Registry([*self._modules, self])
         for module in self.registry.modules:
             self._exit.enter_context(module.read_by_a_running_instance())
-        if self.memory is not None or self.settings.database_url == "memory":
-            from fastapi_events.plugin.on_memory import start_on_memory
-
-            started = self.on_memory = await start_on_memory(self, drains, self._exit)
-        else:
-            started = await start_services(self, drains, self._exit)
-            self._runtime = started.runtime
+        started = await start_services(self, drains, self._exit)
+        self._runtime, self.on_memory = started.runtime, started.on_memory
         self._observe, self._operations, self._own_sessions = started.observe, started.operations, started.sessions
         running.register(self)
 

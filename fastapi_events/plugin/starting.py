@@ -17,20 +17,32 @@ from fastapi_events.store.database import Database
 
 if TYPE_CHECKING:
     from fastapi_events.plugin.application import Events
+    from fastapi_events.testing.memory.runtime import MemoryRuntime
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
     """What a started instance has; ``sessions`` makes those that the library opens itself."""
 
-    runtime: Runtime
+    runtime: Runtime | None
+    on_memory: MemoryRuntime | None
     observe: Observe
     operations: Operations
     sessions: Any
 
 
 async def start_services(events: Events, drains: bool | None, stack: contextlib.AsyncExitStack) -> Started:
-    """Connect, look after the schema, and start the services; ``stack`` is told how to stop what has begun."""
+    """Start the services where the instance keeps its events; ``stack`` is told how to stop what has begun."""
+    if events.memory is None and events.settings.database_url != "memory":
+        return await _start_on_postgresql(events, drains, stack)
+    from fastapi_events.plugin.on_memory import start_on_memory
+
+    memory = await start_on_memory(events, drains, stack)
+    return Started(None, memory, memory.observe, memory.operations, memory.sessions)
+
+
+async def _start_on_postgresql(events: Events, drains: bool | None, stack: contextlib.AsyncExitStack) -> Started:
+    """Connect, look after the schema, and start the services."""
     settings = events.settings
     location = await locate(settings, events.sessions, events.sync_sessions)
     stack.push_async_callback(location.leave)
@@ -55,4 +67,4 @@ async def start_services(events: Events, drains: bool | None, stack: contextlib.
         database, runtime.statements, lambda: runtime.group_id,
         keys_due=runtime.keys_due, handlers_changed=runtime.handlers_changed,
     )  # fmt: skip
-    return Started(runtime, observe, operations, sessions)
+    return Started(runtime, None, observe, operations, sessions)

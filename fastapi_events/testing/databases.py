@@ -90,7 +90,7 @@ def temporary_database(server_url: str | None) -> Generator[str]:
         with _embedded() as url:
             yield url
         return
-    name, thread = f"events_test_{os.getpid()}", LoopThread()
+    name, thread = f"events_pytest_{os.getpid()}", LoopThread()
     try:
         try:
             thread.run(scratch.drop_database(server_url, name))

@@ -38,12 +38,6 @@ def test_testing(project: Made, server_url: str) -> None:
     assert "8 passed" in done.stdout
 
 
-async def test_testing_in_memory(project: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = project("docs/how-to/testing-in-memory.md")
-    monkeypatch.delenv("EVENTS_DATABASE_URL")
-    await page.run_snippets()
-
-
 def test_testing_in_memory_through_the_app(project: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = project("docs/how-to/testing-in-memory.md").folder
     monkeypatch.delenv("EVENTS_DATABASE_URL")

@@ -34,7 +34,7 @@ def test_a_failed_assertion_is_told_in_full(done: subprocess.CompletedProcess[st
 
 async def test_its_database_is_gone_afterwards(done: subprocess.CompletedProcess[str], server_url: str) -> None:
     connection = await asyncpg.connect(server_url)
-    left = await connection.fetch("SELECT datname FROM pg_database WHERE datname ~ '^events_test_[0-9]+$'")
+    left = await connection.fetch("SELECT datname FROM pg_database WHERE datname ~ '^events_pytest_[0-9]+$'")
     own = await connection.fetchval("SELECT current_database()")
     await connection.close()
     # The database of this run has such a name too.
