@@ -18,6 +18,9 @@ from fastapi_events.store.database import Database
 from fastapi_events.store.log import EventLog
 from fastapi_events.store.statements import Statements
 
+IN_DOUBT = 2
+"""So many processes in a row have vanished over something that it may be why: once is an accident."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -51,6 +54,16 @@ class HeldPartition:
     """Number of batches that a worker whose lease ran out may have handled already."""
     written_in: str = ""
     """The life of the server in which the newest row was written."""
+    crashes: int = 0
+    """How many processes in a row have vanished at the place that the database has."""
+    suspicious: bool = False
+    """Whether so many have that its doubtful batches are cut up, and not handled."""
+
+    def crashes_at(self, place: Place) -> int:
+        """What is left of the doubt at a place that is about to be settled: it fades as the partition moves on."""
+        if not self.crashes or place is self.settled:
+            return self.crashes
+        return int(self.crashes >= IN_DOUBT)
 
 
 @dataclass(slots=True)
@@ -155,6 +168,7 @@ class CursorStore:
             *_columns(what.successes, 3),
             json.dumps(what.handler_sets), what.started_at,
             json.dumps(what.deliveries, default=str), json.dumps(what.attempts, default=str),
+            [held.crashes_at(place) for held, place in shares],
         )  # fmt: skip
         if not what.children:
             rows, life = await self._database.fetch_with_life(self._settle, *arguments)
@@ -192,7 +206,9 @@ def _batch(rows: Sequence[Any], held: dict[int, HeldPartition], life: str) -> Ba
         partition = held.get(number)
         if partition is None:
             partition = HeldPartition(number, header["seq"], settled=place, read=place, written_in=life)
-            partition.doubtful = 2 if header["rescued"] else 0
+            partition.crashes = header["crashes"]
+            partition.suspicious = partition.crashes >= IN_DOUBT
+            partition.doubtful = 2 if header["rescued"] or partition.suspicious else 0
         partition.read = place
         quotas[number] = header["quota"]
         oldest = int(header["seen"].split(":", 1)[0])
