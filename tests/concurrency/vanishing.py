@@ -5,10 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 from fastapi_events import Event, Events, Module
+from fastapi_events.engine.heartbeat import Heartbeat
 from tests.delivery.stage import Placed, Stage, publish, within
 
 SILENT: dict[str, Any] = {"lease": 600.0, "heartbeat": 250.0, "shutdown_grace": 0.0, "notify": "off"}
-"""No sign of life comes within a test: who is dead, and when, is for the test to say."""
+"""No lease ends within a test: who is dead, and since when, is for the test to say."""
 
 DEAD = "UPDATE events.worker SET lease_until = clock_timestamp() WHERE id = $1"
 EXPIRE_LANES = """
@@ -46,10 +47,17 @@ class Fleet:
         """Publish, once the handlers are known."""
         await publish(await self.stage.idle(self.make(Killer()), **self.settings), events)
 
+    async def silent(self, killer: Killer) -> Events:
+        """A process that gives no sign of life but that of its start."""
+        events = await self.stage.idle(self.make(killer), **self.settings)
+        [heartbeat] = [service for service in events.runtime._services if isinstance(service, Heartbeat)]
+        await heartbeat.stop()
+        return events
+
     async def vanish(self) -> Events:
         """A process begins to work and vanishes over the poison."""
         killer = Killer(*self.poison)
-        events = await self.stage.idle(self.make(killer), **self.settings)
+        events = await self.silent(killer)
         working = asyncio.create_task(events.drain_once())
         await within(killer.struck.wait())
         working.cancel()
