@@ -17,7 +17,6 @@ from fastapi_events.engine.run import Run
 from fastapi_events.engine.suspicion import tell_of_suspects
 from fastapi_events.model.outcome import Outcome
 from fastapi_events.settings import EventsSettings
-from fastapi_events.store.cursors import IN_DOUBT
 from fastapi_events.store.database import Database
 from fastapi_events.store.parked import KeyClaim, KeyResult
 from fastapi_events.store.statements import Statements
@@ -38,12 +37,13 @@ class Suspects:
 
     async def separate(self, claims: Sequence[KeyClaim], depth: int) -> list[KeyClaim]:
         """Of these claims, those to go on with; those that processes have vanished over are run alone from now on."""
-        doubtful = [claim for claim in claims if claim.crashes >= IN_DOUBT]
+        threshold = await self._store.threshold(claims)
+        doubtful = [claim for claim in claims if claim.crashes >= threshold]
         if doubtful:
             rows = await self._store.doubt(doubtful, depth)
             tell_of_suspects([(row["handler_id"], row["event_name"], row["event_id"]) for row in rows], self._plan)
             self.expected = True
-        return [claim for claim in claims if claim.crashes < IN_DOUBT]
+        return [claim for claim in claims if claim.crashes < threshold]
 
     async def claim(
         self, rooms: Collection[int], reads: Mapping[int, int], *, probes: Collection[int], taken: Sequence[KeyClaim],

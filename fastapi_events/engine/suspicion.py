@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from fastapi_events.engine.handlers import HandlerPlan
-from fastapi_events.store.cursors import IN_DOUBT
 
 logger = logging.getLogger("fastapi_events")
 
@@ -26,7 +25,7 @@ def tell_of_suspects(suspects: Sequence[Suspect], plan: HandlerPlan) -> None:
     ]
     more = len(suspects) - len(named)
     logger.warning(
-        "%d processes in a row have vanished over the same deliveries: these %d are run alone now, one at a time in "
-        "each process: %s%s",
-        IN_DOUBT, len(suspects), ", ".join(named), f" and {more} more" if more else "",
+        "processes in a row have vanished over the same deliveries: these %d are run alone now, one at a time in each "
+        "process: %s%s",
+        len(suspects), ", ".join(named), f" and {more} more" if more else "",
     )  # fmt: skip

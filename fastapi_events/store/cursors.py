@@ -15,11 +15,9 @@ from uuid import UUID
 
 from fastapi_events.model.envelope import Envelope
 from fastapi_events.store.database import Database
+from fastapi_events.store.doubt import IN_DOUBT, Doubt
 from fastapi_events.store.log import EventLog
 from fastapi_events.store.statements import Statements
-
-IN_DOUBT = 2
-"""So many processes in a row have vanished over something that it may be why: once is an accident."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +61,7 @@ class HeldPartition:
         """What is left of the doubt at a place that is about to be settled: it fades as the partition moves on."""
         if not self.crashes or place is self.settled:
             return self.crashes
-        return int(self.crashes >= IN_DOUBT)
+        return int(self.suspicious and self.crashes > 1)
 
 
 @dataclass(slots=True)
@@ -133,6 +131,7 @@ class CursorStore:
         self._claim, self._settle = statements["claim_windows"], statements["settle_batch"]
         self._group, self._lane, self._partitions = group, lane, partitions
         self._worker, self._lease = worker, lease
+        self._doubt = Doubt(database, statements, worker=worker, lease=lease)
 
     async def claim(
         self, held: Sequence[HeldPartition], size: int, *, free: Sequence[int] | None = None, greedy: bool = False
@@ -154,7 +153,14 @@ class CursorStore:
             [place.remaining for place in places],
             free, greedy,
         )  # fmt: skip
-        return _batch(rows, {partition.number: partition for partition in held}, life)
+        known = {partition.number: partition for partition in held}
+        batch = _batch(rows, known, life)
+        claimed = [part.held for number, part in batch.partitions.items() if number not in known]
+        if claimed:
+            threshold = await self._doubt.threshold([partition.crashes for partition in claimed])
+            for partition in claimed:
+                partition.suspicious = partition.crashes >= threshold
+        return batch
 
     async def settle(
         self, shares: Sequence[tuple[HeldPartition, Place]], keep: frozenset[int], what: Settlement
@@ -207,8 +213,7 @@ def _batch(rows: Sequence[Any], held: dict[int, HeldPartition], life: str) -> Ba
         if partition is None:
             partition = HeldPartition(number, header["seq"], settled=place, read=place, written_in=life)
             partition.crashes = header["crashes"]
-            partition.suspicious = partition.crashes >= IN_DOUBT
-            partition.doubtful = 2 if header["rescued"] or partition.suspicious else 0
+            partition.doubtful = 2 if header["rescued"] or partition.crashes >= IN_DOUBT else 0
         partition.read = place
         quotas[number] = header["quota"]
         oldest = int(header["seen"].split(":", 1)[0])

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from fastapi_events.store.database import Database
+from fastapi_events.store.doubt import Doubt
 from fastapi_events.store.parked import KeyClaim
 from fastapi_events.store.statements import Statements
 
@@ -27,6 +28,11 @@ class SuspectStore:
     def __init__(self, database: Database, statements: Statements, *, worker: UUID, lease: float) -> None:
         self._database, self._statements = database, statements
         self._worker, self._lease = worker, lease
+        self._doubt = Doubt(database, statements, worker=worker, lease=lease)
+
+    async def threshold(self, claims: Sequence[KeyClaim]) -> int:
+        """From how many crashes on each of these keys is in doubt."""
+        return await self._doubt.threshold([claim.crashes for claim in claims])
 
     async def claim(
         self, handlers: Sequence[int], reads: Mapping[int, int], *, probes: Collection[int],

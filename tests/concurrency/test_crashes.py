@@ -61,6 +61,9 @@ async def test_the_culprit_dies_and_its_siblings_are_handled(stage: Stage, caplo
     [dead] = [row for row in rows.values() if row["state"] == "dead"]
     assert (dead["reason"], dead["crashes"], dead["error_type"]) == ("crashed_worker", 3, "WorkerCrashed")
     assert dead["error_message"].count("(pid ") == 3
+    detail = await fleet.vanished[0].observe.delivery(dead["id"])
+    assert detail is not None
+    assert detail.crashes == 3
     [behind] = [row for row in rows.values() if row["state"] == "waiting"]  # number 30 waits behind it
     assert (behind["slot"], behind["position"] > dead["position"]) == (dead["slot"], True)
     assert await stage.value("SELECT count(*) FROM events.worker WHERE alone_with IS NOT NULL") == 3
@@ -148,15 +151,26 @@ async def test_where_processes_vanish_anyway_more_is_asked_of_the_evidence(stage
     await fleet.fill(orders(POISON))
     for _ in range(3):
         await fleet.vanish()
-    for _ in range(5):  # others, over nothing that was run alone
-        events = await fleet.silent(Killer())
-        await stage.rows("UPDATE events.worker SET drains = true WHERE id = $1", events.runtime.worker)
-        await stage.rows(DEAD, events.runtime.worker)
+    await fleet.others(5)
     await fleet.vanish()
     assert [row["crashes"] for row in await stage.deliveries("waiting")] == [1]
     await fleet.vanish()
     await fleet.live()  # three times as much as otherwise, however many others there are
     assert [row["crashes"] for row in await stage.deliveries("dead")] == [3]
+
+
+async def test_what_processes_that_vanish_anyway_have_in_hand_is_not_in_doubt_at_once(stage: Stage) -> None:
+    seen: list[int] = []
+    fleet = Fleet(stage, noting(seen), POISON)
+    await fleet.fill(orders(1, POISON))
+    for _ in range(2):
+        await fleet.vanish()
+    await fleet.others(9)
+    for _ in range(4):
+        await fleet.vanish()
+        assert await stage.deliveries() == []
+    await fleet.vanish()  # but it is in the end, however many there are
+    assert {row["reason"] for row in await stage.deliveries("waiting")} == {"crash_suspect"}
 
 
 async def test_a_suspect_that_fails_is_an_ordinary_failure_and_not_in_doubt_any_more(stage: Stage) -> None:

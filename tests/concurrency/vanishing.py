@@ -65,6 +65,15 @@ class Fleet:
         self.vanished.append(events)
         return events
 
+    async def others(self, count: int) -> None:
+        """As many other processes have vanished just now, over nothing in particular."""
+        await self.stage.rows(
+            "INSERT INTO events.worker (id, group_id, host, pid, drains, release, connections, lease_until) "
+            "SELECT gen_random_uuid(), min(group_id), 'elsewhere', 7, true, '1', 2, clock_timestamp() "
+            "FROM events.worker, generate_series(1, $1::int) n GROUP BY n",
+            count,
+        )
+
     async def expire(self, events: Events, *, silent: bool = True) -> None:
         """Let all leases of a process run out, and its sign of life with them."""
         worker = events.runtime.worker

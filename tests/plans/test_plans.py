@@ -148,7 +148,7 @@ HOT = (
     "claim_windows", "settle_batch", "claim_keys", "next_due", "read_queue", "settle_key", "release_keys",
     "heartbeat", "find_marks", "mark_processed", "append_event", "append_plain_event", "append_events",
     "append_keyed_events", "schedule_events", "next_scheduled", "append_due_events", "cancel_scheduled_event",
-    "read_tail", "claim_suspect", "begin_alone", "end_alone", "doubt_keys",
+    "read_tail", "claim_suspect", "begin_alone", "end_alone", "doubt_keys", "count_vanished",
 )  # fmt: skip
 
 
@@ -157,6 +157,7 @@ OF_WORKERS = {
     "claim_keys": {"worker_pkey"},
     "begin_alone": {"worker_pkey", "worker_alone", "worker_alive"},
     "end_alone": {"worker_pkey"},
+    "count_vanished": {"worker_pkey", "worker_alive"},
 }
 EXPECTED = {
     "claim_keys": {"parked_key_due", "parked_key_newer"},
