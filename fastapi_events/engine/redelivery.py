@@ -11,7 +11,7 @@ import asyncio
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -35,6 +35,8 @@ from fastapi_events.store.parked import KeyClaim, KeyQueue, KeyResult, ParkedKey
 
 QUEUE_DEPTH = 20
 """Deliveries of one key that are read, and run, under one claim."""
+ALONE_DEPTH = 2
+"""The same of a key whose head is run alone: that, and whether something follows."""
 CLAIM_LIMIT = 50
 SHORTEST_WAIT = 0.05
 """Seconds until the next search after one that found nothing although a key is due: somebody has its row locked."""
@@ -69,7 +71,7 @@ class Redelivery(Loop):
     @property
     def claims(self) -> list[KeyClaim]:
         """The keys that this process is working on."""
-        return list(self._working.values())
+        return [claim for claim in self._working.values() if not claim.alone] + self._suspects.claims
 
     async def start(self) -> None:
         """Begin; idempotent."""
@@ -129,20 +131,24 @@ class Redelivery(Loop):
             self._next_due = await self._wait(list(rooms), look_back)
             return 0
         self._next_due = 0.0
-        await self._begin(await self._suspects.separate(claims, QUEUE_DEPTH), QUEUE_DEPTH)
-        await self._begin(alone, 2)  # what runs alone, and whether something follows
+        usual = await self._suspects.separate(claims, QUEUE_DEPTH)
+        for queue in await self._store.read(usual, QUEUE_DEPTH) if usual else ():
+            self._begin(self._drain_key(queue, QUEUE_DEPTH), queue.claim)
+        if alone:
+            queues = await self._store.read(alone, ALONE_DEPTH)
+            one_by_one = self._suspects.run(queues, lambda queue: self._drain_key(queue, ALONE_DEPTH))
+            self._begin(one_by_one, alone[0])
         return len(claims) + len(alone)
 
-    async def _begin(self, claims: Sequence[KeyClaim], depth: int) -> None:
-        for queue in await self._store.read(claims, depth) if claims else ():
-            task = asyncio.create_task(self._drain_key(queue, depth))
-            self._working[task] = queue.claim
-            task.add_done_callback(self._finished)
+    def _begin(self, work: Coroutine[Any, Any, None], claim: KeyClaim) -> None:
+        task = asyncio.create_task(work)
+        self._working[task] = claim
+        task.add_done_callback(self._finished)
 
     async def _claim_alone(
         self, rooms: Collection[int], taken: Sequence[KeyClaim], probes: frozenset[int]
     ) -> list[KeyClaim]:
-        """A key of which one delivery is run alone, beside none of its like."""
+        """Keys of which one delivery each is run alone, one after the other."""
         if self._runs_alone or not (self._suspects.expected or probes):
             return []
         paused = self._gates.paused_lanes

@@ -1,11 +1,12 @@
 """Deliveries that may end their process: each is run alone, so that the culprit shows itself and nobody else is blamed.
 
-A process says in its own row which one it runs, and takes it back when the attempt is over. Whoever falls silent in
-between has vanished over it; whoever comes back has not. See ``docs/architecture.md`` for why nothing is added up.
+A process says in its own row which one it begins. Whoever falls silent before it is settled has vanished over it, and
+whoever comes back has not. See ``docs/architecture.md`` for why nothing is added up.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -18,10 +19,14 @@ from fastapi_events.engine.suspicion import tell_of_suspects
 from fastapi_events.model.outcome import Outcome
 from fastapi_events.settings import EventsSettings
 from fastapi_events.store.database import Database
-from fastapi_events.store.parked import KeyClaim, KeyResult
+from fastapi_events.store.parked import KeyClaim, KeyQueue, KeyResult
 from fastapi_events.store.statements import Statements
 from fastapi_events.store.suspects import CrashRecord, SuspectStore
 
+IN_HAND = 10
+"""Keys that are claimed together, to be run one after the other."""
+LONGEST_HAND = 1.0
+"""Seconds after which what has not begun is given back."""
 NOT_ENTERED = 1.0
 """Seconds to wait for this process's own row: without it nobody would know over what it vanished."""
 _NAMED = 10
@@ -32,6 +37,8 @@ class Suspects:
 
     def __init__(self, store: SuspectStore, plan: HandlerPlan, max_crashes: int) -> None:
         self._store, self._plan, self._max_crashes = store, plan, max_crashes
+        self.claims: list[KeyClaim] = []
+        """What is in hand: it is run one by one."""
         self.expected = True
         """Whether it is worth asking for one: as long as nobody has said so, no statement is spent."""
 
@@ -49,12 +56,32 @@ class Suspects:
         self, rooms: Collection[int], reads: Mapping[int, int], *, probes: Collection[int], taken: Sequence[KeyClaim],
         paused_lanes: Collection[int],
     ) -> list[KeyClaim]:  # fmt: skip
-        """One key to run alone, or none; not of a handler whose probe has been taken already."""
+        """A few keys to run alone, or none; not of a handler whose probe has been taken already."""
         spent = {claim.handler_id for claim in taken if claim.probe}
         handlers = [number for number in rooms if number not in spent]
-        claims = await self._store.claim(handlers, reads, probes=probes, paused_lanes=paused_lanes) if handlers else []
+        claims: list[KeyClaim] = []
+        if handlers:
+            claims = await self._store.claim(handlers, reads, IN_HAND, probes=probes, paused_lanes=paused_lanes)
         self.expected = bool(claims)
         return claims
+
+    async def run(self, queues: Sequence[KeyQueue], drain: Callable[[KeyQueue], Awaitable[None]]) -> None:
+        """Run the heads of these keys one after the other; what is not begun soon is left to other processes."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + LONGEST_HAND
+        self.claims = [queue.claim for queue in queues]
+        try:
+            for queue in queues:
+                if loop.time() > until:
+                    break
+                await drain(queue)
+                self.claims.remove(queue.claim)
+            left, self.claims = self.claims, []
+            if left:
+                await self._store.release(left)
+        finally:
+            self.claims = []
+            await patiently(self._store.end)
 
     async def attempt(self, run: Run, row: Any, attempt: Callable[[Run], Awaitable[Outcome]]) -> Outcome:
         """Make the attempt, unless too many processes have vanished over it: then it is dead."""
@@ -63,10 +90,7 @@ class Suspects:
             return Outcome(
                 "interrupted", delay=NOT_ENTERED, failure=failure("Interrupted", "the process is not entered")
             )
-        try:
-            return self._dead(record) if self._is_guilty(record) else await attempt(run)
-        finally:
-            await patiently(self._store.end)
+        return self._dead(record) if self._is_guilty(record) else await attempt(run)
 
     def _is_guilty(self, record: CrashRecord) -> bool:
         """Where processes vanish anyway, one that ran it proves less: each of those asks for one more, to threefold."""

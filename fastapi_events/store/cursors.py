@@ -83,6 +83,11 @@ class PartitionBatch:
         before = self.place_before
         return replace(before, position=self.rows[count - 1]["position"], remaining=before.remaining - count)
 
+    def shorten(self, count: int) -> None:
+        """Leave what comes behind the first ``count`` rows to the next reading."""
+        self.place_after = self.held.read = self.place_behind(count)
+        self.rows = self.rows[:count]
+
 
 @dataclass(slots=True)
 class Batch:
@@ -160,6 +165,10 @@ class CursorStore:
             threshold = await self._doubt.threshold([partition.crashes for partition in claimed])
             for partition in claimed:
                 partition.suspicious = partition.crashes >= threshold
+                if IN_DOUBT <= partition.crashes < threshold:
+                    # Processes that do not live for as long as a batch takes get on by small bites.
+                    share = batch.partitions[partition.number]
+                    share.shorten(max(len(share.rows) >> partition.crashes, 1))
         return batch
 
     async def settle(

@@ -35,18 +35,27 @@ class SuspectStore:
         return await self._doubt.threshold([claim.crashes for claim in claims])
 
     async def claim(
-        self, handlers: Sequence[int], reads: Mapping[int, int], *, probes: Collection[int],
+        self, handlers: Sequence[int], reads: Mapping[int, int], limit: int, *, probes: Collection[int],
         paused_lanes: Collection[int],
     ) -> list[KeyClaim]:  # fmt: skip
-        """Take one key that is due and to be run alone, or none; the arguments are those of the usual claim."""
+        """Take up to ``limit`` keys that are due and to be run alone; the arguments are those of the usual claim."""
         rows = await self._database.fetch(
             self._statements["claim_suspect"], list(handlers), self._lease, self._worker, list(probes),
-            list(paused_lanes), [reads[handler] for handler in handlers],
+            list(paused_lanes), [reads[handler] for handler in handlers], limit,
         )  # fmt: skip
         return [
             KeyClaim(row["handler_id"], row["slot"], row["token"], row["handler_id"] in probes, alone=True)
             for row in rows
         ]
+
+    async def release(self, claims: Sequence[KeyClaim]) -> None:
+        """Give keys back unhandled, due at once."""
+        await self._database.fetch(
+            self._statements["release_keys"],
+            [claim.handler_id for claim in claims],
+            [claim.slot for claim in claims],
+            [claim.token for claim in claims],
+        )
 
     async def doubt(self, claims: Sequence[KeyClaim], depth: int) -> list[Any]:
         """Have keys run alone from now on and give them back; returns the deliveries that may have been in hand."""

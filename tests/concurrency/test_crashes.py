@@ -173,6 +173,20 @@ async def test_what_processes_that_vanish_anyway_have_in_hand_is_not_in_doubt_at
     assert {row["reason"] for row in await stage.deliveries("waiting")} == {"crash_suspect"}
 
 
+async def test_processes_that_vanish_anyway_get_on_by_small_bites(stage: Stage) -> None:
+    seen: list[int] = []
+    fleet = Fleet(stage, noting(seen), 8)
+    await fleet.fill([Placed(order="a", number=number) for number in range(1, 9)])
+    for _ in range(2):
+        await fleet.vanish()
+    await fleet.others(9)
+    seen.clear()
+    await fleet.vanish()
+    assert seen == [1, 2, 3, 4, 5, 6, 7]
+    assert await stage.value("SELECT sum(cardinality(positions)) FROM events.success_batch") == 2
+    assert await crashes(stage) == 0
+
+
 async def test_a_suspect_that_fails_is_an_ordinary_failure_and_not_in_doubt_any_more(stage: Stage) -> None:
     failing: list[int] = []
 

@@ -109,8 +109,8 @@ CREATE TABLE {schema}.handler (
 CREATE INDEX handler_by_revision ON {schema}.handler (group_id, revision);
 
 -- Processes: a random id per start, alive as long as the lease is extended. broadcasts: the handlers that it calls for
--- itself, which are registered nowhere else. alone_with: the delivery that it runs alone, because one like it may have
--- ended other processes.
+-- itself, which are registered nowhere else. alone_with: the delivery that it runs alone since that moment,
+-- because it may have ended other processes.
 CREATE TABLE {schema}.worker (
     id uuid PRIMARY KEY,
     group_id integer NOT NULL REFERENCES {schema}.consumer_group (id),
@@ -128,7 +128,8 @@ CREATE TABLE {schema}.worker (
     broadcasts jsonb NOT NULL DEFAULT '[]',
     broadcast_failures bigint NOT NULL DEFAULT 0,
     broadcast_skipped bigint NOT NULL DEFAULT 0,
-    alone_with uuid
+    alone_with uuid,
+    alone_since timestamptz
 ) WITH (fillfactor = 50);
 
 CREATE INDEX worker_alive ON {schema}.worker (group_id, lease_until);

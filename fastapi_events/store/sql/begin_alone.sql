@@ -6,12 +6,12 @@
 -- accidents: processes of the group that have vanished since the first of those for a reason that nobody knows.
 -- No row comes back if this process is not registered.
 WITH own AS (
-    UPDATE {schema}.worker SET alone_with = $2 WHERE id = $1 RETURNING group_id),
+    UPDATE {schema}.worker SET alone_with = $2, alone_since = clock_timestamp() WHERE id = $1 RETURNING group_id),
 lost AS MATERIALIZED (
     SELECT w.host, w.pid, w.lease_until
     FROM {schema}.worker w
     WHERE w.alone_with = $2 AND w.id <> $1 AND w.lease_until < clock_timestamp()
-      AND w.lease_until > (SELECT d.changed_at FROM {schema}.delivery d WHERE d.id = $2)
+      AND w.alone_since > (SELECT d.changed_at FROM {schema}.delivery d WHERE d.id = $2)
     ORDER BY w.lease_until),
 noted AS (
     UPDATE {schema}.delivery SET crashes = (SELECT least(count(*), 32767) FROM lost)
