@@ -61,6 +61,7 @@ class Fleet:
         working = asyncio.create_task(events.drain_once())
         await within(killer.struck.wait())
         working.cancel()
+        await asyncio.wait({working})  # what it had handled before is settled
         await self.expire(events)
         self.vanished.append(events)
         return events
