@@ -99,9 +99,9 @@ class Suspects:
     def _dead(self, record: CrashRecord) -> Outcome:
         more = f" and {record.crashes - _NAMED} more" if record.crashes > _NAMED else ""
         text = (
-            f"{record.crashes} processes have vanished while they ran it alone: "
-            f"{', '.join(record.processes[:_NAMED])}{more}. Nothing of what they did with it is known to have failed: "
-            "look into their logs and their platform's events (killed for its memory? a crash in a C library?)."
+            f"processes that have vanished while they ran it alone: {record.crashes}, which were "
+            f"{', '.join(record.processes[:_NAMED])}{more}. Nothing in Python is known to have failed: look into their "
+            "logs and their platform's events (killed for their memory? a crash in a C library?)."
         )
         return Outcome("dead", reason="crashed_worker", failure=failure("WorkerCrashed", text))
 
