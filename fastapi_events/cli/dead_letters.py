@@ -114,6 +114,7 @@ def _print(delivery: DeliveryDetail, facts: dict[str, Any]) -> None:
             ("cause", delivery.fingerprint),
             ("attempts", delivery.attempts),
             ("redrives", delivery.redrives or None),
+            ("crashes", delivery.crashes or None),
             ("ordering key", delivery.key),
             ("behind", f"{delivery.behind:,} wait for it" if delivery.behind else None),
             ("tenant", delivery.tenant_id),

@@ -143,6 +143,7 @@ def _print_delivery(delivery: HandlerDelivery) -> None:
         ("note", delivery.note),
         ("attempts", delivery.attempts or None),
         ("redrives", delivery.redrives or None),
+        ("crashes", delivery.crashes or None),
         ("due", exact(delivery.due_at)),
         ("done", exact(delivery.done_at)),
         ("cause", delivery.fingerprint),

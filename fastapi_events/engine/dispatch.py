@@ -20,6 +20,7 @@ from fastapi_events.engine.handlers import HandlerPlan, Taker
 from fastapi_events.engine.item import Item
 from fastapi_events.engine.report import report
 from fastapi_events.engine.run import Run
+from fastapi_events.engine.suspicion import Suspect
 from fastapi_events.model.identity import new_id
 from fastapi_events.model.outcome import Outcome
 from fastapi_events.store.cursors import Batch, PartitionBatch, Settlement
@@ -54,6 +55,7 @@ class Dispatch:
         self.settlement = Settlement(datetime.now(UTC))
         self.items: list[Item] = []
         self.away: list[Away] = []
+        self.suspects: list[Suspect] = []
         self._chains: list[LaneChain] = []
         self._build()
 
@@ -67,13 +69,14 @@ class Dispatch:
         for share in self._batch.partitions.values():
             redelivered = share.held.doubtful > 0
             share.held.doubtful -= redelivered
+            suspicious = redelivered and share.held.suspicious
             for row in share.rows:
                 item = Item(row, lane=self._lane, version=row["version"], xid=row["xid"])
                 self.items.append(item)
                 key = item.key
                 chain = by_key.get(key) if key is not None else None
                 if chain is None:
-                    chain = LaneChain(self, share, redelivered)
+                    chain = LaneChain(self, share, redelivered, suspicious)
                     chains.append(chain)
                     if key is not None:
                         by_key[key] = chain
@@ -125,6 +128,11 @@ class Dispatch:
         if row["holds"] and taker.ordered and item.key is not None:
             self._parked[(taker.number, item.key)] = self._number
 
+    def suspect(self, item: Item, taker: Taker, needs: int) -> None:
+        """Leave a delivery behind that is run alone."""
+        self.park(item, taker, None, "crash_suspect", needs=needs)
+        self.suspects.append((taker.number, item.name, item.id))
+
     def detach(self, item: Item, taker: Taker, away: Away) -> None:
         """Leave a delivery behind for an attempt that goes on, whose key is parked under its own lease meanwhile."""
         row = delivery_row(item, taker, item.slot(ordered=taker.ordered), None, "detached")
@@ -141,12 +149,12 @@ class LaneChain:
 
     __slots__ = ("_current", "_dispatch", "_done", "_redelivered", "_share", "_steps", "items")
 
-    def __init__(self, dispatch: Dispatch, share: PartitionBatch, redelivered: bool) -> None:
+    def __init__(self, dispatch: Dispatch, share: PartitionBatch, redelivered: bool, suspicious: bool) -> None:
         self._dispatch, self._share, self._redelivered = dispatch, share, redelivered
         self.items: list[Item] = []
         self._done: list[int] = []
         self._current: Taker | None = None
-        self._steps = self._make_steps()
+        self._steps = self._cut_up() if suspicious else self._make_steps()
 
     def next(self) -> Run | None:
         return next(self._steps, None)
@@ -200,6 +208,15 @@ class LaneChain:
             if self._done:
                 dispatch.succeeded(item, tuple(self._done))
                 self._done = []
+
+    def _cut_up(self) -> Iterator[Run]:
+        """Run nothing: each event leaves deliveries that are run alone, for one of them may have ended processes."""
+        dispatch = self._dispatch
+        for item in self.items:
+            for taker in dispatch.takers(item, self._share):
+                needs = item.versions.oldest if taker.handler is not None and item.version > taker.reads else 0
+                dispatch.suspect(item, taker, needs if needs > taker.reads else 0)
+        yield from ()
 
 
 def delivery_row(item: Item, taker: Taker, slot: str, outcome: Outcome | None, reason: str) -> dict[str, object]:

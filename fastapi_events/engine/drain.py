@@ -27,12 +27,16 @@ from fastapi_events.engine.infrastructure import is_infrastructure, is_refusal
 from fastapi_events.engine.patience import patiently
 from fastapi_events.engine.refused_batch import RefusedBatch
 from fastapi_events.engine.service import Loop
+from fastapi_events.engine.suspicion import tell_of_suspects
 from fastapi_events.engine.wake import Pace, Wake, wait_for_flag
 from fastapi_events.model.lane import LANE_NAMES, LogPlace, place_of
 from fastapi_events.settings import EventsSettings
 from fastapi_events.store.cursors import Batch, CursorStore, HeldPartition, Settlement
 
 logger = logging.getLogger("fastapi_events")
+
+FOR_OTHERS = frozenset({"no_handler", "crash_suspect"})
+"""Deliveries that other processes have to take, or may help with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +174,8 @@ class LaneDrain(Loop):
             await self._work(dispatch)
         finally:
             self._away.update(dispatch.away)
+        if dispatch.suspects:
+            tell_of_suspects(dispatch.suspects, self._plan)
         following, problem = await _result_of(prefetch)
         if self._settling is not None:
             await self._settling
@@ -262,7 +268,7 @@ class LaneDrain(Loop):
     async def _record(self, shares: Shares, keep: frozenset[int], what: Settlement) -> None:
         accepted = await patiently(lambda: self._cursors.settle(shares, keep, what))
         self._holding.take_over(shares, accepted)
-        if any(self.stopping.is_set() or delivery["reason"] == "no_handler" for delivery in what.deliveries):
+        if any(self.stopping.is_set() or delivery["reason"] in FOR_OTHERS for delivery in what.deliveries):
             self._keys_due()  # another process has to take them
         elif what.deliveries:
             self._wake.parked()

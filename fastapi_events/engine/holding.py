@@ -51,6 +51,7 @@ class Holding:
         for held, place in shares:
             token = accepted.get(held.number)
             if token is not None:
+                held.crashes = held.crashes_at(place)
                 held.seq, held.settled = token, place
             elif self._held.get(held.number) is held:
                 del self._held[held.number]

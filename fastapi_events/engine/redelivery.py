@@ -11,7 +11,7 @@ import asyncio
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any
 
 from fastapi_events.engine.attempt import attempt
@@ -25,6 +25,7 @@ from fastapi_events.engine.key_results import note
 from fastapi_events.engine.patience import patiently
 from fastapi_events.engine.run import Run
 from fastapi_events.engine.service import Loop
+from fastapi_events.engine.suspects import Suspects, note_alone, stops_at
 from fastapi_events.engine.wake import Wake, wait_for_flag
 from fastapi_events.model.lane import LogPlace
 from fastapi_events.model.outcome import Outcome
@@ -32,6 +33,8 @@ from fastapi_events.store.parked import KeyClaim, KeyQueue, KeyResult, ParkedKey
 
 QUEUE_DEPTH = 20
 """Deliveries of one key that are read, and run, under one claim."""
+ALONE_DEPTH = 2
+"""The same of a key whose head is run alone: that, and whether something follows."""
 CLAIM_LIMIT = 50
 SHORTEST_WAIT = 0.05
 """Seconds until the next search after one that found nothing although a key is due: somebody has its row locked."""
@@ -46,14 +49,14 @@ class Redelivery(Loop):
     name = "redelivery"
 
     def __init__(
-        self, store: ParkedKeyStore, executor: Executor, plan: HandlerPlan, wake: Wake, gates: Gates, *,
-        concurrency: int,
+        self, store: ParkedKeyStore, executor: Executor, plan: HandlerPlan, wake: Wake, gates: Gates,
+        suspects: Suspects, *, concurrency: int,
         poll_interval: Callable[[], float], committed: Callable[[Collection[LogPlace]], None],
         keys_due: Callable[[], None], lost: Callable[[int], None],
     ) -> None:  # fmt: skip
         super().__init__()
         self._store, self._executor, self._plan, self._wake = store, executor, plan, wake
-        self._gates = gates
+        self._gates, self._suspects = gates, suspects
         self._concurrency, self._poll_interval = concurrency, poll_interval
         self._committed, self._keys_due, self._lost = committed, keys_due, lost
         self._working: dict[asyncio.Task[None], KeyClaim] = {}
@@ -66,7 +69,7 @@ class Redelivery(Loop):
     @property
     def claims(self) -> list[KeyClaim]:
         """The keys that this process is working on."""
-        return list(self._working.values())
+        return [claim for claim in self._working.values() if not claim.alone] + self._suspects.claims
 
     async def start(self) -> None:
         """Begin; idempotent."""
@@ -118,22 +121,51 @@ class Redelivery(Loop):
             return 0
         look_back = None if full else now - self._caught_up + LOOK_BACK
         if full:
+            self._suspects.expected = True
             self._next_full_search = now + self._poll_interval() * random.uniform(0.8, 1.0)  # noqa: S311 - jitter
         paused, reads = self._gates.paused_lanes, self._plan.reads
         claims = await self._store.claim(rooms, reads, room, look_back, probes=probes, paused_lanes=paused)
         taken = Counter(claim.handler_id for claim in claims)
         if len(claims) < room and not paused and all(taken[number] < rooms.get(number, 0) for number in numbers):
             self._caught_up = now
-        if not claims:
-            due = await self._store.next_due(list(rooms), reads, look_back, paused)
-            self._next_due = SHORTEST_WAIT if due is not None and due <= 0 else due
+        alone = await self._claim_alone(rooms, claims, probes)
+        if not claims and not alone:
+            self._next_due = await self._wait(list(rooms), look_back)
             return 0
         self._next_due = 0.0
-        for queue in await self._store.read(claims, QUEUE_DEPTH):
-            task = asyncio.create_task(self._drain_key(queue))
-            self._working[task] = queue.claim
-            task.add_done_callback(self._finished)
-        return len(claims)
+        usual = await self._suspects.separate(claims, QUEUE_DEPTH)
+        for queue in await self._store.read(usual, QUEUE_DEPTH) if usual else ():
+            self._begin(self._drain_key(queue, QUEUE_DEPTH), queue.claim)
+        if alone:
+            queues = await self._store.read(alone, ALONE_DEPTH)
+            one_by_one = self._suspects.run(queues, lambda queue: self._drain_key(queue, ALONE_DEPTH))
+            self._begin(one_by_one, alone[0])
+        return len(claims) + len(alone)
+
+    def _begin(self, work: Coroutine[Any, Any, None], claim: KeyClaim) -> None:
+        task = asyncio.create_task(work)
+        self._working[task] = claim
+        task.add_done_callback(self._finished)
+
+    async def _claim_alone(
+        self, rooms: Collection[int], taken: Sequence[KeyClaim], probes: frozenset[int]
+    ) -> list[KeyClaim]:
+        """Keys of which one delivery each is run alone, one after the other."""
+        if self._runs_alone or not (self._suspects.expected or probes):
+            return []
+        paused = self._gates.paused_lanes
+        return await self._suspects.claim(rooms, self._plan.reads, probes=probes, taken=taken, paused_lanes=paused)
+
+    @property
+    def _runs_alone(self) -> bool:
+        return any(claim.alone for claim in self._working.values())
+
+    async def _wait(self, handlers: list[int], look_back: float | None) -> float | None:
+        """Seconds until it is worth looking again; None if nothing waits."""
+        usual, alone = await self._store.next_due(handlers, self._plan.reads, look_back, self._gates.paused_lanes)
+        self._suspects.expected = alone is not None
+        waits = [due for due in (usual, None if self._runs_alone else alone) if due is not None]
+        return (min(waits) if min(waits) > 0 else SHORTEST_WAIT) if waits else None
 
     def _rooms(self, numbers: Collection[int], room: int, probes: Collection[int]) -> dict[int, int]:
         """How many more keys each handler may have at work: one whose attempts hang leaves half of what there is."""
@@ -151,13 +183,15 @@ class Redelivery(Loop):
         if self._wake.news.waiting:
             self._wake.news.tell()
 
-    async def _drain_key(self, queue: KeyQueue) -> None:
-        handler = self._plan.by_number[queue.claim.handler_id]
-        result = KeyResult(queue.claim, queue.version, drained=len(queue.rows) < QUEUE_DEPTH)
+    async def _drain_key(self, queue: KeyQueue, depth: int) -> None:
+        handler, alone = self._plan.by_number[queue.claim.handler_id], queue.claim.alone
+        result = KeyResult(queue.claim, queue.version, len(queue.rows) < depth, suspect=alone and bool(queue.rows))
         run: Run | None = None
         for row in queue.rows:
             if self._stops_before(row, queue, run):
                 result.drained = False
+                break
+            if stops_at(row, queue.claim, run, result):
                 break
             item = Item(row, lane=row["lane"], version=row["version_of_event"] or 0, xid=None)
             if item.version > handler.reads and (needs := item.versions.oldest) > handler.reads:
@@ -166,15 +200,16 @@ class Redelivery(Loop):
             budget_used = row["attempts"] - row["attempts_before"]
             run = Run(handler, item, budget_used + 1, redelivered=_tried_before(row))
             run.probe = queue.claim.probe
-            outcome = await attempt(self._executor, run, self._cut_off)
+            outcome = await (self._suspects.attempt(run, row, self._attempt) if alone else self._attempt(run))
             self._gates.note(handler, outcome, probe=run.probe)
             if run.probe:
                 outcome = spared(run, outcome)
+            goes_on = note(result, row, run, outcome)
+            if alone:
+                note_alone(result, outcome)
             if run.probe and outcome.settled:
-                note(result, row, run, outcome)
-                result.drained = False
-                break
-            if not note(result, row, run, outcome):
+                result.drained = goes_on = False
+            if not goes_on:
                 break
         else:
             if queue.held and result.drained:
@@ -218,10 +253,13 @@ class Redelivery(Loop):
             self._unsettled.discard(_key(queue))
         return settled
 
+    async def _attempt(self, run: Run) -> Outcome:
+        return await attempt(self._executor, run, self._cut_off)
+
 
 def _tried_before(row: Any) -> bool:
-    """Whether the event may have been handled before: also by an attempt that was detached and not heard of again."""
-    return bool(row["attempts"] > 0 or row["reason"] == "detached")
+    """Whether the event may have been handled before: also by an attempt that was not heard of again."""
+    return bool(row["attempts"] > 0 or row["reason"] in ("detached", "crash_suspect"))
 
 
 def _key(queue: KeyQueue) -> tuple[int, str]:

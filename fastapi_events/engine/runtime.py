@@ -27,7 +27,8 @@ from fastapi_events.engine.redelivery import Redelivery
 from fastapi_events.engine.release import release
 from fastapi_events.engine.scheduler import Scheduler
 from fastapi_events.engine.service import Loop
-from fastapi_events.engine.wake import Wake
+from fastapi_events.engine.suspects import make_suspects
+from fastapi_events.engine.wake import Wake, running_loop
 from fastapi_events.model.identity import new_id
 from fastapi_events.model.lane import LANES, LogPlace
 from fastapi_events.model.schedule import SCHEDULE
@@ -117,7 +118,7 @@ class Runtime:
             return
         self.wake.places(places)
         if self.notifier is not None and self.settings.notify == "after_commit":
-            if _running_loop() is loop:
+            if running_loop() is loop:
                 self.notifier.announce(places)
             else:
                 loop.call_soon_threadsafe(self.notifier.announce, set(places))
@@ -249,7 +250,8 @@ class Runtime:
             )  # fmt: skip
         self.redelivery = Redelivery(
             parked, self.executor, self.plan, self.wake,
-            self.gates, concurrency=sum(concurrency.values()),
+            self.gates, make_suspects(self.database, self.statements, settings, self.plan, self.worker),
+            concurrency=sum(concurrency.values()),
             poll_interval=self._poll_interval, committed=self.committed, keys_due=self.keys_due, lost=self._lost,
         )  # fmt: skip
         schedule = ScheduleStore(self.database, self.statements)
@@ -292,9 +294,3 @@ class Runtime:
     async def _leave(self) -> None:
         with contextlib.suppress(Exception):  # the lease runs out by itself
             await self.store.remove_worker(self.worker)
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    with contextlib.suppress(RuntimeError):
-        return asyncio.get_running_loop()
-    return None

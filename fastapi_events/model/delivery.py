@@ -9,7 +9,9 @@ from typing import Literal
 from uuid import UUID
 
 DeliveryState = Literal["waiting", "running", "retrying", "dead", "discarded", "done"]
-WaitReason = Literal["retry", "no_handler", "key_blocked", "breaker_open", "paused", "redrive", "detached"]
+WaitReason = Literal[
+    "retry", "no_handler", "key_blocked", "breaker_open", "paused", "redrive", "detached", "crash_suspect"
+]
 DeadReason = Literal[
     "max_attempts",
     "gave_up",

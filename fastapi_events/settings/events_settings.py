@@ -154,6 +154,8 @@ class EventsSettings(BaseSettings):
     """Seconds between two attempts while it is open."""
     broadcast_backlog: Count = 1_000_000
     """Events of any kind that a process may be behind with its broadcast handlers before it skips the older ones."""
+    max_crashes: Count = 3
+    """How many processes may vanish while they run one delivery alone before it is dead (``crashed_worker``)."""
     cascade_depth: Count = 50
     """How long a chain of events caused by events may become."""
 

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from fastapi_events.model.envelope import Envelope
 from fastapi_events.store.database import Database
+from fastapi_events.store.doubt import IN_DOUBT, Doubt
 from fastapi_events.store.log import EventLog
 from fastapi_events.store.statements import Statements
 
@@ -51,6 +52,16 @@ class HeldPartition:
     """Number of batches that a worker whose lease ran out may have handled already."""
     written_in: str = ""
     """The life of the server in which the newest row was written."""
+    crashes: int = 0
+    """How many processes in a row have vanished at the place that the database has."""
+    suspicious: bool = False
+    """Whether so many have that its doubtful batches are cut up, and not handled."""
+
+    def crashes_at(self, place: Place) -> int:
+        """What is left of the doubt at a place that is about to be settled: it fades as the partition moves on."""
+        if not self.crashes or place is self.settled:
+            return self.crashes
+        return int(self.suspicious and self.crashes > 1)
 
 
 @dataclass(slots=True)
@@ -71,6 +82,11 @@ class PartitionBatch:
             return self.place_after
         before = self.place_before
         return replace(before, position=self.rows[count - 1]["position"], remaining=before.remaining - count)
+
+    def shorten(self, count: int) -> None:
+        """Leave what comes behind the first ``count`` rows to the next reading."""
+        self.place_after = self.held.read = self.place_behind(count)
+        self.rows = self.rows[:count]
 
 
 @dataclass(slots=True)
@@ -120,6 +136,7 @@ class CursorStore:
         self._claim, self._settle = statements["claim_windows"], statements["settle_batch"]
         self._group, self._lane, self._partitions = group, lane, partitions
         self._worker, self._lease = worker, lease
+        self._doubt = Doubt(database, statements, worker=worker, lease=lease)
 
     async def claim(
         self, held: Sequence[HeldPartition], size: int, *, free: Sequence[int] | None = None, greedy: bool = False
@@ -141,7 +158,18 @@ class CursorStore:
             [place.remaining for place in places],
             free, greedy,
         )  # fmt: skip
-        return _batch(rows, {partition.number: partition for partition in held}, life)
+        known = {partition.number: partition for partition in held}
+        batch = _batch(rows, known, life)
+        claimed = [part.held for number, part in batch.partitions.items() if number not in known]
+        if claimed:
+            threshold = await self._doubt.threshold([partition.crashes for partition in claimed])
+            for partition in claimed:
+                partition.suspicious = partition.crashes >= threshold
+                if IN_DOUBT <= partition.crashes < threshold:
+                    # Processes that do not live for as long as a batch takes get on by small bites.
+                    share = batch.partitions[partition.number]
+                    share.shorten(max(len(share.rows) >> partition.crashes, 1))
+        return batch
 
     async def settle(
         self, shares: Sequence[tuple[HeldPartition, Place]], keep: frozenset[int], what: Settlement
@@ -155,6 +183,7 @@ class CursorStore:
             *_columns(what.successes, 3),
             json.dumps(what.handler_sets), what.started_at,
             json.dumps(what.deliveries, default=str), json.dumps(what.attempts, default=str),
+            [held.crashes_at(place) for held, place in shares],
         )  # fmt: skip
         if not what.children:
             rows, life = await self._database.fetch_with_life(self._settle, *arguments)
@@ -192,7 +221,8 @@ def _batch(rows: Sequence[Any], held: dict[int, HeldPartition], life: str) -> Ba
         partition = held.get(number)
         if partition is None:
             partition = HeldPartition(number, header["seq"], settled=place, read=place, written_in=life)
-            partition.doubtful = 2 if header["rescued"] else 0
+            partition.crashes = header["crashes"]
+            partition.doubtful = 2 if header["rescued"] or partition.crashes >= IN_DOUBT else 0
         partition.read = place
         quotas[number] = header["quota"]
         oldest = int(header["seen"].split(":", 1)[0])

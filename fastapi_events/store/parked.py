@@ -23,6 +23,10 @@ class KeyClaim:
     token: int
     probe: bool = False
     """Whether the handler's breaker is open, and this is the one attempt that may be made."""
+    crashes: int = 0
+    """How many processes in a row have vanished with the key in hand."""
+    alone: bool = False
+    """Whether its head alone may be run, and nothing else that is in doubt beside it."""
 
 
 @dataclass(slots=True)
@@ -42,7 +46,8 @@ class KeyQueue:
 class KeyResult:
     """What became of a claimed key: ``delay`` None parks it until an operator acts.
 
-    ``needs`` is the version that a process must read to take the key, if that of its head is too new for this one.
+    ``needs`` is the version that a process must read to take the key, if that of its head is too new for this one;
+    ``suspect`` says that what is its head now is to be run alone.
     """
 
     claim: KeyClaim
@@ -54,11 +59,16 @@ class KeyResult:
     marks: list[tuple[UUID, int]] = field(default_factory=list[tuple[UUID, int]])
     children: list[Envelope] = field(default_factory=list[Envelope])
     needs: int = 0
+    suspect: bool = False
 
     def leave_to(self, needs: int, head: Any) -> None:
         """Stop at a delivery that only a process of a newer release can read; nothing of it is spent."""
         self.drained, self.delay, self.needs = False, 0.0, needs
-        if head["reason"] not in ("no_handler", "detached"):  # that one may have run, and the next try has to know
+        if head["reason"] not in (
+            "no_handler",
+            "detached",
+            "crash_suspect",
+        ):  # that one may have run, and the next try has to know
             kept = {"position": head["position"], "state": "waiting", "reason": "no_handler", "postponed": 0}
             self.results.append(kept | {"attempts": head["attempts"], "holds": False})
 
@@ -86,17 +96,23 @@ class ParkedKeyStore:
             self._statements["claim_keys"], list(rooms), limit, self._lease, self._worker, look_back,
             list(rooms.values()), list(probes), list(paused_lanes), [reads[handler] for handler in rooms],
         )  # fmt: skip
-        return [KeyClaim(row["handler_id"], row["slot"], row["token"], row["handler_id"] in probes) for row in rows]
+        return [
+            KeyClaim(row["handler_id"], row["slot"], row["token"], row["handler_id"] in probes, row["crashes"])
+            for row in rows
+        ]
 
     async def next_due(
         self, handlers: Sequence[int], reads: Mapping[int, int], look_back: float | None, paused_lanes: Collection[int]
-    ) -> float | None:
-        """Seconds until the next key is due that this process can take; None if none waits."""
+    ) -> tuple[float | None, float | None]:
+        """Seconds until the next key is due that this process can take, and until the next that is run alone.
+
+        None if none waits.
+        """
         newest = [reads[handler] for handler in handlers]
         rows = await self._database.fetch(
             self._statements["next_due"], list(handlers), look_back, list(paused_lanes), newest
         )
-        return rows[0]["seconds"] if rows else None
+        return (rows[0]["seconds"], rows[0]["suspect_seconds"]) if rows else (None, None)
 
     async def read(self, claims: Sequence[KeyClaim], depth: int) -> list[KeyQueue]:
         """The first ``depth`` waiting deliveries of each claimed key; a claim lost meanwhile is left out."""
@@ -125,6 +141,7 @@ class ParkedKeyStore:
                 result.drained, result.delay, self._worker,
                 json.dumps(result.results, default=str), json.dumps(result.attempts, default=str),
                 [key for key, _ in result.marks], [position for _, position in result.marks], result.needs,
+                result.suspect,
             )  # fmt: skip
             if rows and result.children:
                 await self._log.append(connection, result.children)

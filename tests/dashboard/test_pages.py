@@ -66,6 +66,16 @@ async def test_a_handler_that_nobody_has_is_told_with_what_helps(bare: Ground) -
     assert "retire" not in page
 
 
+async def test_how_many_processes_have_vanished_over_a_delivery_is_told(bare: Ground) -> None:
+    await bare.seeding.handler("a.fragile", "shop.order.placed")
+    event = await bare.seeding.event("shop.order.placed", {}, published_at=bare.seeding.seeded.now)
+    delivery = await bare.seeding.delivery(event, "a.fragile", "waiting", "crash_suspect", crashes=2)
+    for path in (f"dead-letters/{delivery}", f"events/{event['id']}"):
+        page = (await bare.client.get(f"/events/dashboard/{path}")).text
+        assert "crash_suspect" in page
+        assert "2 processes have vanished over it" in page
+
+
 async def test_what_waits_for_a_release_that_does_not_come_is_told(bare: Ground) -> None:
     """Its handler is there, but reads older versions only."""
     await bare.seeding.handler("a.old", "shop.order.placed")

@@ -35,8 +35,8 @@ FILL = (
     FROM generate_series(1, $1::int / 10) n
     """,
     """
-    INSERT INTO events.parked_key (handler_id, slot, blocked, needs, due_at)
-    SELECT (SELECT min(id) FROM events.handler), '/order/' || n, n % 2 = 0, 2 * (n % 3 / 2), now()
+    INSERT INTO events.parked_key (handler_id, slot, blocked, needs, due_at, suspect)
+    SELECT (SELECT min(id) FROM events.handler), '/order/' || n, n % 2 = 0, 2 * (n % 3 / 2), now(), n % 50 = 0
     FROM generate_series(1, $1::int / 10) n
     """,
     """
@@ -148,13 +148,24 @@ HOT = (
     "claim_windows", "settle_batch", "claim_keys", "next_due", "read_queue", "settle_key", "release_keys",
     "heartbeat", "find_marks", "mark_processed", "append_event", "append_plain_event", "append_events",
     "append_keyed_events", "schedule_events", "next_scheduled", "append_due_events", "cancel_scheduled_event",
-    "read_tail", "read_own_events", "count_unread",
+    "read_tail", "read_own_events", "count_unread", "claim_suspect", "begin_alone", "end_alone", "doubt_keys",
+    "count_vanished",
 )  # fmt: skip
 
 
+OF_WORKERS = {
+    "claim_windows": {"worker_pkey", "worker_alive"},
+    "claim_keys": {"worker_pkey"},
+    "begin_alone": {"worker_pkey", "worker_alone", "worker_alive"},
+    "end_alone": {"worker_pkey"},
+    "count_vanished": {"worker_pkey", "worker_alive"},
+}
 EXPECTED = {
     "claim_keys": {"parked_key_due", "parked_key_newer"},
-    "next_due": {"parked_key_due", "parked_key_newer"},
+    "next_due": {"parked_key_due", "parked_key_newer", "parked_key_suspect"},
+    "claim_suspect": {"parked_key_suspect"},
+    "begin_alone": {"delivery_id_key"},
+    "doubt_keys": {"parked_key_pkey", "delivery_queue", "delivery_pkey", "delivery_of_event"},
     "read_queue": {"parked_key_pkey", "delivery_queue", "delivery_held", "event_pkey"},
     "settle_key": {"parked_key_pkey", "delivery_pkey", "delivery_of_event", "event_pkey"},
     "settle_batch": {"cursor_log_pkey", "event_pkey"},
@@ -182,6 +193,7 @@ async def test_statements_keep_to_their_indexes(planner: tuple[Planner, Stage, A
             assert all("due_at" in scan.condition for scan in due), f"{name}, {state}: {due}"
         check_windows(await plans.scans(statements["claim_windows"]), state)
         check_keys(await plans.scans(statements["claim_keys"]), state)
+        await check_workers(plans, statements, state)
         check_tail(await plans.scans(statements["read_tail"]), state)
         for name in ("redrive_deliveries", "discard_deliveries", "remove_tombstones"):
             scans = await plans.scans(statements[name])
@@ -269,6 +281,14 @@ def check_keys(scans: list[Scan], state: str) -> None:
         f"{state}: {looks}"
     )
     assert "needs <= h.reads" in looks["parked_key_newer"], f"{state}: {looks}"
+
+
+async def check_workers(plans: Planner, statements: Any, state: str) -> None:
+    """Whether a holder has vanished is one look at its own row; processes of a day may have left theirs."""
+    for name, indexes in OF_WORKERS.items():
+        looks = [scan for scan in await plans.scans(statements[name]) if scan.table == "worker"]
+        assert {scan.index for scan in looks} == indexes, f"{name}, {state}: {looks}"
+        assert all(scan.condition for scan in looks), f"{name}, {state}: {looks}"
 
 
 @pytest.mark.slow

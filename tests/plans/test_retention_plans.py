@@ -34,7 +34,10 @@ INDEXES = {
     "read_unread_groups": ("0, 33554432", {"event_window", "cursor_log_pkey"}),
     "read_segment_age": ("0, 33554432", {"event_pkey"}),
     "read_span": ("0", {"event_pkey"}),
-    "abandon_deliveries": ("1000", {"parked_key_due", "parked_key_newer", "delivery_queue", "delivery_held"}),
+    "abandon_deliveries": (
+        "1000",
+        {"parked_key_due", "parked_key_newer", "parked_key_suspect", "delivery_queue", "delivery_held"},
+    ),
     "read_mark_limits": ("10000", {"delivery_queue", "delivery_dead"}),
 }
 

@@ -75,7 +75,7 @@ def handler_delivery(
         )  # fmt: skip
     return HandlerDelivery(
         handler=consumer.name, group=consumer.group, state=standing.state, reason=row["reason"], delivery_id=row["id"],
-        note=row["note"], attempts=row["attempts"], redrives=row["redrives"],
+        note=row["note"], attempts=row["attempts"], redrives=row["redrives"], crashes=row["crashes"],
         error_type=row["error_type"], error_message=row["error_message"], fingerprint=row["fingerprint"],
         due_at=_due(row), done_at=row["changed_at"] if standing.state == "done" else None,
         history=tuple(attempts.get(row["id"], ())),

@@ -97,11 +97,15 @@ class Attempt(View):
 
 
 class HandlerDelivery(Standing):
-    """What one handler did with an event. ``delivery_id`` is None when it succeeded at once or has not begun."""
+    """What one handler did with an event. ``delivery_id`` is None when it succeeded at once or has not begun.
+
+    ``crashes`` counts the processes that have vanished while they ran it alone.
+    """
 
     delivery_id: UUID | None = None
     note: str | None = None
     redrives: int = 0
+    crashes: int = 0
     error_type: str | None = None
     error_message: str | None = None
     fingerprint: str | None = None
@@ -177,7 +181,8 @@ class DeadLetterGroup(View):
 class DeliveryDetail(View):
     """One delivery with its attempts.
 
-    ``payload``, ``other_versions`` and ``headers`` (JSON text) are the copy kept when it died.
+    ``payload``, ``other_versions`` and ``headers`` (JSON text) are the copy kept when it died. ``crashes`` counts the
+    processes that have vanished while they ran it alone.
     """
 
     id: UUID
@@ -195,6 +200,7 @@ class DeliveryDetail(View):
     note: str | None
     attempts: int
     redrives: int
+    crashes: int
     error_type: str | None
     error_message: str | None
     fingerprint: str | None

@@ -109,7 +109,8 @@ CREATE TABLE {schema}.handler (
 CREATE INDEX handler_by_revision ON {schema}.handler (group_id, revision);
 
 -- Processes: a random id per start, alive as long as the lease is extended. broadcasts: the handlers that it calls for
--- itself, which are registered nowhere else.
+-- itself, which are registered nowhere else. alone_with: the delivery that it runs alone since that moment,
+-- because it may have ended other processes.
 CREATE TABLE {schema}.worker (
     id uuid PRIMARY KEY,
     group_id integer NOT NULL REFERENCES {schema}.consumer_group (id),
@@ -126,13 +127,18 @@ CREATE TABLE {schema}.worker (
     stale_settles bigint NOT NULL DEFAULT 0,
     broadcasts jsonb NOT NULL DEFAULT '[]',
     broadcast_failures bigint NOT NULL DEFAULT 0,
-    broadcast_skipped bigint NOT NULL DEFAULT 0
+    broadcast_skipped bigint NOT NULL DEFAULT 0,
+    alone_with uuid,
+    alone_since timestamptz
 ) WITH (fillfactor = 50);
 
 CREATE INDEX worker_alive ON {schema}.worker (group_id, lease_until);
 
+CREATE INDEX worker_alone ON {schema}.worker (alone_with) WHERE alone_with IS NOT NULL;
+
 -- Where each group is in each partition. Never updated: the newest row of a partition is its state, its seq is the
--- fencing token. lease_until is null when the partition is free.
+-- fencing token. lease_until is null when the partition is free. crashes: how many processes in a row have vanished at
+-- this place.
 CREATE TABLE {schema}.cursor_log (
     group_id integer NOT NULL,
     lane smallint NOT NULL,
@@ -145,6 +151,7 @@ CREATE TABLE {schema}.cursor_log (
     remaining bigint NOT NULL DEFAULT 0,
     lease_until timestamptz,
     worker_id uuid,
+    crashes smallint NOT NULL DEFAULT 0,
     PRIMARY KEY (group_id, lane, partition, seq)
 );
 
@@ -181,6 +188,7 @@ CREATE INDEX success_batch_by_time ON {schema}.success_batch USING brin (finishe
 
 -- What failed, waits, or is dead. The parked key is its queue's lock; without an ordering key the slot is the event's own.
 -- holds: it is dead and keeps what follows it in its slot waiting; tombstone: the key of the mark that its death left.
+-- crashes: how many processes have vanished while they ran it alone.
 CREATE TABLE {schema}.delivery (
     id uuid NOT NULL UNIQUE,
     handler_id integer NOT NULL REFERENCES {schema}.handler (id),
@@ -198,6 +206,7 @@ CREATE TABLE {schema}.delivery (
     attempts_before integer NOT NULL DEFAULT 0,
     postponed integer NOT NULL DEFAULT 0,
     redrives integer NOT NULL DEFAULT 0,
+    crashes smallint NOT NULL DEFAULT 0,
     error_type text,
     error_message text,
     fingerprint text,
@@ -239,6 +248,7 @@ CREATE INDEX attempt_of_delivery ON {schema}.attempt (delivery_id, finished_at);
 
 -- Lock and lease of one (handler, slot): due_at is when it may be tried, and while it is being tried, the lease.
 -- needs: the version of its event that a process must read to take it; 0, unless one has found the head too new for it.
+-- crashes: how many processes in a row have vanished with it in hand; suspect: its head is run alone, for it may be why.
 CREATE TABLE {schema}.parked_key (
     handler_id integer NOT NULL,
     slot text NOT NULL,
@@ -249,12 +259,17 @@ CREATE TABLE {schema}.parked_key (
     needs smallint NOT NULL DEFAULT 0,
     worker_id uuid,
     lane smallint NOT NULL DEFAULT 1,
+    crashes smallint NOT NULL DEFAULT 0,
+    suspect boolean NOT NULL DEFAULT false,
     PRIMARY KEY (slot, handler_id)
 );
 
-CREATE INDEX parked_key_due ON {schema}.parked_key (handler_id, due_at) WHERE blocked AND needs = 0;
+CREATE INDEX parked_key_due ON {schema}.parked_key (handler_id, due_at) WHERE blocked AND needs = 0 AND NOT suspect;
 
-CREATE INDEX parked_key_newer ON {schema}.parked_key (handler_id, needs, due_at) WHERE blocked AND needs > 0;
+CREATE INDEX parked_key_newer ON {schema}.parked_key (handler_id, needs, due_at)
+    WHERE blocked AND needs > 0 AND NOT suspect;
+
+CREATE INDEX parked_key_suspect ON {schema}.parked_key (handler_id, due_at) WHERE blocked AND suspect;
 
 -- Circuit breakers of handlers that have failed: the newest failures without a success between them, and while it is
 -- open, since when, and when the next probe may be made.

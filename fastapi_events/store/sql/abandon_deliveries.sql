@@ -3,21 +3,27 @@
 WITH gone AS MATERIALIZED (
     SELECT h.id FROM {schema}.handler h JOIN {schema}.consumer_group g ON g.id = h.group_id
     WHERE g.removed_at IS NOT NULL),
--- Those whose head needs a newer version of its event have an index of their own.
+-- Those whose head needs a newer version of its event, or is run alone, have indexes of their own.
 keys AS (
     DELETE FROM {schema}.parked_key
     WHERE ctid = ANY (ARRAY(
         SELECT p.ctid FROM gone
         CROSS JOIN LATERAL (
             SELECT k.ctid FROM {schema}.parked_key k
-            WHERE k.handler_id = gone.id AND k.blocked AND k.needs = 0
+            WHERE k.handler_id = gone.id AND k.blocked AND k.needs = 0 AND NOT k.suspect
             ORDER BY k.handler_id, k.due_at
             LIMIT $1 FOR UPDATE SKIP LOCKED) p) || ARRAY(
         SELECT p.ctid FROM gone
         CROSS JOIN LATERAL (
             SELECT k.ctid FROM {schema}.parked_key k
-            WHERE k.handler_id = gone.id AND k.blocked AND k.needs > 0
+            WHERE k.handler_id = gone.id AND k.blocked AND k.needs > 0 AND NOT k.suspect
             ORDER BY k.handler_id, k.needs, k.due_at
+            LIMIT $1 FOR UPDATE SKIP LOCKED) p) || ARRAY(
+        SELECT p.ctid FROM gone
+        CROSS JOIN LATERAL (
+            SELECT k.ctid FROM {schema}.parked_key k
+            WHERE k.handler_id = gone.id AND k.blocked AND k.suspect
+            ORDER BY k.handler_id, k.due_at
             LIMIT $1 FOR UPDATE SKIP LOCKED) p))),
 waiting AS (
     UPDATE {schema}.delivery

@@ -13,7 +13,7 @@ handler AS (
         retired_at = retired_at - $1::interval, paused_at = paused_at - $1::interval),
 worker AS (
     UPDATE {schema}.worker
-    SET started_at = started_at - $1::interval,
+    SET started_at = started_at - $1::interval, alone_since = alone_since - $1::interval,
         lease_until = CASE WHEN id = ANY ($2::uuid[]) THEN lease_until ELSE lease_until - $1::interval END),
 -- Only the newest row of a partition has a say, but nothing tells it here: all of them move.
 cursor_log AS (

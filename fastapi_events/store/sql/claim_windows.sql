@@ -21,7 +21,7 @@ free AS MATERIALIZED (
     SELECT c.*
     FROM generate_series(0, $3::int - 1) AS p(number)
     CROSS JOIN LATERAL (
-        SELECT l.partition, l.seq, l.seen, l.target, l.position, l.floor, l.remaining, l.lease_until
+        SELECT l.partition, l.seq, l.seen, l.target, l.position, l.floor, l.remaining, l.lease_until, l.worker_id, l.crashes
         FROM {schema}.cursor_log l
         WHERE l.group_id = $1 AND l.lane = $2 AND l.partition = p.number::smallint
         ORDER BY l.group_id DESC, l.lane DESC, l.partition DESC, l.seq DESC
@@ -30,9 +30,11 @@ free AS MATERIALIZED (
       AND ($14::smallint[] IS NULL OR p.number::smallint = ANY ($14::smallint[]))
       AND (c.lease_until IS NULL OR c.lease_until < clock_timestamp())),
 candidate AS MATERIALIZED (
-    SELECT partition, seq, seen, target, position, floor, remaining, true AS kept, false AS rescued FROM held
+    SELECT partition, seq, seen, target, position, floor, remaining, true AS kept, NULL::timestamptz AS lost_at,
+           NULL::uuid AS lost_by, 0::smallint AS crashes
+    FROM held
     UNION ALL
-    SELECT partition, seq, seen, target, position, floor, remaining, false, lease_until IS NOT NULL FROM free),
+    SELECT partition, seq, seen, target, position, floor, remaining, false, lease_until, worker_id, crashes FROM free),
 -- The only range scan by transaction id, once per window: rows of transactions that began after the last window's
 -- snapshot, and rows of transactions that were in progress in it and have ended since (one probe each). No row can
 -- be in both. Sealed segments of the log are never looked at again. "floor" is just below the lowest new position,
@@ -40,10 +42,11 @@ candidate AS MATERIALIZED (
 -- because one index gives it, and on a segment without pages, where every index costs the same, the planner takes the
 -- one that spares a sort. The plan is kept while the segment fills.
 win AS MATERIALIZED (
-    SELECT partition, seq, seen, target, position, floor, remaining, kept, rescued FROM candidate WHERE target IS NOT NULL
+    SELECT partition, seq, seen, target, position, floor, remaining, kept, lost_at, lost_by, crashes
+    FROM candidate WHERE target IS NOT NULL
     UNION ALL
     SELECT c.partition, c.seq, c.seen, m.snapshot, 0, coalesce(w.lowest_new - 1, 9223372036854775807), w.n, c.kept,
-           c.rescued
+           c.lost_at, c.lost_by, c.crashes
     FROM candidate c
     CROSS JOIN moment m
     CROSS JOIN LATERAL (
@@ -78,20 +81,27 @@ work AS MATERIALIZED (
                                            SELECT ceil($3::numeric / greatest(m.workers, 1)) FROM moment m) END, $6::float8)
                                 - (SELECT count(*) FROM held)),
 -- Inserting seq + 1 is the compare-and-swap: a competitor or an old snapshot ends in a conflict, hence no lease and no
--- events. In one order, so that claims cannot deadlock. Partitions without work are not written.
+-- events. In one order, so that claims cannot deadlock. Partitions without work are not written. Whoever let a lease run
+-- out has vanished if it has given no sign of life since either: one that lives renews itself before half a lease is over.
 claimed AS (
     INSERT INTO {schema}.cursor_log (group_id, lane, partition, seq, seen, target, position, floor, remaining,
-                                     lease_until, worker_id)
+                                     lease_until, worker_id, crashes)
     SELECT $1, $2, partition, seq + 1, seen, target, position, floor, remaining,
-           clock_timestamp() + make_interval(secs => $5), $4
+           clock_timestamp() + make_interval(secs => $5), $4,
+           CASE WHEN lost_at IS NULL OR lost_by = $4 THEN crashes
+                ELSE least(crashes + (SELECT count(*) FROM {schema}.worker v
+                                      WHERE v.id = lost_by
+                                        AND v.lease_until < lost_at + make_interval(secs => $5::float8 / 2)), 9) END
     FROM work WHERE NOT kept ORDER BY partition
     ON CONFLICT DO NOTHING
-    RETURNING partition, seq),
+    RETURNING partition, seq, crashes),
 own AS MATERIALIZED (
-    SELECT w.partition, w.seq, w.seen, w.target, w.position, w.floor, w.remaining, w.quota, w.kept, w.rescued
+    SELECT w.partition, w.seq, w.seen, w.target, w.position, w.floor, w.remaining, w.quota, w.kept, false AS rescued,
+           w.crashes
     FROM work w WHERE w.kept
     UNION ALL
-    SELECT w.partition, c.seq, w.seen, w.target, w.position, w.floor, w.remaining, w.quota, w.kept, w.rescued
+    SELECT w.partition, c.seq, w.seen, w.target, w.position, w.floor, w.remaining, w.quota, w.kept,
+           w.lost_at IS NOT NULL, c.crashes
     FROM work w JOIN claimed c ON c.partition = w.partition)
 SELECT o.partition, NULL::bigint AS position, NULL::xid8 AS xid, NULL::uuid AS id, NULL::text AS name,
        NULL::smallint AS version, NULL::text AS key, NULL::uuid AS correlation_id, NULL::uuid AS causation_id,
@@ -99,7 +109,7 @@ SELECT o.partition, NULL::bigint AS position, NULL::xid8 AS xid, NULL::uuid AS i
        NULL::text AS headers, NULL::text AS other_versions,
        json_build_object('seq', o.seq, 'seen', o.seen::text, 'target', o.target::text, 'position', o.position,
                          'floor', o.floor, 'remaining', o.remaining, 'quota', o.quota, 'rescued', o.rescued,
-                         'revision', m.revision, 'workers', m.workers)::text AS payload,
+                         'crashes', o.crashes, 'revision', m.revision, 'workers', m.workers)::text AS payload,
        NULL::integer[] AS parked
 FROM own o CROSS JOIN moment m
 UNION ALL

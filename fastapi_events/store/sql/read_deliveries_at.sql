@@ -1,5 +1,5 @@
 -- The deliveries of some events, with whatever waits behind them when they are dead. $1 positions.
-SELECT d.id, d.handler_id, d.position, d.slot, d.state, d.reason, d.note, d.attempts, d.postponed, d.redrives,
+SELECT d.id, d.handler_id, d.position, d.slot, d.state, d.reason, d.note, d.attempts, d.postponed, d.redrives, d.crashes,
        d.error_type, d.error_message, d.fingerprint, d.created_at, d.changed_at, k.due_at,
        k.worker_id IS NOT NULL AND k.due_at > clock_timestamp() AS running
 FROM {schema}.delivery d

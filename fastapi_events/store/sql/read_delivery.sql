@@ -1,7 +1,7 @@
 -- One delivery, with the event as it was copied when the delivery died, or as the log has it. $1 id, $2 how many that
 -- wait behind it are counted, $3 group (null: any), $4 tenants (null: all).
 SELECT d.id, d.handler_id, d.event_id, d.event_name, d.position, d.lane, d.partition, d.tenant_id, d.slot, d.state, d.reason,
-       d.note, d.attempts, d.postponed, d.redrives, d.error_type, d.error_message, d.fingerprint,
+       d.note, d.attempts, d.postponed, d.redrives, d.crashes, d.error_type, d.error_message, d.fingerprint,
        d.published_at, d.created_at, d.changed_at, h.name AS handler, h.ordered, h.on_dead, g.name AS group_name,
        k.due_at, k.worker_id IS NOT NULL AND k.due_at > clock_timestamp() AS running,
        coalesce((d.event ->> 'version')::smallint, e.version) AS version,

@@ -1,5 +1,6 @@
 -- Puts dead deliveries back to waiting, with a fresh budget of attempts, at the place in their key's order that they had.
--- $1 ids. Their tombstones go, so that a transactional handler may apply its effects. Returns what was changed.
+-- $1 ids. Their tombstones go, so that a transactional handler may apply its effects. One that has ended processes is run
+-- alone again. Returns what was changed.
 WITH chosen AS MATERIALIZED (
     SELECT d.handler_id, d.position, d.tombstone
     FROM {schema}.delivery d
@@ -8,7 +9,8 @@ WITH chosen AS MATERIALIZED (
     FOR UPDATE),
 changed AS (
     UPDATE {schema}.delivery d
-    SET state = 'waiting', reason = 'redrive', attempts_before = d.attempts, redrives = d.redrives + 1,
+    SET state = 'waiting', reason = CASE d.reason WHEN 'crashed_worker' THEN 'crash_suspect' ELSE 'redrive' END, crashes = 0,
+        attempts_before = d.attempts, redrives = d.redrives + 1,
         holds = false, changed_at = clock_timestamp()
     FROM chosen c
     WHERE d.handler_id = c.handler_id AND d.position = c.position

@@ -19,7 +19,8 @@ passing AS MATERIALIZED (
 released AS (
     UPDATE {schema}.delivery d SET holds = false FROM passing p
     WHERE d.handler_id = p.id AND d.state = 'dead' AND d.holds),
--- Every blocked key: those that need a newer version have an index of their own.
+-- Every blocked key that may be held by a dead delivery: those that need a newer version have an index of their own,
+-- and those that are run alone are not held.
 keys AS (
     UPDATE {schema}.parked_key k
     SET version = k.version + 1,
@@ -30,13 +31,13 @@ keys AS (
         CROSS JOIN LATERAL (
             SELECT usual.ctid
             FROM (SELECT q.ctid FROM {schema}.parked_key q
-                  WHERE q.handler_id = p.id AND q.blocked AND q.needs = 0
+                  WHERE q.handler_id = p.id AND q.blocked AND q.needs = 0 AND NOT q.suspect
                   ORDER BY q.handler_id, q.due_at
                   FOR UPDATE) usual
             UNION ALL
             SELECT newer.ctid
             FROM (SELECT q.ctid FROM {schema}.parked_key q
-                  WHERE q.handler_id = p.id AND q.blocked AND q.needs > 0
+                  WHERE q.handler_id = p.id AND q.blocked AND q.needs > 0 AND NOT q.suspect
                   ORDER BY q.handler_id, q.needs, q.due_at
                   FOR UPDATE) newer) found)))
 INSERT INTO {schema}.handler (group_id, name, former_names, selects, ordered, on_dead)

@@ -5,19 +5,20 @@
 -- $13..$16 marks: partition, handler, key, position and $17 outcome ('d' done, 'x' dead: so that no attempt at that event
 -- that was given up can still commit),
 -- $18..$20 successes: partition, position, set of handlers; $21 the sets, a JSON array of arrays of handler ids,
--- $22 when the batch began, $23 deliveries and $24 their attempts: JSON arrays.
+-- $22 when the batch began, $23 deliveries and $24 their attempts: JSON arrays, $25 for each partition of $5 how many
+-- processes in a row have vanished at its place.
 -- A delivery that died although an attempt that was given up has committed after all is done: see its mark.
 -- Returns the partitions that were still this worker's, each with its new fencing token.
 WITH own AS (
     -- The conflict on seq + 1 is the fence. The probe of this worker's own last row covers a crash of the server that
     -- took asynchronously committed rows with it.
     INSERT INTO {schema}.cursor_log (group_id, lane, partition, seq, seen, target, position, floor, remaining,
-                                     lease_until, worker_id)
+                                     lease_until, worker_id, crashes)
     SELECT $1, $2, s.partition, s.seq + 1, s.seen, s.target, s.position, s.floor, s.remaining,
-           CASE WHEN s.keep THEN clock_timestamp() + make_interval(secs => $4) END, $3
+           CASE WHEN s.keep THEN clock_timestamp() + make_interval(secs => $4) END, $3, s.crashes
     FROM unnest($5::smallint[], $6::bigint[], $7::text[]::pg_snapshot[], $8::text[]::pg_snapshot[], $9::bigint[],
-                $10::bigint[], $11::bigint[], $12::boolean[])
-        AS s(partition, seq, seen, target, position, floor, remaining, keep)
+                $10::bigint[], $11::bigint[], $12::boolean[], $25::smallint[])
+        AS s(partition, seq, seen, target, position, floor, remaining, keep, crashes)
     CROSS JOIN LATERAL (
         SELECT 1 FROM {schema}.cursor_log c
         WHERE c.group_id = $1 AND c.lane = $2 AND c.partition = s.partition AND c.seq = s.seq AND c.worker_id = $3
@@ -92,13 +93,14 @@ attempts AS (
 -- whoever empties the queue at this moment sees that it did not. A dead head is due never, until an operator acts. An
 -- attempt that goes on beside its lane holds the key by the token that it brings, until its lease (the delay) is over;
 -- version 1 says to it that nothing has been parked behind it. The head says which version a process must read to take
--- the key; a key that is blocked already has another head.
+-- the key, and whether it is to be run alone; a key that is blocked already has another head.
 slots AS (
-    INSERT INTO {schema}.parked_key AS k (handler_id, slot, needs, due_at, token, worker_id, version, lane)
+    INSERT INTO {schema}.parked_key AS k (handler_id, slot, needs, due_at, token, worker_id, version, lane, suspect)
     SELECT p.handler_id, p.slot, coalesce((array_agg(p.needs ORDER BY p.position))[1], 0),
            CASE WHEN bool_or(p.state = 'dead') THEN 'infinity'::timestamptz
                 ELSE clock_timestamp() + make_interval(secs => max(p.delay)) END,
-           coalesce(max(p.token), 1), CASE WHEN max(p.token) IS NOT NULL THEN $3::uuid END, count(*), $2
+           coalesce(max(p.token), 1), CASE WHEN max(p.token) IS NOT NULL THEN $3::uuid END, count(*), $2,
+           (array_agg(p.reason = 'crash_suspect' ORDER BY p.position))[1]
     FROM parked p
     WHERE p.parks
     GROUP BY p.slot, p.handler_id
@@ -109,5 +111,7 @@ slots AS (
         token = CASE WHEN k.blocked OR excluded.worker_id IS NULL THEN k.token ELSE excluded.token END,
         worker_id = CASE WHEN k.blocked OR excluded.worker_id IS NULL THEN k.worker_id ELSE excluded.worker_id END,
         needs = CASE WHEN k.blocked THEN k.needs ELSE excluded.needs END,
+        suspect = CASE WHEN k.blocked THEN k.suspect ELSE excluded.suspect END,
+        crashes = CASE WHEN k.blocked THEN k.crashes ELSE 0 END,
         blocked = true)
 SELECT partition, seq FROM own

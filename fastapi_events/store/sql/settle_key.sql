@@ -4,7 +4,7 @@
 -- parks it; at once if the key has changed since it was read, or if dead deliveries hold nothing any more), $7 worker,
 -- $8 results: a JSON array of deliveries, $9 their attempts, $10 idempotency keys of those that are done and $11 their
 -- positions, $12 the version that a process must read to take the key (0: any may look; whoever finds its head too new
--- for it says so here).
+-- for it says so here), $13 whether what is the head now is to be run alone.
 -- Returns one row if the claim still held, with the number of deliveries that an abandoned attempt had done after all.
 WITH own AS (
     UPDATE {schema}.parked_key
@@ -14,7 +14,8 @@ WITH own AS (
                       THEN 'infinity'::timestamptz
                       WHEN $5 OR $6::float8 IS NULL THEN clock_timestamp()
                       ELSE clock_timestamp() + make_interval(secs => $6) END,
-        token = token + 1, worker_id = NULL, needs = CASE WHEN version = $4 THEN $12::smallint ELSE 0 END
+        token = token + 1, worker_id = NULL, needs = CASE WHEN version = $4 THEN $12::smallint ELSE 0 END,
+        suspect = $13, crashes = 0
     WHERE slot = $2 AND handler_id = $1 AND token = $3
     RETURNING blocked),
 result AS MATERIALIZED (
@@ -53,7 +54,7 @@ changed AS (
         error_message = coalesce(r.error_message, d.error_message),
         fingerprint = coalesce(r.fingerprint, d.fingerprint), changed_at = clock_timestamp(),
         holds = r.holds AND NOT r.was_done AND (SELECT h.on_dead FROM {schema}.handler h WHERE h.id = $1) = 'park',
-        tombstone = coalesce(r.tombstone, d.tombstone),
+        tombstone = coalesce(r.tombstone, d.tombstone), crashes = CASE r.reason WHEN 'crashed_worker' THEN d.crashes ELSE 0 END,
         event = CASE WHEN r.state = 'dead' AND d.event IS NULL THEN
             (SELECT to_jsonb(e) - 'xid' FROM {schema}.event e
              WHERE e.lane = d.lane AND e.partition = d.partition AND e.position >= d.position AND e.position <= d.position

@@ -11,15 +11,22 @@ WITH taken AS (
       AND NOT EXISTS (SELECT FROM {schema}.handler x WHERE x.id = h.id AND x.paused_at IS NOT NULL)
       AND (EXISTS (
                SELECT FROM {schema}.parked_key p
-               WHERE p.handler_id = h.id AND p.blocked AND p.needs = 0 AND p.due_at <= (SELECT clock_timestamp())
+               WHERE p.handler_id = h.id AND p.blocked AND p.needs = 0 AND NOT p.suspect
+                 AND p.due_at <= (SELECT clock_timestamp())
                  AND p.lane <> ALL ($4::smallint[])
                ORDER BY p.handler_id, p.due_at
                LIMIT 1)
            OR EXISTS (
                SELECT FROM {schema}.parked_key p
                WHERE p.handler_id = h.id AND p.blocked AND p.needs > 0 AND p.needs <= h.reads
-                 AND p.due_at <= (SELECT clock_timestamp()) AND p.lane <> ALL ($4::smallint[])
+                 AND NOT p.suspect AND p.due_at <= (SELECT clock_timestamp()) AND p.lane <> ALL ($4::smallint[])
                ORDER BY p.handler_id, p.needs, p.due_at
+               LIMIT 1)
+           OR EXISTS (
+               SELECT FROM {schema}.parked_key p
+               WHERE p.handler_id = h.id AND p.blocked AND p.suspect AND p.needs <= h.reads
+                 AND p.due_at <= (SELECT clock_timestamp()) AND p.lane <> ALL ($4::smallint[])
+               ORDER BY p.handler_id, p.due_at
                LIMIT 1))
     RETURNING b.handler_id)
 SELECT handler_id, true AS taken FROM taken
