@@ -1,4 +1,4 @@
-"""Attempts that outlive the inline budget: their lane goes on, and they go on beside it.
+"""Attempts that outlive their budget: their lane goes on, and they go on beside it.
 
 Such an attempt leaves a waiting delivery in its batch's settlement, whose key is parked under a lease of its own: what
 follows of that key waits for it, for this handler only. The attempt itself is the same: its time-out, its transaction
@@ -63,8 +63,8 @@ class Detached:
             task.add_done_callback(self._finished)
 
     def forget(self, away: Away) -> None:
-        """Its delivery is not in the database: the event is delivered again, and this attempt counts for nothing."""
-        away.run.outcome = away.run.outcome or interrupted("its batch could not be settled")
+        """Its key is not held by it: it is cut off and counts for nothing, and the event is delivered again."""
+        away.run.outcome = away.run.outcome or interrupted("its delivery or its key is not its own")
         away.give_up()
         if away.watch is not None:
             away.watch.cancel()
@@ -108,6 +108,11 @@ class Detached:
 
     async def _finish(self, away: Away, claim: KeyClaim) -> None:
         if away.watch is None or away.row is None:
+            return
+        if not await patiently(lambda: self._store.holds(claim)):
+            # Somebody had the key already, such as an operator's redrive: the event is handled behind that, not beside.
+            self.forget(away)
+            self._lost(1)
             return
         outcome = await away.watch
         self._gates.note(away.run.handler, outcome)

@@ -202,7 +202,7 @@ class LaneDrain(Loop):
             done, _ = await asyncio.wait({work}, timeout=min(self._usher.budget, rules.heartbeat))
             if not done:
                 self._usher.attend(crew, dispatch.settlement)
-                await self._attend(work, crew, ahead)
+                await self._attend(work, crew, ahead, others=len(dispatch.items) >= rules.batch_size)
             return work.result()
         except Exception:
             crew.interrupt()  # nothing of this batch will be settled: nothing more of it may be begun
@@ -211,18 +211,18 @@ class LaneDrain(Loop):
         finally:
             work.cancel()
 
-    async def _attend(self, work: asyncio.Task[None], crew: Crew, ahead: ReadAhead) -> None:
-        """Wait for a batch that takes a while: extend leases, and make way for whoever waits behind it."""
+    async def _attend(self, work: asyncio.Task[None], crew: Crew, ahead: ReadAhead, *, others: bool) -> None:
+        """Wait for a batch that takes a while: extend leases, and make way for whoever waits behind it.
+
+        ``others`` is whether somebody is taken to wait whatever is seen of it.
+        """
         now, pause = asyncio.get_running_loop().time, self._rules.heartbeat
         renewal, called = now() + pause, asyncio.create_task(self._flag.wait())
         try:
             while not work.done():
                 wait, calls = renewal - now(), ahead.under_way if called.done() else {called, *ahead.under_way}
-                if not self.stopping.is_set():
-                    if not crew.has_more:
-                        ahead.begin()
-                    if crew.has_more or called.done() or ahead.has_brought:
-                        wait, calls = min(wait, self._usher.make_way()), set()
+                if not self.stopping.is_set() and (others or crew.has_more or called.done() or ahead.has_brought):
+                    wait, calls = min(wait, self._usher.make_way()), set()
                 await asyncio.wait({work, *calls}, timeout=max(wait, 0.0), return_when=asyncio.FIRST_COMPLETED)
                 if now() >= renewal and not work.done():
                     await self._renew()

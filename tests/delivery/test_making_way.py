@@ -45,9 +45,9 @@ async def test_an_event_that_comes_while_a_handler_is_slow_does_not_wait_for_it(
     assert slow.begun == [0]
 
 
-async def test_events_that_are_read_ahead_do_not_wait_for_a_slow_handler(stage: Stage) -> None:
+async def test_events_of_the_next_batch_do_not_wait_for_a_slow_handler(stage: Stage) -> None:
     slow = Slow()
-    events = await stage.idle(slow.module, batch_size=4, **WAY)
+    events = await stage.idle(slow.module, batch_size=4, notify="off", **WAY)
     await publish(events, [Pinged(), *(Placed(order=str(number)) for number in range(40))])
     draining = asyncio.create_task(events.drain_once())
     await until(lambda: len(slow.placed) == 40)

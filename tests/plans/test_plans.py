@@ -145,7 +145,7 @@ async def planner(
 
 
 HOT = (
-    "claim_windows", "settle_batch", "claim_keys", "next_due", "read_queue", "settle_key", "release_keys",
+    "claim_windows", "settle_batch", "claim_keys", "next_due", "read_queue", "settle_key", "release_keys", "find_key",
     "heartbeat", "find_marks", "mark_processed", "append_event", "append_plain_event", "append_events",
     "append_keyed_events", "schedule_events", "next_scheduled", "append_due_events", "cancel_scheduled_event",
     "read_tail", "read_own_events",
@@ -157,6 +157,7 @@ EXPECTED = {
     "next_due": {"parked_key_due", "parked_key_newer"},
     "read_queue": {"parked_key_pkey", "delivery_queue", "delivery_held", "event_pkey"},
     "settle_key": {"parked_key_pkey", "delivery_pkey", "delivery_of_event", "event_pkey"},
+    "find_key": {"parked_key_pkey"},
     "settle_batch": {"cursor_log_pkey", "event_pkey"},
     "next_scheduled": {"scheduled_event_due"},
     "append_due_events": {"scheduled_event_due", "event_key_pkey"},
