@@ -19,6 +19,7 @@ from fastapi_events.engine.failure import failure_of
 from fastapi_events.engine.gates import Gates
 from fastapi_events.engine.infrastructure import describe, is_refusal
 from fastapi_events.engine.key_results import note
+from fastapi_events.engine.list_results import shares_of
 from fastapi_events.engine.outcomes import given_up, interrupted
 from fastapi_events.engine.patience import patiently
 from fastapi_events.engine.run import Run
@@ -107,15 +108,16 @@ class Detached:
         return outcome
 
     async def _finish(self, away: Away, claim: KeyClaim) -> None:
-        if away.watch is None or away.row is None:
+        if away.watch is None:
             return
-        if not await patiently(lambda: self._store.holds(claim)):
+        if not away.run.item.many and not await patiently(lambda: self._store.holds(claim)):
             # Somebody had the key already, such as an operator's redrive: the event is handled behind that, not beside.
             self.forget(away)
             self._lost(1)
             return
         outcome = await away.watch
-        self._gates.note(away.run.handler, outcome)
+        if not away.is_share:
+            self._gates.note(away.run.handler, outcome)
         result = self._result(away, claim, outcome)
         try:
             settled = await patiently(lambda: self._store.settle(result))
@@ -132,9 +134,11 @@ class Detached:
         self._keys_due()
 
     def _result(self, away: Away, claim: KeyClaim, outcome: Outcome) -> KeyResult:
-        """A fresh key has version 1: if anything has been parked behind the attempt, the key stays parked, and due."""
-        result = KeyResult(claim, version=1, drained=True)
-        note(result, away.row, away.run, outcome)
+        """A fresh key has as many versions as rows: if more has been parked behind them, it stays parked, and due."""
+        result = KeyResult(claim, version=len(away.rows), drained=True)
+        for row, run, each in shares_of(away, outcome):
+            if not note(result, row, run, each):
+                break
         return result
 
     def _finished(self, task: asyncio.Task[None]) -> None:

@@ -61,8 +61,10 @@ class Usher:
         # A chain of many short attempts is parted too, behind the one that runs when its time is over.
         over = now - self._all_begun >= self._inline_budget
         for hand in self._crew.hands:
-            began = hand.run.began if hand.run is not None else None
-            if began is not None and (over or now - began >= self.budget):
+            run = hand.run
+            if run is None or run.began is None or run.item.many:
+                continue  # a list takes as long as a batch, and would leave a delivery for each of its events
+            if over or now - run.began >= self.budget:
                 self._crew.detach(hand)
 
     def _hand_over_waiting(self, now: float) -> None:
