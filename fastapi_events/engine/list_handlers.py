@@ -42,9 +42,9 @@ def check_lists(handler: Handler, owner: str, publishers: Iterable[type[Any]]) -
             "which the library does for async handlers only. Make it async def and take a HandlerSession, or leave "
             "batch= out."
         )
-    asked = sorted(kind.__name__ for kind in publishers if kind in wants)
-    if asked and not handler.transactional:
+    asked = next((kind.__name__ for kind in publishers if kind in wants), None)
+    if asked is not None and not handler.transactional:
         refuse(
-            f"takes an {asked[0]} without a session, but with batch= what it publishes belongs to all events of a "
-            "list, and only a transaction records them together. Add a parameter session: HandlerSession."
+            f"takes the publisher {asked} without a session, but with batch= what it publishes belongs to all events "
+            "of a list, and only a transaction records them together. Add a parameter session: HandlerSession."
         )

@@ -2,29 +2,53 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 
 from fastapi_events import (
+    AttemptContext,
+    AttemptNext,
     Breaker,
     Delivery,
     Discard,
     Event,
     EventPublisher,
     Events,
+    HandleContext,
+    HandleNext,
     HandlerConnection,
     HandlerSession,
+    Middleware,
     Module,
     RawEvent,
     Retry,
     RetryLater,
+    Secret,
     fixed,
 )
+from fastapi_events.store.database import sqlalchemy_url
 from tests.delivery.stage import Pinged, Placed, Shipped, Stage, effect, publish, until, within
 
 EFFECTS = "SELECT coalesce(array_agg(number ORDER BY written), '{}') FROM effect"
 MARKS = "SELECT count(*) FROM events.processing_mark WHERE outcome = 'd'"
+
+
+class Told(Event, name="shop.order.told", aggregate_id="order"):
+    order: str
+    word: Annotated[str, Secret]
+
+
+class Failures(Middleware):
+    """Keeps what attempts failed with."""
+
+    def __init__(self) -> None:
+        self.messages = list[str]()
+
+    async def attempt(self, context: AttemptContext, call_next: AttemptNext) -> None:
+        outcome = await call_next(context)
+        self.messages.append(outcome.failure.message if outcome.failure is not None else "")
 
 
 def placed(count: int, order: str = "a") -> list[Placed]:
@@ -96,6 +120,82 @@ async def test_effects_and_the_marks_of_all_events_are_one_transaction(stage: St
     assert await stage.value(MARKS) == 6
     assert await stage.value("SELECT count(DISTINCT xmin::text) = 1 FROM effect")
     assert await stage.value("SELECT count(DISTINCT xmin::text) = 1 FROM events.processing_mark")
+
+
+async def test_sessions_of_another_driver_take_the_marks_of_a_list_too(stage: Stage) -> None:
+    module, lists = Module("shop"), list[list[int]]()
+
+    @module.on(Placed, batch=100)
+    async def project(events: list[Placed], session: HandlerSession) -> None:
+        lists.append(numbers(events))
+        for event in events:
+            await effect(session, "list", event.number)
+        if len(lists) == 1:
+            raise ValueError("no")
+
+    engine = create_async_engine(sqlalchemy_url(stage.url, "psycopg"))
+    try:
+        events = await stage.idle(module, sessions=async_sessionmaker(engine))
+        await publish(events, placed(3))
+        await events.drain_once()
+        assert lists == [[0, 1, 2], [0], [1], [2]]
+        await publish(events, placed(2))
+        await events.drain_once()
+        await events.stop()
+    finally:
+        await engine.dispose()
+    assert await stage.value(EFFECTS) == [0, 1, 2, 0, 1]
+    assert await stage.value(MARKS) == 5
+
+
+class Looking(Middleware):
+    """Notes what it sees of attempts and calls."""
+
+    def __init__(self) -> None:
+        self.attempts, self.calls = list[tuple[int, str]](), list[list[int]]()
+
+    async def attempt(self, context: AttemptContext, call_next: AttemptNext) -> None:
+        outcome = await call_next(context)
+        self.attempts.append((context.attempt, outcome.kind))
+
+    async def handle(self, context: HandleContext, call_next: HandleNext) -> None:
+        self.calls.append(numbers(context.event))
+        await call_next(context.replace(event=context.event[:2]))
+
+
+async def test_middleware_sees_one_call_and_one_attempt_of_a_list(stage: Stage) -> None:
+    looking, lists = Looking(), list[list[int]]()
+    module = Module("shop", middleware=[looking])
+
+    @module.on(Placed, batch=100, retry=Retry(1))
+    async def project(events: list[Placed], session: HandlerSession) -> None:
+        lists.append(numbers(events))
+        if len(lists) == 1:
+            raise ValueError("no")
+
+    events = await stage.idle(module)
+    await publish(events, placed(3))
+    await events.drain_once()
+    assert looking.calls == [[0, 1, 2], [0], [1], [2]]
+    assert looking.attempts == [(1, "dead"), (1, "done"), (1, "done"), (1, "done")]
+    assert lists == [[0, 1], [0], [1], [2]]
+    assert await stage.deliveries() == []
+
+
+async def test_a_list_reveals_no_secret_of_its_events(stage: Stage) -> None:
+    module = Module("shop")
+
+    @module.on(Told, batch=100, retry=Retry(1), ordered=False)
+    async def project(events: list[Told], deliveries: list[Delivery]) -> None:
+        raise ValueError(f"could not do {[event.word for event in events]}")
+
+    looking = Failures()
+    events = await stage.idle(module, middleware=[looking])
+    await publish(events, [Told(order="a", word=f"open-{number}-sesame") for number in range(3)])
+    await events.drain_once()
+    assert len(looking.messages) == 4
+    assert not any("sesame" in message for message in looking.messages)
+    assert not any("sesame" in row["error_message"] for row in await stage.deliveries())
 
 
 @pytest.mark.parametrize("on_dead", ["park", "continue"])

@@ -145,8 +145,9 @@ async def planner(
 
 
 HOT = (
-    "claim_windows", "settle_batch", "claim_keys", "next_due", "read_queue", "settle_key", "release_keys", "find_key",
-    "heartbeat", "find_marks", "mark_processed", "append_event", "append_plain_event", "append_events",
+    "claim_windows", "settle_batch", "claim_keys", "next_due", "read_queue", "settle_key", "release_keys",
+    "find_key", "mark_list", "heartbeat", "find_marks", "mark_processed", "append_event", "append_plain_event",
+    "append_events",
     "append_keyed_events", "schedule_events", "next_scheduled", "append_due_events", "cancel_scheduled_event",
     "read_tail", "read_own_events",
 )  # fmt: skip
