@@ -19,8 +19,10 @@ from fastapi_events.engine.outcomes import interrupted
 from fastapi_events.engine.run import Run
 from fastapi_events.store.cursors import Settlement
 
-REST = 0.005
-"""Seconds of rest for each delivery written to make way: at most 200 a second in a lane, each two statements' work."""
+REST = 0.02
+"""Seconds of rest for each attempt that made way: at most fifty a second in a lane, each with statements of its own."""
+REST_OF_FOLLOWERS = 0.001
+"""The same for each event that was parked behind one: those are written, and read again, many at a time."""
 _NO_SLOT = "no connection or thread became free: slow handlers hold them; tried again as soon as there is one"
 
 
@@ -47,15 +49,17 @@ class Usher:
         if now < self._rested:
             return max(self._rested - now, self.budget)
         before = len(self._left.deliveries)
-        self._detach_slow(now)
-        self._hand_over_waiting(now)
-        self._rested = now + REST * (len(self._left.deliveries) - before)
+        parted = self._detach_slow(now) + self._hand_over_waiting(now)
+        followers = max(len(self._left.deliveries) - before - parted, 0)
+        self._rested = now + REST * parted + REST_OF_FOLLOWERS * followers
         return self.budget
 
-    def _detach_slow(self, now: float) -> None:
+    def _detach_slow(self, now: float) -> int:
+        """Detach what is slow; returns how many attempts."""
+        parted = 0
         if self._crew.has_more:
             self._all_begun = None
-            return
+            return parted
         if self._all_begun is None:
             self._all_begun = now
         # A chain of many short attempts is parted too, behind the one that runs when its time is over.
@@ -66,19 +70,23 @@ class Usher:
                 continue  # a list takes as long as a batch, and would leave a delivery for each of its events
             if over or now - run.began >= self.budget:
                 self._crew.detach(hand)
+                parted += 1
+        return parted
 
-    def _hand_over_waiting(self, now: float) -> None:
+    def _hand_over_waiting(self, now: float) -> int:
+        """Give up what waits for others' slots; returns how many attempts."""
         waiting = {hand: hand.run for hand in self._crew.hands if hand.run is not None and hand.waits_for_slot}
         if len(waiting) < len(self._crew.hands):
             self._waiting, self._stuck = {}, False  # somebody runs, and may make room
-            return
+            return 0
         known = self._waiting
         self._waiting = {
             hand: known[hand] if hand in known and known[hand][0] is run else (run, now)
             for hand, run in waiting.items()
         }
         patience = self.budget if self._stuck else self._inline_budget
-        for hand, (_, since) in list(self._waiting.items()):
-            if now - since >= patience:
-                self._stuck = True
-                self._crew.give_up(hand, interrupted(_NO_SLOT))
+        impatient = [hand for hand, (_, since) in self._waiting.items() if now - since >= patience]
+        for hand in impatient:
+            self._stuck = True
+            self._crew.give_up(hand, interrupted(_NO_SLOT))
+        return len(impatient)

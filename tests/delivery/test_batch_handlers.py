@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Any
 
+import asyncpg
 import pytest
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 
@@ -462,4 +463,46 @@ async def test_a_stop_gives_the_events_of_a_list_back(stage: Stage) -> None:
     second = await stage.idle(heir.module)
     await settle(stage, second)
     assert sorted(await stage.value(EFFECTS)) == [0, 1, 2]
+    assert {(row["state"], row["attempts"]) for row in await stage.deliveries()} == {("done", 1)}
+
+
+async def test_what_a_list_publishes_comes_from_the_first_event_that_is_left_in(stage: Stage) -> None:
+    module, lists = Module("shop"), list[list[int]]()
+
+    @module.on(Placed, batch=100)
+    async def project(events: list[Placed], session: HandlerSession, publish: EventPublisher) -> None:
+        lists.append(numbers(events))
+        await publish(Shipped(order="a"))
+
+    events = await stage.idle(module)
+    await publish(events, placed(3))
+    await stage.rows(  # as a process leaves it that died after the first event's commit, before its batch was settled
+        "INSERT INTO events.processing_mark (handler_id, key, position) SELECT h.id, e.id, e.position "
+        "FROM events.handler h, events.event e WHERE e.payload ->> 'number' = '0'"
+    )
+    await events.drain_once()
+    assert lists == [[1, 2]]
+    causes = await stage.rows(
+        "SELECT c.payload ->> 'number' AS number FROM events.event e JOIN events.event c ON c.id = e.causation_id"
+    )
+    assert [row["number"] for row in causes] == ["1"]
+    assert await stage.value(MARKS) == 3
+
+
+async def test_what_stops_the_infrastructure_is_not_met_once_for_each_event(stage: Stage) -> None:
+    module, lists, broken = Module("shop"), list[list[int]](), [True]
+
+    @module.on(Placed, batch=100, ordered=False)
+    async def project(events: list[Placed], session: HandlerSession) -> None:
+        lists.append(numbers(events))
+        if broken:
+            raise asyncpg.DeadlockDetectedError("deadlock detected")
+
+    events = await stage.idle(module)
+    await publish(events, placed(4))
+    await events.drain_once()
+    assert lists == [[0, 1, 2, 3], [0]]
+    broken.clear()
+    await settle(stage, events)
+    assert sorted(lists[2:]) == [[0], [1], [2], [3]]
     assert {(row["state"], row["attempts"]) for row in await stage.deliveries()} == {("done", 1)}

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fastapi_events import HandlerSession, Module
-from fastapi_events.engine.usher import REST, Usher
+from fastapi_events.engine.usher import REST, REST_OF_FOLLOWERS, Usher
 from tests.delivery.stage import Pinged, Placed, Stage, effect, publish, until, within
 
 WAY: dict[str, Any] = {"contended_budget": 0.02, "inline_budget": 600.0}
@@ -136,9 +136,9 @@ class _Left:
 class _Crew:
     """Has one slow attempt at any time; detaching it parks ``followers``."""
 
-    def __init__(self, left: _Left, began: float, followers: int) -> None:
+    def __init__(self, left: _Left, began: float, followers: int, *, many: bool = False) -> None:
         self.left, self.followers, self.has_more, self.detached = left, followers, False, 0
-        run = type("Run", (), {"began": began})
+        run = type("Run", (), {"began": began, "item": type("Item", (), {"many": many})})
         self.hands = [type("Hand", (), {"run": run, "waits_for_slot": False})]
 
     def detach(self, _: object) -> None:
@@ -154,9 +154,9 @@ async def test_after_making_way_there_is_a_rest_in_proportion(followers: int) ->
     usher.attend(crew, settlement)
     usher.make_way()
     assert crew.detached == 1
-    wait = usher.make_way()
-    assert (crew.detached, 0 < wait <= REST * (1 + followers)) == (1, True)
-    assert wait > REST * followers * 0.5
+    wait, rest = usher.make_way(), REST + REST_OF_FOLLOWERS * followers
+    assert (crew.detached, 0 < wait <= rest) == (1, True)
+    assert wait > rest * 0.5
 
 
 async def test_nothing_makes_way_while_attempts_are_left_to_be_begun() -> None:
@@ -165,5 +165,14 @@ async def test_nothing_makes_way_while_attempts_are_left_to_be_begun() -> None:
     settlement: Any = left
     usher.attend(crew, settlement)
     crew.has_more = True
+    usher.make_way()
+    assert crew.detached == 0
+
+
+async def test_a_list_does_not_make_way_before_its_inline_budget_is_over() -> None:
+    usher, left = Usher(0.0, 600.0), _Left()
+    crew: Any = _Crew(left, asyncio.get_running_loop().time(), 0, many=True)
+    settlement: Any = left
+    usher.attend(crew, settlement)
     usher.make_way()
     assert crew.detached == 0
