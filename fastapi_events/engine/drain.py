@@ -12,6 +12,7 @@ import math
 import random
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from fastapi_events.engine.away import Away
 from fastapi_events.engine.batch_reader import BatchReader
@@ -34,6 +35,9 @@ from fastapi_events.model.lane import LANE_NAMES, LogPlace, place_of
 from fastapi_events.store.cursors import Batch, CursorStore, HeldPartition, Settlement
 
 logger = logging.getLogger("fastapi_events")
+
+Call = asyncio.Task[Any]
+"""What may end the waiting for a batch."""
 
 
 class LaneDrain(Loop):
@@ -220,9 +224,9 @@ class LaneDrain(Loop):
         renewal, called = now() + pause, asyncio.create_task(self._flag.wait())
         try:
             while not work.done():
-                wait, calls = renewal - now(), ahead.under_way if called.done() else {called, *ahead.under_way}
+                wait, calls = renewal - now(), ahead.under_way | ({called} if not called.done() else set[Call]())
                 if not self.stopping.is_set() and (others or crew.has_more or called.done() or ahead.has_brought):
-                    wait, calls = min(wait, self._usher.make_way()), set()
+                    wait, calls = min(wait, self._usher.make_way()), set[Call]()
                 await asyncio.wait({work, *calls}, timeout=max(wait, 0.0), return_when=asyncio.FIRST_COMPLETED)
                 if now() >= renewal and not work.done():
                     await self._renew()
