@@ -92,3 +92,8 @@ class ItemList(Item):
         """What the handler may know of its deliveries, one for each event of the list."""
         pairs = zip(self.items, self._events, strict=True)
         return [item.delivery(handler, event, attempt, redelivered=redelivered) for item, event in pairs]
+
+
+def as_given(handler: Handler, item: Item) -> Item:
+    """One event as the handler takes it: for a batch handler as a list of one."""
+    return item if handler.declaration.batch is None else ItemList([item])

@@ -21,7 +21,7 @@ from fastapi_events.engine.gates import Gates, spared
 from fastapi_events.engine.handlers import HandlerPlan
 from fastapi_events.engine.infrastructure import is_refusal
 from fastapi_events.engine.item import Item
-from fastapi_events.engine.item_list import ItemList
+from fastapi_events.engine.item_list import as_given
 from fastapi_events.engine.key_results import note
 from fastapi_events.engine.patience import patiently
 from fastapi_events.engine.run import Run
@@ -159,8 +159,7 @@ class Redelivery(Loop):
                 result.leave_to(needs, row)
                 break
             budget_used = row["attempts"] - row["attempts_before"]
-            given = item if handler.declaration.batch is None else ItemList([item])
-            run = Run(handler, given, budget_used + 1, redelivered=_tried_before(row))
+            run = Run(handler, as_given(handler, item), budget_used + 1, redelivered=_tried_before(row))
             run.probe = queue.claim.probe
             outcome = await attempt(self._executor, run, self._cut_off)
             self._gates.note(handler, outcome, probe=run.probe)
