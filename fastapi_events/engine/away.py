@@ -7,6 +7,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
+from fastapi_events.engine.item import Item
 from fastapi_events.engine.run import Run
 from fastapi_events.model.outcome import Outcome
 from fastapi_events.store.parked import KeyClaim
@@ -14,20 +15,28 @@ from fastapi_events.store.parked import KeyClaim
 
 @dataclass(slots=True, eq=False)
 class Away:
-    """One attempt beside its lane; ``row`` and ``claim`` are set when its delivery is written down."""
+    """One attempt beside its lane; ``rows`` and ``claim`` are set when its deliveries are written down."""
 
     run: Run
     task: asyncio.Task[None] | None
     result: asyncio.Future[Outcome]
     token: int = field(default_factory=lambda: secrets.randbelow(1 << 61) + (1 << 32))
-    row: dict[str, Any] | None = None
+    rows: list[tuple[dict[str, Any], Item]] = field(default_factory=list[tuple[dict[str, Any], Item]])
+    """The deliveries that stand for it under its key, with their events: a list's attempt may have several."""
     claim: KeyClaim | None = None
     watch: asyncio.Task[Outcome] | None = None
+    is_share: bool = False
+    """Whether it is another key of a list whose attempt is counted already."""
 
-    def enter(self, handler: int, row: dict[str, Any]) -> None:
-        """Note the delivery that stands for it."""
-        self.row = {"delivery_id": row["id"], "position": row["position"], "attempts": 0}
+    def enter(self, handler: int, row: dict[str, Any], item: Item) -> bool:
+        """Note a delivery that stands for it; whether it is the first."""
+        self.rows.append(({"delivery_id": row["id"], "position": row["position"], "attempts": 0}, item))
         self.claim = KeyClaim(handler, row["slot"], self.token)
+        return len(self.rows) == 1
+
+    def share(self) -> Away:
+        """The same attempt, for another key of its list."""
+        return Away(self.run, self.task, self.result, watch=self.watch, is_share=True)
 
     def give_up(self) -> None:
         """End it: it can commit nothing any more."""

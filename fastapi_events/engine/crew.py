@@ -17,6 +17,7 @@ from dataclasses import replace
 
 from fastapi_events.engine.chain import Chain, Runs
 from fastapi_events.engine.detached import Detached
+from fastapi_events.engine.hand import Hand
 from fastapi_events.engine.outcomes import given_up, interrupted
 from fastapi_events.engine.run import Run
 from fastapi_events.model.context import Footprint
@@ -24,18 +25,6 @@ from fastapi_events.model.outcome import Outcome
 
 SLICE = 0.01
 """Seconds for which a hand may work without letting the event loop attend to anything else."""
-
-
-class _Hand:
-    __slots__ = ("away", "chain", "deadline", "due", "run", "task")
-
-    def __init__(self) -> None:
-        self.task: asyncio.Task[None] | None = None
-        self.away: asyncio.Future[Outcome] | None = None
-        self.due = 0.0
-        self.run: Run | None = None
-        self.chain: Chain | None = None
-        self.deadline = 0.0
 
 
 class Crew:
@@ -52,7 +41,7 @@ class Crew:
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
         self._chains: deque[Chain] = deque()
-        self._hands: set[_Hand] = set()
+        self._hands: set[Hand] = set()
         self._unfinished = 0
         self._error: BaseException | None = None
         self._finished = asyncio.Event()
@@ -65,6 +54,16 @@ class Crew:
     def busy(self) -> bool:
         """Whether chains are still being worked through."""
         return bool(self._unfinished)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether chains wait for a hand."""
+        return bool(self._chains)
+
+    @property
+    def hands(self) -> list[Hand]:
+        """The hands at work, without those that have gone with a detached attempt."""
+        return list(self._hands)
 
     async def work(self, chains: Iterable[Chain]) -> None:
         """Work through the chains and return when each is at its end."""
@@ -112,17 +111,17 @@ class Crew:
         for hand in list(self._hands):
             if hand.run is not None and hand.chain is not None:
                 stopped = interrupted("the process stopped before the handler was done")
-                self._give_up(hand, hand.run.outcome or stopped)
+                self.give_up(hand, hand.run.outcome or stopped)
 
     def _grow(self) -> None:
         """Add a hand, and look again once it has had its turn: hands that never wait need no company."""
         if self._chains and len(self._hands) < max(self._limit - self._away, int(self._stopping)):
-            hand = _Hand()
+            hand = Hand()
             self._hands.add(hand)
             hand.task = self._loop.create_task(self._serve(hand), context=self._context.copy())
             self._loop.call_soon(self._grow)
 
-    async def _serve(self, hand: _Hand) -> None:
+    async def _serve(self, hand: Hand) -> None:
         try:
             await self._work_through(hand)
         except BaseException as error:  # noqa: BLE001 - told to whoever waits for the batch
@@ -131,7 +130,7 @@ class Crew:
         finally:
             self._hands.discard(hand)
 
-    async def _work_through(self, hand: _Hand) -> None:
+    async def _work_through(self, hand: Hand) -> None:
         began = self._loop.time()
         footprint = Footprint()
         while self._chains:
@@ -173,7 +172,7 @@ class Crew:
         self._cancel_timer()
         self._finished.set()
 
-    def _begin(self, hand: _Hand, chain: Chain) -> Run | None:
+    def _begin(self, hand: Hand, chain: Chain) -> Run | None:
         ahead = self._ahead.pop(chain, None) if self._ahead else None
         if self._stopping:
             if ahead is not None:
@@ -195,7 +194,7 @@ class Crew:
                 self._start_clock(hand, run)
         return run
 
-    def _start_clock(self, hand: _Hand, run: Run) -> None:
+    def _start_clock(self, hand: Hand, run: Run) -> None:
         run.began = self._loop.time()
         timeout = run.handler.timeout
         hand.deadline = run.began + timeout
@@ -203,7 +202,7 @@ class Crew:
         if due < self._next_check:
             self._check_at(due)
 
-    def _stop_clock(self, hand: _Hand, run: Run) -> None:
+    def _stop_clock(self, hand: Hand, run: Run) -> None:
         run.began = None
         hand.due = hand.deadline = float("inf")
 
@@ -231,14 +230,15 @@ class Crew:
             if hand.run is None:
                 continue
             if hand.deadline <= now:
-                self._give_up(hand, given_up(hand.run))
+                self.give_up(hand, given_up(hand.run))
             else:
-                self._detach(hand)
+                self.detach(hand)
         pending = min((hand.due for hand in self._hands if hand.run is not None), default=float("inf"))
         if pending < float("inf") and self._timer is None:
             self._check_at(pending)
 
-    def _give_up(self, hand: _Hand, outcome: Outcome) -> None:
+    def give_up(self, hand: Hand, outcome: Outcome) -> None:
+        """Record this of a hand's attempt, whatever becomes of it, and go on with its chain."""
         run, chain = hand.run, hand.chain
         if run is None or chain is None:
             return
@@ -248,7 +248,7 @@ class Crew:
         self._chains.appendleft(chain)
         self._grow()
 
-    def _detach(self, hand: _Hand) -> None:
+    def detach(self, hand: Hand) -> None:
         """Let a hand go on with its attempt alone; a new one goes on with the chain."""
         run, chain = hand.run, hand.chain
         if run is None or chain is None or self._detached is None:
@@ -274,7 +274,7 @@ class Crew:
         self._away -= 1
         self._grow()
 
-    def _leave(self, hand: _Hand) -> None:
+    def _leave(self, hand: Hand) -> None:
         """Leave a hand behind: whatever its handler does from now on comes to nothing."""
         self._hands.discard(hand)
         if hand.run is not None:

@@ -1,4 +1,4 @@
-"""Attempts that outlive the inline budget: their lane goes on, and they go on beside it.
+"""Attempts that outlive their budget: their lane goes on, and they go on beside it.
 
 Such an attempt leaves a waiting delivery in its batch's settlement, whose key is parked under a lease of its own: what
 follows of that key waits for it, for this handler only. The attempt itself is the same: its time-out, its transaction
@@ -19,6 +19,7 @@ from fastapi_events.engine.failure import failure_of
 from fastapi_events.engine.gates import Gates
 from fastapi_events.engine.infrastructure import describe, is_refusal
 from fastapi_events.engine.key_results import note
+from fastapi_events.engine.list_results import shares_of
 from fastapi_events.engine.outcomes import given_up, interrupted
 from fastapi_events.engine.patience import patiently
 from fastapi_events.engine.run import Run
@@ -63,8 +64,8 @@ class Detached:
             task.add_done_callback(self._finished)
 
     def forget(self, away: Away) -> None:
-        """Its delivery is not in the database: the event is delivered again, and this attempt counts for nothing."""
-        away.run.outcome = away.run.outcome or interrupted("its batch could not be settled")
+        """Its key is not held by it: it is cut off and counts for nothing, and the event is delivered again."""
+        away.run.outcome = away.run.outcome or interrupted("its delivery or its key is not its own")
         away.give_up()
         if away.watch is not None:
             away.watch.cancel()
@@ -107,10 +108,16 @@ class Detached:
         return outcome
 
     async def _finish(self, away: Away, claim: KeyClaim) -> None:
-        if away.watch is None or away.row is None:
+        if away.watch is None:
+            return
+        if not away.run.item.many and not await patiently(lambda: self._store.holds(claim)):
+            # Somebody had the key already, such as an operator's redrive: the event is handled behind that, not beside.
+            self.forget(away)
+            self._lost(1)
             return
         outcome = await away.watch
-        self._gates.note(away.run.handler, outcome)
+        if not away.is_share:
+            self._gates.note(away.run.handler, outcome)
         result = self._result(away, claim, outcome)
         try:
             settled = await patiently(lambda: self._store.settle(result))
@@ -127,9 +134,11 @@ class Detached:
         self._keys_due()
 
     def _result(self, away: Away, claim: KeyClaim, outcome: Outcome) -> KeyResult:
-        """A fresh key has version 1: if anything has been parked behind the attempt, the key stays parked, and due."""
-        result = KeyResult(claim, version=1, drained=True)
-        note(result, away.row, away.run, outcome)
+        """A fresh key has as many versions as rows: if more has been parked behind them, it stays parked, and due."""
+        result = KeyResult(claim, version=len(away.rows), drained=True)
+        for row, run, each in shares_of(away, outcome):
+            if not note(result, row, run, each):
+                break
         return result
 
     def _finished(self, task: asyncio.Task[None]) -> None:

@@ -18,6 +18,7 @@ from fastapi_events.engine.failure import fingerprint_of
 from fastapi_events.engine.gates import Gates
 from fastapi_events.engine.handlers import HandlerPlan, Taker
 from fastapi_events.engine.item import Item
+from fastapi_events.engine.list_chain import ListChain, list_chains
 from fastapi_events.engine.report import report
 from fastapi_events.engine.run import Run
 from fastapi_events.engine.suspicion import Suspect
@@ -56,20 +57,25 @@ class Dispatch:
         self.items: list[Item] = []
         self.away: list[Away] = []
         self.suspects: list[Suspect] = []
-        self._chains: list[LaneChain] = []
+        self._rescued: set[int] = set()
+        self._chains: list[LaneChain | ListChain] = []
         self._build()
 
-    def chains(self) -> Iterable[LaneChain]:
-        """The chains, in the order of their first events."""
+    def chains(self) -> Iterable[LaneChain | ListChain]:
+        """The chains, in the order of their first events; behind them those of batch handlers."""
         return self._chains
 
     def _build(self) -> None:
         by_key: dict[str, LaneChain] = {}
-        chains = self._chains
+        chains, cut_up = self._chains, set[int]()
         for share in self._batch.partitions.values():
             redelivered = share.held.doubtful > 0
             share.held.doubtful -= redelivered
             suspicious = redelivered and share.held.suspicious
+            if redelivered:
+                self._rescued.add(share.held.number)
+            if suspicious:
+                cut_up.add(share.held.number)
             for row in share.rows:
                 item = Item(row, lane=self._lane, version=row["version"], xid=row["xid"])
                 self.items.append(item)
@@ -81,10 +87,13 @@ class Dispatch:
                     if key is not None:
                         by_key[key] = chain
                 chain.items.append(item)
+        if self._plan.has_lists:
+            chains.extend(list_chains(self, self._batch.partitions, self._plan, self._rescued, cut_up))
 
-    def takers(self, item: Item, share: PartitionBatch) -> tuple[Taker, ...]:
-        """The handlers that this event is meant for."""
-        return self._plan.takers_of(item.name).of(item.xid, share.oldest_seen)
+    def takers(self, item: Item, share: PartitionBatch, *, in_lists: bool = True) -> tuple[Taker, ...]:
+        """The handlers that this event is meant for; without ``in_lists`` those that are given one event at a time."""
+        takers = self._plan.takers_of(item.name)
+        return takers.of(takers.all if in_lists else takers.singles, item.xid, share.oldest_seen)
 
     def is_parked(self, taker: Taker, item: Item) -> bool:
         """Whether the event must wait behind an earlier one of its key, for this handler."""
@@ -133,13 +142,19 @@ class Dispatch:
         self.park(item, taker, None, "crash_suspect", needs=needs)
         self.suspects.append((taker.number, item.name, item.id))
 
+    def failed(self, run: Run, taker: Taker, outcome: Outcome) -> None:
+        """Take note of an attempt that did not succeed."""
+        report(run, outcome)
+        self.gates.note(run.handler, outcome)
+        self.park(run.item, taker, outcome, reason_of(outcome), tombstone_of(run, outcome))
+
     def detach(self, item: Item, taker: Taker, away: Away) -> None:
         """Leave a delivery behind for an attempt that goes on, whose key is parked under its own lease meanwhile."""
         row = delivery_row(item, taker, item.slot(ordered=taker.ordered), None, "detached")
         row |= {"tombstone": None, "delay": self._lease, "token": away.token}
         self.settlement.deliveries.append(row)
-        away.enter(taker.number, row)
-        self.away.append(away)
+        if away.enter(taker.number, row, item):
+            self.away.append(away)
         if taker.ordered and item.key is not None:
             self._parked[(taker.number, item.key)] = self._number
 
@@ -171,9 +186,7 @@ class LaneChain:
                 self._note_success(run, taker, outcome)
             self._done.append(taker.number)
             return
-        report(run, outcome)
-        self._dispatch.gates.note(run.handler, outcome)
-        self._dispatch.park(run.item, taker, outcome, reason_of(outcome), tombstone_of(run, outcome))
+        self._dispatch.failed(run, taker, outcome)
 
     def detach(self, away: Away) -> None:
         if self._current is not None:
@@ -193,7 +206,7 @@ class LaneChain:
     def _make_steps(self) -> Iterator[Run]:
         dispatch = self._dispatch
         for item in self.items:
-            for taker in dispatch.takers(item, self._share):
+            for taker in dispatch.takers(item, self._share, in_lists=False):
                 if taker.handler is None:
                     dispatch.park(item, taker, None, "no_handler")
                 elif dispatch.is_parked(taker, item):

@@ -11,53 +11,34 @@ import logging
 import math
 import random
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from fastapi_events.engine.away import Away
 from fastapi_events.engine.batch_reader import BatchReader
 from fastapi_events.engine.crew import Crew
 from fastapi_events.engine.detached import Detached
-from fastapi_events.engine.dispatch import REMEMBERED_BATCHES, Dispatch, ParkedKeys, RecordSuccess
+from fastapi_events.engine.dispatch import REMEMBERED_BATCHES, Dispatch, ParkedKeys
+from fastapi_events.engine.drain_rules import DrainRules
 from fastapi_events.engine.executor import Executor
 from fastapi_events.engine.gates import Gates
 from fastapi_events.engine.handlers import HandlerPlan
 from fastapi_events.engine.holding import Holding, Shares
 from fastapi_events.engine.infrastructure import is_infrastructure, is_refusal
 from fastapi_events.engine.patience import patiently
+from fastapi_events.engine.read_ahead import ReadAhead
 from fastapi_events.engine.refused_batch import RefusedBatch
 from fastapi_events.engine.service import Loop
-from fastapi_events.engine.suspicion import tell_of_suspects
+from fastapi_events.engine.suspicion import FOR_OTHERS, tell_of_suspects
+from fastapi_events.engine.usher import Usher
 from fastapi_events.engine.wake import Pace, Wake, wait_for_flag
 from fastapi_events.model.lane import LANE_NAMES, LogPlace, place_of
-from fastapi_events.settings import EventsSettings
 from fastapi_events.store.cursors import Batch, CursorStore, HeldPartition, Settlement
 
 logger = logging.getLogger("fastapi_events")
 
-FOR_OTHERS = frozenset({"no_handler", "crash_suspect"})
-"""Deliveries that other processes have to take, or may help with."""
-
-
-@dataclass(frozen=True, slots=True)
-class DrainRules:
-    """The settings of a drain loop; times in seconds."""
-
-    batch_size: int
-    concurrency: int
-    heartbeat: float
-    partitions: int
-    record_success: RecordSuccess
-    lease: float
-    inline_budget: float
-
-    @classmethod
-    def of(cls, settings: EventsSettings, partitions: int) -> DrainRules:
-        """The rules that are the same for every lane of a process; the concurrency is the lane's own."""
-        return cls(
-            settings.batch_size, 0, settings.heartbeat, partitions, settings.record_success, settings.lease,
-            settings.inline_budget,
-        )  # fmt: skip
+Call = asyncio.Task[Any]
+"""What may end the waiting for a batch."""
 
 
 class LaneDrain(Loop):
@@ -76,6 +57,7 @@ class LaneDrain(Loop):
         self._refresh_plan, self._poll_interval = refresh_plan, poll_interval
         self._committed, self._keys_due, self._lost = committed, keys_due, lost
         self._crew: Crew | None = None
+        self._usher = Usher(rules.contended_budget, rules.inline_budget)
         self._detached, self._away, self._gates = detached, set[Away](), gates
         self._holding = Holding(self.name, lost)
         self._parked: ParkedKeys = {}
@@ -161,7 +143,9 @@ class LaneDrain(Loop):
     async def _handle(self, batch: Batch) -> Batch:
         """Handle one batch and return the next, which was read meanwhile."""
         if batch.revision != self._plan.revision:
-            await self._refresh()
+            result = self._refresh_plan()
+            if asyncio.iscoroutine(result):
+                await result
         self._number += 1
         dispatch = Dispatch(
             batch, self._plan, self._lane,
@@ -169,14 +153,16 @@ class LaneDrain(Loop):
             lease=self._rules.lease, gates=self._gates,
         )  # fmt: skip
         more = any(share.place_after.target is not None for share in batch.partitions.values())
-        prefetch = asyncio.create_task(self._claim(batch)) if more and not self.stopping.is_set() else None
+        ahead = ReadAhead(lambda: self._claim(batch))
+        if more and not self.stopping.is_set():
+            ahead.begin()
         try:
-            await self._work(dispatch)
+            await self._work(dispatch, ahead)
         finally:
             self._away.update(dispatch.away)
         if dispatch.suspects:
             tell_of_suspects(dispatch.suspects, self._plan)
-        following, problem = await _result_of(prefetch)
+        following, problem = await ahead.result()
         if self._settling is not None:
             await self._settling
         keep: frozenset[int] = frozenset(following.partitions) if following is not None else frozenset()
@@ -202,33 +188,56 @@ class LaneDrain(Loop):
         if isinstance(current, Batch):
             share = math.ceil(self._rules.partitions / max(current.workers, 1))
             held = [part.held for part in current.partitions.values() if self._holding.holds(part)][:share]
-        batch = await self._reader.read(held, where)
+        everywhere = not held and where is None
+        if everywhere:  # whoever has called so far is heard by this reading
+            self._flag.clear()
+            self._flag.take()
+        try:
+            batch = await self._reader.read(held, where)
+        except BaseException:
+            if everywhere:
+                self._flag.set()
+            raise
         self._holding.enter(batch, {partition.number for partition in held})
         return batch
 
-    async def _refresh(self) -> None:
-        result = self._refresh_plan()
-        if asyncio.iscoroutine(result):
-            await result
-
-    async def _work(self, dispatch: Dispatch) -> None:
+    async def _work(self, dispatch: Dispatch, ahead: ReadAhead) -> None:
         rules = self._rules
         crew = self._crew = self._crew or Crew(self._executor, rules.concurrency, self._detached, rules.inline_budget)
         if self.stopping.is_set():
             crew.stop_starting()
         work = asyncio.create_task(crew.work(dispatch.chains()))
         try:
-            while True:
-                done, _ = await asyncio.wait({work}, timeout=self._rules.heartbeat)
-                if done:
-                    return work.result()
-                await self._renew()
+            done, _ = await asyncio.wait({work}, timeout=min(self._usher.budget, rules.heartbeat))
+            if not done:
+                self._usher.attend(crew, dispatch.settlement)
+                await self._attend(work, crew, ahead, others=len(dispatch.items) >= rules.batch_size)
+            return work.result()
         except Exception:
             crew.interrupt()  # nothing of this batch will be settled: nothing more of it may be begun
             self._crew = None
             raise
         finally:
             work.cancel()
+
+    async def _attend(self, work: asyncio.Task[None], crew: Crew, ahead: ReadAhead, *, others: bool) -> None:
+        """Wait for a batch that takes a while: extend leases, and make way for whoever waits behind it.
+
+        ``others`` is whether somebody is taken to wait whatever is seen of it.
+        """
+        now, pause = asyncio.get_running_loop().time, self._rules.heartbeat
+        renewal, called = now() + pause, asyncio.create_task(self._flag.wait())
+        try:
+            while not work.done():
+                wait, calls = renewal - now(), ahead.under_way | ({called} if not called.done() else set[Call]())
+                if not self.stopping.is_set() and (others or crew.has_more or called.done() or ahead.has_brought):
+                    wait, calls = min(wait, self._usher.make_way()), set[Call]()
+                await asyncio.wait({work, *calls}, timeout=max(wait, 0.0), return_when=asyncio.FIRST_COMPLETED)
+                if now() >= renewal and not work.done():
+                    await self._renew()
+                    renewal = now() + pause
+        finally:
+            called.cancel()
 
     async def _renew(self) -> None:
         """Extend the leases of everything held while handlers take their time."""
@@ -288,13 +297,3 @@ class LaneDrain(Loop):
         if self._parked:
             oldest = self._number - REMEMBERED_BATCHES
             self._parked = {key: number for key, number in self._parked.items() if number > oldest}
-
-
-async def _result_of(prefetch: asyncio.Task[Batch] | None) -> tuple[Batch | None, Exception | None]:
-    """What was read ahead, or why it could not be: the batch that was handled meanwhile is settled in any case."""
-    if prefetch is None:
-        return None, None
-    try:
-        return await prefetch, None
-    except Exception as error:  # noqa: BLE001 - raised again once the batch is settled
-        return None, error

@@ -10,11 +10,13 @@ from collections.abc import Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from typing import Any
+from uuid import UUID
 
 from fastapi_events.engine.handler_connection import HandlerConnection
 from fastapi_events.engine.handler_session import HandlerSession, SyncHandlerSession
-from fastapi_events.engine.handler_transaction import SyncLine, Transactions, connect
-from fastapi_events.engine.injection import Needs, fill
+from fastapi_events.engine.handler_transaction import SyncLine, Transaction, Transactions, connect
+from fastapi_events.engine.injection import DELIVERIES, Needs, fill
+from fastapi_events.engine.item_list import ItemList
 from fastapi_events.engine.observed_attempt import observe
 from fastapi_events.engine.outcomes import Abandoned, NoThread, cascade_limit, outcome_of
 from fastapi_events.engine.run import Run
@@ -101,10 +103,26 @@ class Executor:
             run.start()
         if handler.transactional:
             return await (self._in_sync_session(run, event) if handler.sync_session else self._in_session(run, event))
-        if run.mark is not None and await self._marks.find([(handler.number, run.mark)]):
+        if run.mark is not None and await self._is_done(run, run.mark):
             return Outcome("duplicate")
         await self._call(run, event)
         return Outcome("done", children=tuple(run.children)) if run.children else DONE
+
+    async def _is_done(self, run: Run, mark: UUID) -> bool:
+        """Whether the event has been handled before; of a list, what has been is left out."""
+        number, item = run.handler.number, run.item
+        if not isinstance(item, ItemList) or not item.many:
+            return bool(await self._marks.find([(number, mark)]))
+        keys = {key for key, _ in item.marks(run.handler)}
+        found = await self._marks.find([(number, key) for key in keys])
+        return not item.keep(run.handler, keys - {key for _, key in found})
+
+    async def _begin(self, run: Run, transaction: Transaction, mark: UUID) -> bool:
+        handler, item = run.handler, run.item
+        if not isinstance(item, ItemList) or not item.many:
+            return await transaction.begin(handler.number, mark, item.position, handler.timeout)
+        taken = await transaction.begin_list(handler.number, item.marks(handler), handler.timeout)
+        return item.keep(handler, taken)
 
     async def _in_session(self, run: Run, event: Any) -> Outcome:
         if self._transactions is None or run.mark is None:
@@ -120,7 +138,7 @@ class Executor:
             connection = run.connection = HandlerConnection(transaction.driver)
         problem: BaseException | None = None
         try:
-            if not await transaction.begin(run.handler.number, run.mark, run.item.position, run.handler.timeout):
+            if not await self._begin(run, transaction, run.mark):
                 return DUPLICATE
             await self._call(run, event)
             _check_alive(run)
@@ -230,6 +248,8 @@ class Executor:
             values[SyncHandlerSession] = run.session
         if Delivery in wants:
             values[Delivery] = run.item.delivery(run.handler, event, run.attempt, redelivered=run.redelivered)
+        if DELIVERIES in wants and isinstance(run.item, ItemList):
+            values[DELIVERIES] = run.item.deliveries(run.handler, run.attempt, redelivered=run.redelivered)
         for kind in self._publishers & wants:
             values[kind] = self._make_publisher(run, kind)
         return values

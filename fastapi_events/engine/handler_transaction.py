@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -35,6 +35,10 @@ class Transaction(Protocol):
 
     async def begin(self, handler: int, mark: UUID, position: int, timeout: float) -> bool:
         """Begin and take the mark; False if another attempt has had it. ``timeout``: the handler's, in seconds."""
+        ...
+
+    async def begin_list(self, handler: int, marks: Sequence[tuple[UUID, int]], timeout: float) -> set[UUID]:
+        """Begin and take several marks, given with their events' positions; returns the keys of those it got."""
         ...
 
     async def commit(self) -> None:
@@ -73,14 +77,25 @@ class PlainTransaction:
         self._guard: TransactionGuard | None = None
 
     async def begin(self, handler: int, mark: UUID, position: int, timeout: float) -> bool:
-        try:
-            connection = self._connection = await self.session.connection()
-        except Exception as error:
-            raise NoConnection(describe(error)) from error
-        await self._marks.limit(connection, timeout)
+        connection = await self._connect(timeout)
         taken = await self._marks.take(connection, handler, mark, position)
         self._guard = _guard(connection.sync_connection)
         return taken
+
+    async def begin_list(self, handler: int, marks: Sequence[tuple[UUID, int]], timeout: float) -> set[UUID]:
+        connection = await self._connect(timeout)
+        taken = await self._marks.take_list(connection, handler, marks)
+        self._guard = _guard(connection.sync_connection)
+        return taken
+
+    async def _connect(self, timeout: float) -> AsyncConnection:
+        try:
+            connection: AsyncConnection = await self.session.connection()
+        except Exception as error:
+            raise NoConnection(describe(error)) from error
+        self._connection = connection
+        await self._marks.limit(connection, timeout)
+        return connection
 
     async def commit(self) -> None:
         if self._guard is not None and self._connection is not None:

@@ -12,10 +12,11 @@ from fastapi_events.engine.attempt_onion import attempt_onion
 from fastapi_events.engine.handler_connection import HandlerConnection
 from fastapi_events.engine.handler_session import HandlerSession, SyncHandlerSession
 from fastapi_events.engine.injection import Dependency, Given, Signature, gives_one_of, read_signature
+from fastapi_events.engine.list_handlers import check_first_parameter, check_lists, types_for
 from fastapi_events.errors import InvalidHandler
 from fastapi_events.model.breaker import Breaker
 from fastapi_events.model.delivery import Delivery
-from fastapi_events.model.event_parameter import check_event_parameter, takes_raw_events
+from fastapi_events.model.event_parameter import takes_raw_events
 from fastapi_events.model.middleware import Middleware
 from fastapi_events.model.module import HandlerDeclaration
 from fastapi_events.model.onion import AttemptOnion, HandleOnion, PublishOnion, handle_onion, publish_onion
@@ -107,20 +108,25 @@ class Taker:
 
 
 class Takers:
-    """The handlers of one event's name, and from when on all of them receive it."""
+    """The handlers of one event's name, and from when on all of them receive it.
 
-    __slots__ = ("all", "complete_from")
+    ``lists`` are those among them that this process gives lists to, ``singles`` the others.
+    """
+
+    __slots__ = ("all", "complete_from", "lists", "singles")
 
     def __init__(self, takers: Iterable[Taker]) -> None:
         self.all = tuple(takers)
+        self.lists = tuple(t for t in self.all if t.handler is not None and t.handler.declaration.batch is not None)
+        self.singles = tuple(t for t in self.all if t not in self.lists) if self.lists else self.all
         starts = [taker.started_after.xmax for taker in self.all if taker.started_after is not None]
         self.complete_from = max(starts, default=0)
 
-    def of(self, xid: int | None, oldest_seen: int) -> tuple[Taker, ...]:
+    def of(self, among: tuple[Taker, ...], xid: int | None, oldest_seen: int) -> tuple[Taker, ...]:
         """Those that an event is meant for: the ones that had started before its transaction became visible."""
         if xid is None or xid >= self.complete_from or oldest_seen >= self.complete_from:
-            return self.all
-        return tuple(t for t in self.all if t.started_after is None or not t.started_after.shows(xid))
+            return among
+        return tuple(t for t in among if t.started_after is None or not t.started_after.shows(xid))
 
 
 class HandlerPlan:
@@ -132,6 +138,7 @@ class HandlerPlan:
         self._known: dict[str, KnownHandler] = {}
         self._takers: dict[str, Takers] = {}
         self.by_number: dict[int, Handler] = {}
+        self.has_lists = any(handler.declaration.batch is not None for handler in self.handlers.values())
 
     def learn(self, known: dict[str, KnownHandler], revision: int) -> None:
         """Take over what the database says of the group's handlers."""
@@ -193,6 +200,8 @@ def compile_handlers(
     for handler in handlers:
         if handler.declaration.broadcast:
             _check_broadcast(handler)
+        if handler.declaration.batch is not None:
+            check_lists(handler, _owner(handler.declaration), given)
         _check_sessions(handler, sync_sessions=sync_sessions, connections=connections)
         _check_awaits(handler, tuple(kind for kind in given if inspect.iscoroutinefunction(kind.__call__)))
     return handlers
@@ -207,9 +216,8 @@ def _compile(
     middleware: tuple[Middleware, ...],
 ) -> Handler:
     owner = _owner(declaration)
-    signature = read_signature(declaration.function, given, owner=owner)
-    if declaration.event_class is not None:  # again: an annotation may not have been readable at the declaration
-        check_event_parameter(declaration.function, declaration.event_class, owner=owner)
+    signature = read_signature(declaration.function, types_for(declaration, given), owner=owner)
+    check_first_parameter(declaration, owner)
     return Handler(
         declaration=declaration,
         signature=signature,

@@ -15,8 +15,11 @@ from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from fastapi_events.errors import InvalidHandler
+from fastapi_events.model.delivery import Delivery
 
 Giver = Callable[["Needs"], Any]
+DELIVERIES: Any = list[Delivery]
+"""What a batch handler asks for in place of a ``Delivery``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +155,7 @@ def _source(
     plain = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
     if mark is not None:
         return _dependency(mark, plain, known, wants, owner=f"{owner}, parameter {parameter.name!r}", path=path)
-    if isinstance(plain, type) and plain in known:
+    if (isinstance(plain, type) or plain == DELIVERIES) and plain in known:
         wants.add(plain)
         return Given(plain)
     if parameter.default is not inspect.Parameter.empty and not _is_of_request(parameter.default):
@@ -160,7 +163,9 @@ def _source(
     unannotated = plain is inspect.Parameter.empty
     shown = "without annotation" if unannotated else getattr(plain, "__name__", None) or str(plain)
     hint = " Did you mean HandlerSession?" if "Session" in shown else ""
-    names = ", ".join(sorted(kind.__name__ for kind in known))
+    if plain is Delivery:
+        hint = " With batch= there is one for each event: take list[Delivery]."
+    names = ", ".join(sorted("list[Delivery]" if kind == DELIVERIES else kind.__name__ for kind in known))
     raise InvalidHandler(
         f"{owner}: parameter {parameter.name!r} ({shown}) cannot be given to a handler. There is no request here: a "
         f"parameter is one of {names}, a Depends(...), or has a default.{hint}"

@@ -51,6 +51,11 @@ class Item:
         return self.row.get("postponed") or 0
 
     @property
+    def many(self) -> bool:
+        """Whether it is a list of more than one event."""
+        return False
+
+    @property
     def versions(self) -> StoredVersions:
         """What there is of it: to be asked where its own version is not the wanted one."""
         return StoredVersions(self.name, self.version, self.row["payload"], self.row["other_versions"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -88,6 +88,11 @@ class KeptTransaction:
         begin = self._marks.literal_begin(self._kept.level, timeout)
         status: str = await self.driver.execute(begin + self._marks.literal_take(handler, mark, position))
         return status.endswith(" 1")
+
+    async def begin_list(self, handler: int, marks: Sequence[tuple[UUID, int]], timeout: float) -> set[UUID]:
+        self._kept.start()
+        await self.driver.execute(self._marks.literal_begin(self._kept.level, timeout))
+        return await self._marks.driver_take_list(self.driver, handler, marks)
 
     async def commit(self) -> None:
         kept, session = self._kept, self.session

@@ -21,6 +21,7 @@ from fastapi_events.engine.gates import Gates, spared
 from fastapi_events.engine.handlers import HandlerPlan
 from fastapi_events.engine.infrastructure import is_refusal
 from fastapi_events.engine.item import Item
+from fastapi_events.engine.item_list import as_given
 from fastapi_events.engine.key_results import note
 from fastapi_events.engine.patience import patiently
 from fastapi_events.engine.run import Run
@@ -198,7 +199,7 @@ class Redelivery(Loop):
                 result.leave_to(needs, row)
                 break
             budget_used = row["attempts"] - row["attempts_before"]
-            run = Run(handler, item, budget_used + 1, redelivered=_tried_before(row))
+            run = Run(handler, as_given(handler, item), budget_used + 1, redelivered=_tried_before(row))
             run.probe = queue.claim.probe
             outcome = await (self._suspects.attempt(run, row, self._attempt) if alone else self._attempt(run))
             self._gates.note(handler, outcome, probe=run.probe)

@@ -14,7 +14,8 @@ from fastapi_events.engine.broadcasting.making import facts_of, make_broadcasts
 from fastapi_events.engine.broadcasting.reading import Broadcasts
 from fastapi_events.engine.counters import Counters
 from fastapi_events.engine.detached import Detached
-from fastapi_events.engine.drain import DrainRules, LaneDrain
+from fastapi_events.engine.drain import LaneDrain
+from fastapi_events.engine.drain_rules import DrainRules
 from fastapi_events.engine.executor import Executor
 from fastapi_events.engine.gates import Gates
 from fastapi_events.engine.handlers import Handler, HandlerPlan
@@ -243,9 +244,8 @@ class Runtime:
             self.drain_loops.append(
                 LaneDrain(
                     lane, cursors, self.executor, self.plan, self.wake, replace(rules, concurrency=limit),
-                    self.detached, self.gates, refresh_plan=self.refresh_plan,
+                    self.detached, self.gates, refresh_plan=self.refresh_plan, lost=self._lost,
                     poll_interval=self._poll_interval, committed=self.committed, keys_due=self.keys_due,
-                    lost=self._lost,
                 )
             )  # fmt: skip
         self.redelivery = Redelivery(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 
+from fastapi_events.engine.item import Item
+from fastapi_events.engine.item_list import ItemList
 from fastapi_events.engine.run import Run
 from fastapi_events.engine.stored_versions import Unreadable
 from fastapi_events.model.event import options_of
@@ -25,8 +27,13 @@ def discreet(outcome: Outcome, run: Run, registry: Registry) -> Outcome:
 
 
 def _secrets(run: Run, registry: Registry) -> list[str]:
-    """What is secret in the event as it was stored and as the handler takes it, the longest first."""
-    item = run.item
+    """What is secret in the events of an attempt, the longest first."""
+    items = run.item.all_items if isinstance(run.item, ItemList) else (run.item,)
+    return sorted({value for item in items for value in _secrets_in(item, run, registry)}, key=len, reverse=True)
+
+
+def _secrets_in(item: Item, run: Run, registry: Registry) -> set[str]:
+    """What is secret in one event, as it was stored and as the handler takes it."""
     wanted = item.class_for(run.handler, registry)
     known = registry.classes_of(item.name)
     place = tuple(known) if wanted is None or wanted in known else (wanted, *known)
@@ -35,7 +42,7 @@ def _secrets(run: Run, registry: Registry) -> list[str]:
     if options is not None and options.version != item.version:
         with suppress(Unreadable):
             texts.append(item.versions.text_for(options, registry.upcasters))
-    return sorted({value for text in texts for value in secret_values(text, place)}, key=len, reverse=True)
+    return {value for text in texts for value in secret_values(text, place)}
 
 
 def _without(what: Failure, values: list[str]) -> Failure:

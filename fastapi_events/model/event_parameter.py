@@ -1,35 +1,79 @@
-"""A handler's first parameter is its event: what it says must be what the handler is declared for."""
+"""A handler's first parameter is its event, or a list of them: it must be what the handler is declared for."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, MutableSequence, Sequence
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from fastapi_events.errors import InvalidHandler
 from fastapi_events.model.event import Event, RawEvent
 
+_LISTS = (list, Sequence, MutableSequence, Collection, Iterable)
 
-def check_event_parameter(function: Callable[..., Any], event_class: type[Event], *, owner: str) -> None:
+
+def check_list_parameter(function: Callable[..., Any], *, in_lists: bool, owner: str) -> None:
+    """Raise ``InvalidHandler`` if the first parameter is a list and the handler has no ``batch=``, or the reverse."""
+    parameter, annotation = _first(function)
+    if parameter is None or in_lists == _is_list(annotation) or (in_lists and _says_nothing(annotation)):
+        return
+    what = f"{owner}: its first parameter, {parameter.name!r}, is annotated {_shown(annotation)}"
+    if in_lists:
+        raise InvalidHandler(
+            f"{what}, but with batch= it is given a list of events. Write {parameter.name}: list[...], with the "
+            "event's class in the brackets, or leave batch= out."
+        )
+    raise InvalidHandler(
+        f"{what}, but a handler without batch= is given one event. Add batch=500, the largest number of events in a "
+        f"list, to on(), or annotate {parameter.name} with the event's class."
+    )
+
+
+def check_event_parameter(
+    function: Callable[..., Any], event_class: type[Event], *, in_lists: bool, owner: str
+) -> None:
     """Raise ``InvalidHandler`` if the annotation of the first parameter cannot take the event.
 
     A base class of it, ``Event``, ``Any``, a union with one of these and no annotation can. An annotation that cannot
     be read (yet) is let through: a name may be defined further down in its module.
     """
     parameter, annotation = _first(function)
-    if parameter is not None and not _takes(annotation, event_class):
+    if parameter is not None and not _takes(_element(annotation) if in_lists else annotation, event_class):
         name = event_class.__qualname__
+        mend = f"the list of events: write events: list[{name}]" if in_lists else f"the event: write event: {name}"
         raise InvalidHandler(
             f"{owner}: its first parameter, {parameter.name!r}, is annotated {_shown(annotation)}, which does not take "
-            f"the {name} that the handler is declared for. The first parameter is the event: write event: {name}."
+            f"the {name} that the handler is declared for. The first parameter is {mend}."
         )
 
 
 def takes_raw_events(function: Callable[..., Any]) -> bool:
-    """Whether the first parameter is annotated ``RawEvent`` and nothing else: no event of a class can be given."""
+    """Whether the first parameter, or a list's element, is annotated ``RawEvent`` and nothing else: no event of a class
+    can be given."""
     _, annotation = _first(function)
-    return (get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation) is RawEvent
+    return _plain(_element(annotation)) is RawEvent
+
+
+def _plain(annotation: Any) -> Any:
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+
+
+def _is_list(annotation: Any) -> bool:
+    plain = _plain(annotation)
+    return plain in (list, Sequence) or get_origin(plain) in _LISTS
+
+
+def _says_nothing(annotation: Any) -> bool:
+    return _plain(annotation) in (Any, object, inspect.Parameter.empty)
+
+
+def _element(annotation: Any) -> Any:
+    """What a list holds; anything else as it is."""
+    plain = _plain(annotation)
+    if get_origin(plain) in _LISTS:
+        return next(iter(get_args(plain)), Any)
+    return Any if plain in (list, Sequence) else annotation
 
 
 def _first(function: Callable[..., Any]) -> tuple[inspect.Parameter | None, Any]:

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import Any, Literal, TypedDict, get_args
 
 from fastapi_events.errors import LONGEST_DELAY, ContradictoryOptions, DeclarationError
+from fastapi_events.model.batch import checked_batch
 from fastapi_events.model.breaker import Breaker
 from fastapi_events.model.broadcast import check_broadcast
 from fastapi_events.model.middleware import Middleware
@@ -32,6 +33,7 @@ class HandlerOptions(TypedDict):
     middleware: tuple[Middleware, ...]
     broadcast: bool
     audit: bool
+    batch: int | None
 
 
 def checked_options(
@@ -47,6 +49,7 @@ def checked_options(
     middleware: Any,
     broadcast: Any,
     audit: Any,
+    batch: Any,
 ) -> HandlerOptions:
     """The options, if each is a value that can work; ``owner`` is what the errors name.
 
@@ -80,6 +83,7 @@ def checked_options(
         middleware=checked_middleware(owner, middleware),
         broadcast=broadcast,
         audit=audit,
+        batch=checked_batch(batch, owner, broadcast=broadcast),
     )
 
 

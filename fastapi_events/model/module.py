@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
-from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Concatenate, Literal, TypeVar, overload
 
 from fastapi_events.errors import DeclarationError, InvalidHandler, UnknownOption
 from fastapi_events.model.breaker import Breaker
 from fastapi_events.model.broadcast import check_trigger
-from fastapi_events.model.event import Event, RawEvent, options_of
-from fastapi_events.model.event_parameter import check_event_parameter
+from fastapi_events.model.event import Event, options_of
+from fastapi_events.model.event_parameter import check_event_parameter, check_list_parameter
+from fastapi_events.model.handler_decorator import HandlerDecorator, ListHandlerDecorator
 from fastapi_events.model.handler_options import OnDead, checked_id, checked_options
 from fastapi_events.model.middleware import Middleware
 from fastapi_events.model.middleware_checks import checked_middleware
@@ -25,9 +26,6 @@ from fastapi_events.model.upcast import Upcast, Upcaster, check_function, checke
 
 E = TypeVar("E", bound=Event)
 F = TypeVar("F", bound=Callable[Concatenate[Any, ...], Any])
-Others = TypeVar("Others", bound=Event | RawEvent)
-R = TypeVar("R")
-P = ParamSpec("P")
 U = TypeVar("U", bound=Upcast)
 _MODULE_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 
@@ -52,6 +50,8 @@ class HandlerDeclaration:
     """That of its module and its own, outermost first."""
     broadcast: bool = False
     audit: bool = False
+    batch: int | None = None
+    """The largest list that it is given; None if it is given single events."""
 
     def takes(self, name: str) -> bool:
         """Whether the handler selects events of this name."""
@@ -61,22 +61,6 @@ class HandlerDeclaration:
     def where(self) -> str:
         """File and line of the function, for people."""
         return _place(self.function)
-
-
-class HandlerDecorator(Protocol[E]):
-    """What ``on`` returns for a class: declares a function of that event, of others too if its parameter is a union.
-
-    The very function is returned, so that one can be declared for several events.
-    """
-
-    @overload
-    def __call__(
-        self, function: Callable[Concatenate[E | Others, P], R], /
-    ) -> Callable[Concatenate[E | Others, P], R]: ...
-
-    # Nothing but this event: pyright finds no other one in it, and does not match the first overload.
-    @overload
-    def __call__(self, function: Callable[Concatenate[E, P], R], /) -> Callable[Concatenate[E, P], R]: ...
 
 
 class Module:
@@ -122,7 +106,25 @@ class Module:
         middleware: Sequence[Middleware] = (),
         broadcast: bool = False,
         audit: bool = False,
+        batch: None = None,
     ) -> HandlerDecorator[E]: ...
+
+    @overload
+    def on(
+        self,
+        event: type[E],
+        *,
+        batch: int,
+        id: str | None = None,
+        was: Sequence[str] = (),
+        retry: Retry | None = None,
+        timeout: float | timedelta | None = None,
+        idempotency_key: Callable[[E], str] | None = None,
+        ordered: bool = True,
+        on_dead: Literal["park", "continue"] = "park",
+        breaker: Breaker | Literal[False] | None = None,
+        middleware: Sequence[Middleware] = (),
+    ) -> ListHandlerDecorator[E]: ...
 
     @overload
     def on(
@@ -140,6 +142,7 @@ class Module:
         middleware: Sequence[Middleware] = (),
         broadcast: bool = False,
         audit: bool = False,
+        batch: int | None = None,
     ) -> Callable[[F], F]: ...
 
     def on(
@@ -157,6 +160,7 @@ class Module:
         middleware: Sequence[Middleware] = (),
         broadcast: bool = False,
         audit: bool = False,
+        batch: int | None = None,
         **unknown: Any,
     ) -> Callable[[Any], Any]:
         """Declare a handler of an event class, of an event's name, or of a wildcard such as ``"orders.*"``.
@@ -175,6 +179,10 @@ class Module:
         what is committed from then on: at most once, without retry, dead letter or session. Only such a handler takes
         audit events, and a wildcard only with ``audit=True``.
 
+        With ``batch`` the function's first parameter is a list, of up to so many consecutive events of one partition
+        and tenant, in order: one attempt and one transaction, within one ``timeout``. A list that fails is handed over
+        again event by event, so that only those are retried or dead that fail by themselves.
+
         The function is returned as it is and may be declared for further events, each time with an ``id`` of its own,
         until an ``Events`` object that has the module is started. Raises ``DeclarationError`` and its kinds, naming the
         handler.
@@ -183,7 +191,7 @@ class Module:
         given = {
             "retry": retry, "timeout": timeout, "idempotency_key": idempotency_key, "ordered": ordered,
             "on_dead": on_dead, "was": was, "breaker": breaker, "middleware": middleware,
-            "broadcast": broadcast, "audit": audit,
+            "broadcast": broadcast, "audit": audit, "batch": batch,
         }  # fmt: skip
         _check_options(unknown, ["id", *given], self.name)
 
@@ -224,8 +232,8 @@ class Module:
         default = f"{self.name}.{getattr(function, '__name__', 'handler')}"
         handler_id = checked_id(default if given_id is None else given_id)
         owner = f"handler {handler_id!r}"
-        selects, event_class = _selected(event, function, owner)
         options = checked_options(owner, **given)
+        selects, event_class = _selected(event, function, owner, in_lists=options["batch"] is not None)
         options["middleware"] = (*self._middleware, *options["middleware"])
         if event_class is not None and not options["broadcast"]:
             check_trigger(event_class, owner=owner)
@@ -261,16 +269,19 @@ def _check_options(unknown: dict[str, Any], known: list[str], module: str) -> No
         )
 
 
-def _selected(event: type[Event] | str, function: Callable[..., Any], owner: str) -> tuple[str, type[Event] | None]:
+def _selected(
+    event: type[Event] | str, function: Callable[..., Any], owner: str, *, in_lists: bool
+) -> tuple[str, type[Event] | None]:
     if not callable(function):
         raise InvalidHandler(f"{owner}: {ascii(function)[:80]} is not a function that can handle an event.")
+    check_list_parameter(function, in_lists=in_lists, owner=f"{owner} ({_place(function)})")
     if isinstance(event, str):
         name = check_pattern(event, owner=owner) if is_pattern(event) else canonical_name(event, owner=owner)
         return name, None
     options = options_of(event)
     if options is None:
         raise InvalidHandler(f"{owner}: {event.__qualname__} is abstract. Give the class a name=, or use a wildcard.")
-    check_event_parameter(function, event, owner=f"{owner} ({_place(function)})")
+    check_event_parameter(function, event, in_lists=in_lists, owner=f"{owner} ({_place(function)})")
     return options.name, event
 
 

@@ -146,6 +146,9 @@ class EventsSettings(BaseSettings):
     inline_budget: Seconds = 1.0
     """Seconds for which a handler may hold up the batch that its event came in. One that runs on is detached: its lane
     goes on with other keys, and its own key waits for it."""
+    contended_budget: Seconds = 0.025
+    """The same where other events of the lane wait, and nothing of the batch is left to be begun; never longer than
+    ``inline_budget``. Handlers that take less are not detached, which would cost each of them a delivery's rows."""
     breaker_threshold: Annotated[int, Field(ge=1, le=1000)] = 5
     """Failures in a row that open a handler's circuit breaker, where its ``breaker`` says nothing else."""
     breaker_window: Seconds = 60.0

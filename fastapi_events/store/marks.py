@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from sqlalchemy import Uuid, bindparam, text
@@ -42,6 +42,10 @@ class Marks(Protocol):
 
     async def take(self, connection: AsyncConnection, handler: int, key: UUID, position: int) -> bool: ...
 
+    async def take_list(
+        self, connection: AsyncConnection, handler: int, marks: Sequence[tuple[UUID, int]]
+    ) -> set[UUID]: ...
+
     def take_sync(self, session: Session, handler: int, key: UUID, position: int) -> bool: ...
 
     async def probe(self, connection: AsyncConnection) -> None: ...
@@ -57,6 +61,7 @@ class MarkStore:
     def __init__(self, database: Database, statements: Statements) -> None:
         self._database = database
         self._find = statements["find_marks"]
+        self._driver_take_list = statements["mark_list"]
         self._driver_take = statements["mark_processed"]
         query = self._driver_take.replace("$1", ":handler").replace("$2", ":key").replace("$3", ":position")
         insert = query[query.index("INSERT") : query.index("RETURNING")]
@@ -66,6 +71,9 @@ class MarkStore:
             "SELECT set_config('lock_timeout', :lock_timeout, true), "
             "set_config('idle_in_transaction_session_timeout', :idle_in_transaction_session_timeout, true)"
         )
+        of_list = statements["mark_list"].replace("$1", ":handler").replace("::bigint[]", "").replace("::uuid[]", "")
+        of_list = of_list.replace("$2", "CAST(:keys AS uuid[])").replace("$3", "CAST(:positions AS bigint[])")
+        self._take_list = text(of_list[of_list.index("INSERT") :])
         self._take = text(query[query.index("INSERT") :]).bindparams(bindparam("key", type_=Uuid()))
 
     async def limit(self, connection: AsyncConnection, timeout: float) -> None:
@@ -80,6 +88,19 @@ class MarkStore:
         """Take the mark in the connection's transaction; False if another attempt has it, or had it first."""
         parameters = {"handler": handler, "key": key, "position": position}
         return (await connection.execute(self._take, parameters)).first() is not None
+
+    async def take_list(
+        self, connection: AsyncConnection, handler: int, marks: Sequence[tuple[UUID, int]]
+    ) -> set[UUID]:
+        """As ``take``, for several keys with their positions: those that were taken."""
+        keys, positions = [str(key) for key, _ in marks], [position for _, position in marks]
+        parameters = {"handler": handler, "keys": keys, "positions": positions}
+        return {UUID(str(row.key)) for row in await connection.execute(self._take_list, parameters)}
+
+    async def driver_take_list(self, driver: Any, handler: int, marks: Sequence[tuple[UUID, int]]) -> set[UUID]:
+        """The same on asyncpg's own connection."""
+        keys, positions = [key for key, _ in marks], [position for _, position in marks]
+        return {row["key"] for row in await driver.fetch(self._driver_take_list, handler, keys, positions)}
 
     def literal_take(self, handler: int, key: UUID, position: int) -> str:
         """``take`` as text without parameters, to be sent together with BEGIN; only numbers and a UUID go in."""

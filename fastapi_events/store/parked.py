@@ -149,6 +149,12 @@ class ParkedKeyStore:
                 await connection.execute(self._statements["release_parked_key"], claim.handler_id, claim.slot)
         return bool(rows)
 
+    async def holds(self, claim: KeyClaim) -> bool:
+        """Whether this worker has the key that it means to have."""
+        return bool(await self._database.fetch(
+            self._statements["find_key"], claim.handler_id, claim.slot, claim.token
+        ))  # fmt: skip
+
     async def release(self, claims: Sequence[KeyClaim]) -> None:
         """Give keys back unhandled, due at once."""
         if claims:

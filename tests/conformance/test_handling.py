@@ -245,3 +245,19 @@ async def test_a_paused_handler_waits(backend: Backend) -> None:
     await events.runtime.refresh_plan()
     await events.drain_once()
     assert seen == []
+
+
+async def test_a_batch_handler_is_given_lists_of_all_events_in_order(backend: Backend) -> None:
+    module, seen = Module("shop"), list[int]()
+
+    @module.on(Placed, batch=10)
+    async def project(events: list[Placed], deliveries: list[Delivery]) -> None:
+        assert isinstance(events, list)
+        assert len(deliveries) == len(events)
+        seen.extend(event.number for event in events)
+
+    events = await backend.idle(module)
+    await publish(events, *(Placed(order="a", number=number) for number in range(5)))
+    await events.drain_once()
+    await events.drain_once()
+    assert seen == [0, 1, 2, 3, 4]

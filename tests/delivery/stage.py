@@ -18,6 +18,7 @@ QUICK: dict[str, Any] = {
     "lease": 5.0,
     "heartbeat": 0.2,
     "shutdown_grace": 2.0,
+    "contended_budget": 60.0,
     "inline_budget": 60.0,  # a slow machine shall detach nothing: tests of that set their own
     "breaker_threshold": 1000,
     "backoff": "fixed",

@@ -334,15 +334,19 @@ async def test_handlers_of_one_lane_that_hang_leave_connections_to_the_others(st
     await until(lambda: len(hanging) == 10)
 
 
-async def test_a_key_that_an_operator_redrives_meanwhile_is_no_hindrance(stage: Stage) -> None:
-    module, slow, failing = Module("shop"), Slow(), [True]
+async def test_an_event_is_not_handled_beside_itself_where_its_key_is_redriven_meanwhile(stage: Stage) -> None:
+    module, slow, failing, heard = Module("shop"), Slow(), [True], []
 
     @module.on(Placed, retry=Retry(1), on_dead="continue")
     async def handle(event: Placed) -> None:
         if event.number == 0 and failing:
             raise ValueError("no")
-        if event.number == 1:
-            await slow(event)
+        heard.append(("begun", event.number))
+        try:
+            if event.number == 1:
+                await slow(event)
+        finally:
+            heard.append(("ended", event.number))
 
     async def redrive(events: Events) -> None:
         [dead] = await stage.deliveries("dead")
@@ -356,11 +360,13 @@ async def test_a_key_that_an_operator_redrives_meanwhile_is_no_hindrance(stage: 
     await within(slow.reached.wait())
     failing.clear()
     await redrive(events)
-    await until(lambda: detached(stage))
+    await until(lambda: ("ended", 1) in heard)
     slow.go.set()
     await within(draining)
     await within(events.drain_once())
     assert [row["state"] for row in await stage.deliveries()] == ["done", "done"]
+    assert heard[:2] == [("begun", 1), ("ended", 1)]
+    assert heard[2:] == [(what, number) for number in (0, 1) for what in ("begun", "ended")]
 
 
 async def test_a_full_lane_stops_in_time_and_gives_everything_back(stage: Stage) -> None:

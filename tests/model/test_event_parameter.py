@@ -60,7 +60,7 @@ def test_whatever_takes_the_event_is_taken(annotation: Any) -> None:
     [
         ParcelSent, ParcelStoredTwice, RawEvent, ParcelSent | RawEvent, Annotated[ParcelSent, "x"],
         "ParcelSent", "ParcelSent | None", ParcelSent | None,
-        list[ParcelStored], type[ParcelStored], dict[str, Any], str,
+        type[ParcelStored], dict[str, Any], str,
         HandlerSession, Delivery,
     ],
 )  # fmt: skip

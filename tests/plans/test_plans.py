@@ -146,7 +146,8 @@ async def planner(
 
 HOT = (
     "claim_windows", "settle_batch", "claim_keys", "next_due", "read_queue", "settle_key", "release_keys",
-    "heartbeat", "find_marks", "mark_processed", "append_event", "append_plain_event", "append_events",
+    "find_key", "mark_list", "heartbeat", "find_marks", "mark_processed", "append_event", "append_plain_event",
+    "append_events",
     "append_keyed_events", "schedule_events", "next_scheduled", "append_due_events", "cancel_scheduled_event",
     "read_tail", "read_own_events", "count_unread", "claim_suspect", "begin_alone", "end_alone", "doubt_keys",
     "count_vanished",
@@ -168,6 +169,7 @@ EXPECTED = {
     "doubt_keys": {"parked_key_pkey", "delivery_queue", "delivery_pkey", "delivery_of_event"},
     "read_queue": {"parked_key_pkey", "delivery_queue", "delivery_held", "event_pkey"},
     "settle_key": {"parked_key_pkey", "delivery_pkey", "delivery_of_event", "event_pkey"},
+    "find_key": {"parked_key_pkey"},
     "settle_batch": {"cursor_log_pkey", "event_pkey"},
     "next_scheduled": {"scheduled_event_due"},
     "append_due_events": {"scheduled_event_due", "event_key_pkey"},

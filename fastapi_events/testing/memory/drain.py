@@ -9,6 +9,7 @@ from fastapi_events.engine.broadcasting.feed import Feed, PublishingRuns
 from fastapi_events.engine.dispatch import reason_of
 from fastapi_events.engine.handlers import Handler, HandlerPlan, Taker
 from fastapi_events.engine.item import Item
+from fastapi_events.engine.item_list import as_given
 from fastapi_events.engine.key_results import note
 from fastapi_events.engine.report import report
 from fastapi_events.engine.run import Run
@@ -91,7 +92,7 @@ class MemoryDrain:
 
     async def _handle(self, event: Row) -> None:
         item = self._item(event)
-        for taker in self._plan.takers_of(item.name).of(None, 0):
+        for taker in (takers := self._plan.takers_of(item.name)).of(takers.all, None, 0):
             handler = taker.handler
             if handler is None:
                 continue
@@ -108,7 +109,7 @@ class MemoryDrain:
                 await self._attempt(taker, handler, item, event)
 
     async def _attempt(self, taker: Taker, handler: Handler, item: Item, event: Row) -> None:
-        run = Run(handler, item)
+        run = Run(handler, as_given(handler, item))
         outcome = await self._attempts.make(run)
         if outcome.kind not in ("done", "duplicate"):
             report(run, outcome)
@@ -138,7 +139,7 @@ class MemoryDrain:
     async def _again(self, handler: Handler, delivery: KeptDelivery) -> tuple[Run, Outcome]:
         row = delivery.row()
         used = row["attempts"] - delivery.attempts_before
-        run = Run(handler, self._item(row), used + 1, redelivered=row["attempts"] > 0)
+        run = Run(handler, as_given(handler, self._item(row)), used + 1, redelivered=row["attempts"] > 0)
         return run, await self._attempts.make(run)
 
     def _item(self, row: Row) -> Item:

@@ -44,6 +44,12 @@ class MemoryMarks:
             raise NoConnection("the connection was closed before the handler was called")
         return self._take(inner, Mark(handler, key))
 
+    async def take_list(
+        self, connection: AsyncConnection, handler: int, marks: Sequence[tuple[UUID, int]]
+    ) -> set[UUID]:
+        """As ``take``, for several keys with their positions: those that were taken."""
+        return {key for key, position in marks if await self.take(connection, handler, key, position)}
+
     def take_sync(self, session: Session, handler: int, key: UUID, position: int) -> bool:  # noqa: ARG002
         """As ``take``, in the transaction of a plain session."""
         return self._take(session.connection(), Mark(handler, key))

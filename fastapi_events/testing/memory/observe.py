@@ -128,7 +128,7 @@ class MemoryObserve(Observe):
         state = one.facts["state"]
         return view_of(
             DeliveryDetail, one.event | one.facts, id=one.id, handler=one.handler.id, group=self.group,
-            event_name=one.event["name"], in_log=True, state=state, redrives=one.redrives,
+            event_name=one.event["name"], in_log=True, state=state, redrives=one.redrives, crashes=0,
             behind=self._deliveries.behind(one), due_at=self._due(one), created_at=one.created_at,
             changed_at=one.changed_at, published_at=one.event["published_at"], history=_history(one),
         )  # fmt: skip
@@ -160,7 +160,7 @@ class MemoryObserve(Observe):
         return HandlerDelivery(
             handler=handler, group=self.group, state=facts["state"], delivery_id=one.id, note=facts["note"],
             reason=facts["reason"] if facts["state"] in ("waiting", "dead") else None, attempts=facts["attempts"],
-            redrives=one.redrives, error_type=facts["error_type"], error_message=facts["error_message"],
+            redrives=one.redrives, crashes=0, error_type=facts["error_type"], error_message=facts["error_message"],
             fingerprint=facts["fingerprint"], due_at=self._due(one),
             done_at=one.changed_at if facts["state"] == "done" else None, history=_history(one),
         )  # fmt: skip

@@ -30,6 +30,7 @@ from fastapi_events.engine.handler_session import (
 from fastapi_events.engine.handler_transaction import session_options
 from fastapi_events.engine.handlers import Handler, HandlerPlan
 from fastapi_events.engine.item import Item
+from fastapi_events.engine.item_list import as_given
 from fastapi_events.errors import OperationRefused
 from fastapi_events.model.envelope import Envelope
 from fastapi_events.model.outcome import Outcome
@@ -102,7 +103,7 @@ class WithinSession:
                 refused = OperationRefused(f"drain_once(session=...) cannot call handler {handler.id!r}: {why}")
                 self._errors.append(refused)
                 continue
-            run = WatchedRun(handler, item)
+            run = WatchedRun(handler, as_given(handler, item))
             outcome = await attempts.make(run)
             if not outcome.settled:
                 seen.blocked.add(slot)
@@ -173,6 +174,9 @@ class JoinedTransaction:
 
     async def begin(self, handler: int, mark: UUID, position: int, timeout: float) -> bool:  # noqa: ARG002
         return await self._marks.take(await self.session.connection(), handler, mark, position)
+
+    async def begin_list(self, handler: int, marks: Sequence[tuple[UUID, int]], timeout: float) -> set[UUID]:  # noqa: ARG002
+        return await self._marks.take_list(await self.session.connection(), handler, marks)
 
     async def commit(self) -> None:
         await self.session.run_sync(OwnedSession.commit_delivery)

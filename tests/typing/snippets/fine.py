@@ -1,6 +1,6 @@
 """What users write and type checkers must accept."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, assert_type
 from uuid import UUID
@@ -155,6 +155,29 @@ def archive(event: Event) -> None: ...
 
 class LoginFailed(Event, name="auth.login.failed", tier="audit"):
     user: str
+
+
+@inventory.on(OrderPlaced, batch=500, retry=Retry(3), idempotency_key=lambda e: f"p-{e.order_id}")
+async def project(events: list[OrderPlaced], session: HandlerSession, deliveries: list[Delivery]) -> None: ...
+
+
+@inventory.on(OrderPlaced, batch=500, id="inventory.sequence")
+async def project_sequence(events: Sequence[OrderPlaced]) -> None: ...
+
+
+@inventory.on(OrderPlaced, batch=500, id="inventory.both_placed")
+@inventory.on(OrderPaid, batch=500, id="inventory.both_paid")
+async def project_both(events: list[OrderPlaced | OrderPaid]) -> None: ...
+
+
+@inventory.on("orders.*", batch=500)
+async def project_all(events: list[OrderPlaced | RawEvent]) -> None: ...
+
+
+async def called_with_lists(placed: OrderPlaced, session: HandlerSession) -> None:
+    await project([placed], session, [])
+    await project_sequence([placed])
+    await project_both([placed])
 
 
 @inventory.on(LoginFailed, broadcast=True, ordered=False, timeout=3)
