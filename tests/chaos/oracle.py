@@ -58,7 +58,8 @@ WITH step AS (SELECT *, lag(kind) OVER w AS before, lag(process) OVER w AS holde
 SELECT count(*) FROM step WHERE """
 KEY_USURPED = _KEY_STEPS + "kind = 'claim' AND before = 'claim' AND process <> holder AND NOT expired"
 KEY_SETTLED_BY_STRANGER = _KEY_STEPS + "kind = 'settle' AND (before IS DISTINCT FROM 'claim' OR process <> holder)"
-KEY_TOKEN_BACK = "SELECT count(*) FROM chaos.key_change WHERE token < old_token"
+# Who parks a key that nobody holds, and goes on, brings a token of its own.
+KEY_TOKEN_BACK = "SELECT count(*) FROM chaos.key_change WHERE token < old_token AND old_blocked"
 
 AUDITS = {
     "partition taken from a live lease": USURPED,

@@ -35,18 +35,27 @@ ALTER TABLE events.cursor_log
     ADD COLUMN process text DEFAULT current_setting('chaos.process', true);
 CREATE TABLE chaos.key_change (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, handler_id integer, slot text, kind text, process text,
-    expired boolean, token bigint, old_token bigint);
+    expired boolean, token bigint, old_token bigint, old_blocked boolean);
 CREATE FUNCTION chaos.note_key_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO chaos.key_change (handler_id, slot, kind, process, expired, token, old_token)
+    INSERT INTO chaos.key_change (handler_id, slot, kind, process, expired, token, old_token, old_blocked)
     VALUES (NEW.handler_id, NEW.slot,
             CASE WHEN NEW.token = OLD.token AND NEW.worker_id IS NOT DISTINCT FROM OLD.worker_id THEN 'other'
                  WHEN NEW.worker_id IS NULL THEN 'settle' ELSE 'claim' END,
-            current_setting('chaos.process', true), OLD.due_at <= clock_timestamp(), NEW.token, OLD.token);
+            current_setting('chaos.process', true), OLD.due_at <= clock_timestamp(), NEW.token, OLD.token, OLD.blocked);
+    RETURN NULL;
+END $$;
+-- Parked by an attempt that goes on beside its lane: it holds the key from the first moment.
+CREATE FUNCTION chaos.note_key_held() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO chaos.key_change (handler_id, slot, kind, process, token)
+    VALUES (NEW.handler_id, NEW.slot, 'claim', current_setting('chaos.process', true), NEW.token);
     RETURN NULL;
 END $$;
 CREATE TRIGGER note_change AFTER UPDATE ON events.parked_key
     FOR EACH ROW EXECUTE FUNCTION chaos.note_key_change();
+CREATE TRIGGER note_held AFTER INSERT ON events.parked_key
+    FOR EACH ROW WHEN (NEW.worker_id IS NOT NULL) EXECUTE FUNCTION chaos.note_key_held();
 """
 
 
