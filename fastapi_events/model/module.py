@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from collections.abc import Callable, Generator, Sequence
@@ -165,9 +166,9 @@ class Module:
     ) -> Callable[[Any], Any]:
         """Declare a handler of an event class, of an event's name, or of a wildcard such as ``"orders.*"``.
 
-        The handler is called with the event (with a ``RawEvent`` for a name or wildcard whose class this process does
-        not know, or if its parameter is annotated so) and may ask for dependencies, see the guide. Its ``id``,
-        ``module.function``, is the identity of its retries and dead letters: keep it, or list old ids in ``was``.
+        The handler is called with the event (a ``RawEvent`` for a name or wildcard whose class this process does not
+        know, or if its parameter says so) and may ask for dependencies, see the guide. Its ``id``, ``module.function``,
+        is the identity of its retries and dead letters: keep it, or list old ids in ``was``.
 
         ``timeout`` is in seconds (default: the setting ``handler_timeout``, 30). With ``ordered`` (the default) the
         next event of the same ordering key starts only when this one is settled. ``on_dead="continue"`` lets
@@ -179,27 +180,21 @@ class Module:
         what is committed from then on: at most once, without retry, dead letter or session. Only such a handler takes
         audit events, and a wildcard only with ``audit=True``.
 
-        With ``batch`` the function's first parameter is a list, of up to so many consecutive events of one partition
-        and tenant, in order: one attempt and one transaction, within one ``timeout``. A list that fails is handed over
-        again event by event, so that only those are retried or dead that fail by themselves.
+        With ``batch`` the first parameter is a list, of up to so many consecutive events of one partition and tenant,
+        in order: one attempt and one transaction, within one ``timeout``. A list that fails is handed over again event
+        by event, so that only those are retried or dead that fail by themselves.
 
-        The function is returned as it is and may be declared for further events, each time with an ``id`` of its own,
-        until an ``Events`` object that has the module is started. Raises ``DeclarationError`` and its kinds, naming the
-        handler.
+        The function is returned as it is and may be declared again, each time with an ``id`` of its own, until an
+        ``Events`` object that has the module is started. Raises ``DeclarationError`` and its kinds.
         """
         _check_event(event, self.name)
         given = {
-            "retry": retry, "timeout": timeout, "idempotency_key": idempotency_key, "ordered": ordered,
-            "on_dead": on_dead, "was": was, "breaker": breaker, "middleware": middleware,
-            "broadcast": broadcast, "audit": audit, "batch": batch,
+            "retry": retry, "timeout": timeout, "idempotency_key": idempotency_key, "ordered": ordered, "was": was,
+            "on_dead": on_dead, "breaker": breaker, "middleware": middleware, "broadcast": broadcast,
+            "audit": audit, "batch": batch,
         }  # fmt: skip
         _check_options(unknown, ["id", *given], self.name)
-
-        def declare(function: Callable[..., Any]) -> Callable[..., Any]:
-            self._add(event, function, id, given)
-            return function
-
-        return declare
+        return functools.partial(self._add, event, id, given)
 
     def upcast(self, event: type[Event], *, from_version: int) -> Callable[[U], U]:
         """Declare a function that lifts stored payloads of one version of an event to the next.
@@ -227,8 +222,8 @@ class Module:
         return declare
 
     def _add(
-        self, event: type[Event] | str, function: Callable[..., Any], given_id: str | None, given: dict[str, Any]
-    ) -> None:
+        self, event: type[Event] | str, given_id: str | None, given: dict[str, Any], function: Callable[..., Any]
+    ) -> Callable[..., Any]:
         default = f"{self.name}.{getattr(function, '__name__', 'handler')}"
         handler_id = checked_id(default if given_id is None else given_id)
         owner = f"handler {handler_id!r}"
@@ -243,6 +238,7 @@ class Module:
                 "which would never run it. Declare it before: import its Python module where Events(...) is made."
             )
         self.handlers.append(HandlerDeclaration(handler_id, self.name, function, selects, event_class, **options))
+        return function
 
 
 def _check_event(event: object, module: str) -> None:
