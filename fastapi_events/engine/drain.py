@@ -118,6 +118,11 @@ class LaneDrain(Loop):
             self._settling = None
         return handled
 
+    async def at_rest(self) -> None:
+        """Return once it neither claims nor handles, if only for a moment."""
+        async with self._one_at_a_time:
+            return
+
     def interrupt(self) -> None:
         self._flag.set()
         if self._crew is not None:

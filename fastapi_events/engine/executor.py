@@ -100,7 +100,7 @@ class Executor:
             run.start()
         if handler.transactional:
             return await (self._in_sync_session(run, event) if handler.sync_session else self._in_session(run, event))
-        if run.mark is not None and await self._marks.find([(handler.number, run.mark)]):
+        if run.mark is not None and await self._marks.find([(handler.number, run.mark)], run.replay):
             return Outcome("duplicate")
         await self._call(run, event)
         return Outcome("done", children=tuple(run.children)) if run.children else DONE
@@ -119,7 +119,8 @@ class Executor:
             connection = run.connection = HandlerConnection(transaction.driver)
         problem: BaseException | None = None
         try:
-            if not await transaction.begin(run.handler.number, run.mark, run.item.position, run.handler.timeout):
+            number, position = run.handler.number, run.item.position
+            if not await transaction.begin(number, run.mark, position, run.handler.timeout, run.replay):
                 return DUPLICATE
             await self._call(run, event)
             _check_alive(run)
@@ -148,7 +149,7 @@ class Executor:
             try:
                 connect(session)
                 self._marks.limit_sync(session, run.handler.timeout)
-                if not self._marks.take_sync(session, run.handler.number, mark, run.item.position):
+                if not self._marks.take_sync(session, run.handler.number, mark, run.item.position, run.replay):
                     return DUPLICATE
                 line = run.transaction = SyncLine(session, self._marks)
                 _check_alive(run)
@@ -228,7 +229,7 @@ class Executor:
         if SyncHandlerSession in wants:
             values[SyncHandlerSession] = run.session
         if Delivery in wants:
-            values[Delivery] = run.item.delivery(run.handler, event, run.attempt, redelivered=run.redelivered)
+            values[Delivery] = run.delivery(event)
         for kind in self._publishers & wants:
             values[kind] = self._make_publisher(run, kind)
         return values

@@ -33,7 +33,7 @@ class Transaction(Protocol):
     session: Any
     driver: Any
 
-    async def begin(self, handler: int, mark: UUID, position: int, timeout: float) -> bool:
+    async def begin(self, handler: int, mark: UUID, position: int, timeout: float, replay: UUID | None) -> bool:
         """Begin and take the mark; False if another attempt has had it. ``timeout``: the handler's, in seconds."""
         ...
 
@@ -72,13 +72,13 @@ class PlainTransaction:
         self._connection: AsyncConnection | None = None
         self._guard: TransactionGuard | None = None
 
-    async def begin(self, handler: int, mark: UUID, position: int, timeout: float) -> bool:
+    async def begin(self, handler: int, mark: UUID, position: int, timeout: float, replay: UUID | None) -> bool:
         try:
             connection = self._connection = await self.session.connection()
         except Exception as error:
             raise NoConnection(describe(error)) from error
         await self._marks.limit(connection, timeout)
-        taken = await self._marks.take(connection, handler, mark, position)
+        taken = await self._marks.take(connection, handler, mark, position, replay)
         self._guard = _guard(connection.sync_connection)
         return taken
 

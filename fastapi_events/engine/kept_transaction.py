@@ -83,10 +83,11 @@ class KeptTransaction:
         self._pool, self._kept, self.session, self._marks = pool, kept, session, marks
         self.driver: Any = kept.driver
 
-    async def begin(self, handler: int, mark: UUID, position: int, timeout: float) -> bool:
+    async def begin(self, handler: int, mark: UUID, position: int, timeout: float, replay: UUID | None) -> bool:
         self._kept.start()
         begin = self._marks.literal_begin(self._kept.level, timeout)
-        status: str = await self.driver.execute(begin + self._marks.literal_take(handler, mark, position))
+        take = self._marks.literal_take(handler, mark, position, replay)
+        status: str = await self.driver.execute(begin + take)
         return status.endswith(" 1")
 
     async def commit(self) -> None:

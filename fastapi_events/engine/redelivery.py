@@ -12,10 +12,8 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import replace
 from typing import Any
 
-from fastapi_events.engine.attempt_clock import AttemptClock
 from fastapi_events.engine.executor import Executor
 from fastapi_events.engine.failure import failure_of
 from fastapi_events.engine.gates import Gates, spared
@@ -23,13 +21,14 @@ from fastapi_events.engine.handlers import HandlerPlan
 from fastapi_events.engine.infrastructure import is_refusal
 from fastapi_events.engine.item import Item
 from fastapi_events.engine.key_results import note
-from fastapi_events.engine.outcomes import given_up, interrupted
+from fastapi_events.engine.lone_attempt import attempt_alone
 from fastapi_events.engine.patience import patiently
 from fastapi_events.engine.run import Run
 from fastapi_events.engine.service import Loop
 from fastapi_events.engine.wake import Wake, wait_for_flag
 from fastapi_events.model.lane import LogPlace
 from fastapi_events.model.outcome import Outcome
+from fastapi_events.model.replay import LIVE
 from fastapi_events.store.parked import KeyClaim, KeyQueue, KeyResult, ParkedKeyStore
 
 QUEUE_DEPTH = 20
@@ -162,8 +161,10 @@ class Redelivery(Loop):
             budget_used = row["attempts"] - row["attempts_before"]
             run = Run(handler, item, budget_used + 1, redelivered=_tried_before(row))
             run.probe = queue.claim.probe
-            outcome = await self._attempt(run)
-            self._gates.note(handler, outcome, probe=run.probe)
+            _enter_replay(run, result, row)
+            outcome = await attempt_alone(self._executor, run, self._cut_off)
+            if run.replay is None or run.probe:  # what is wrong with history closes nothing to what is live
+                self._gates.note(handler, outcome, probe=run.probe)
             if run.probe:
                 outcome = spared(run, outcome)
             if run.probe and outcome.settled:
@@ -214,25 +215,12 @@ class Redelivery(Loop):
             self._unsettled.discard(_key(queue))
         return settled
 
-    async def _attempt(self, run: Run) -> Outcome:
-        loop = asyncio.get_running_loop()
-        clock = AttemptClock(run)
-        began = loop.time()
-        task = asyncio.create_task(self._executor.run(run))
-        cut_off, over = asyncio.create_task(self._cut_off.wait()), asyncio.create_task(clock.over())
-        waiting: set[asyncio.Task[Any]] = {task, cut_off, over}
-        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        cut_off.cancel()
-        over.cancel()
-        if task in done:
-            if run.outcome is not None:
-                return run.outcome
-            return replace(task.result(), duration=loop.time() - (began if run.began is None else run.began))
-        stopped = interrupted("the process stopped before the handler was done")
-        outcome = run.outcome = run.outcome or (stopped if cut_off in done else given_up(run))
-        run.abandon()
-        task.cancel()
-        return outcome
+
+def _enter_replay(run: Run, result: KeyResult, row: Any) -> None:
+    """Say whose the attempt is: a replay's has marks of its own."""
+    if row["replay_id"] != LIVE:
+        run.replay = result.replay = row["replay_id"]
+        run.waiting_since = row["created_at"]
 
 
 def _tried_before(row: Any) -> bool:

@@ -25,9 +25,11 @@ from fastapi_events.engine.notifier import Notifier
 from fastapi_events.engine.pruning import Pruner, ages_of
 from fastapi_events.engine.redelivery import Redelivery
 from fastapi_events.engine.release import release
+from fastapi_events.engine.replaying.making import make_replays
+from fastapi_events.engine.replaying.replays import Replays
 from fastapi_events.engine.scheduler import Scheduler
 from fastapi_events.engine.service import Loop
-from fastapi_events.engine.wake import Wake
+from fastapi_events.engine.wake import Wake, running_loop
 from fastapi_events.model.identity import new_id
 from fastapi_events.model.lane import LANES, LogPlace
 from fastapi_events.model.schedule import SCHEDULE
@@ -69,6 +71,7 @@ class Runtime:
         self.redelivery: Redelivery | None = None
         self.detached: Detached | None = None
         self.scheduler: Scheduler | None = None
+        self.replays: Replays | None = None
         self.broadcasts: Broadcasts | None = None
         self._services: list[Loop] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -108,7 +111,8 @@ class Runtime:
             await service.stop()
         await self.executor.close()
         if self.group_id:
-            await self._leave()
+            with contextlib.suppress(Exception):  # the lease runs out by itself
+                await self.store.remove_worker(self.worker)
 
     def committed(self, places: Collection[LogPlace]) -> None:
         """Events of these places have been committed by this process: wake its own loops, and tell the others."""
@@ -117,7 +121,7 @@ class Runtime:
             return
         self.wake.places(places)
         if self.notifier is not None and self.settings.notify == "after_commit":
-            if _running_loop() is loop:
+            if running_loop() is loop:
                 self.notifier.announce(places)
             else:
                 loop.call_soon_threadsafe(self.notifier.announce, set(places))
@@ -134,6 +138,8 @@ class Runtime:
         paused = await self.gate_store.paused_lanes(self.group_id)
         self.plan.learn(known, revision)
         self.gates.learn(known.values(), paused, self.plan.by_number)
+        if self.replays is not None:
+            self.replays.look()
 
     def handlers_changed(self) -> None:
         """Breakers or pauses of this group have changed: have it noticed here and elsewhere."""
@@ -162,8 +168,8 @@ class Runtime:
             round_handled = sum([await lane.drain() for lane in self.drain_loops])
             if self.detached is not None:
                 await self.detached.drain()
-            if self.redelivery is not None:
-                round_handled += await self.redelivery.drain()
+            for further in (self.redelivery, self.replays):
+                round_handled += await further.drain() if further is not None else 0
             await self.gates.written()
             handled += round_handled
             if not round_handled:
@@ -172,7 +178,7 @@ class Runtime:
     @property
     def handling(self) -> list[Loop]:
         """The loops that call handlers."""
-        further = (self.redelivery, self.broadcasts)
+        further = (self.redelivery, self.replays, self.broadcasts)
         return [*self.drain_loops, *(loop for loop in further if loop is not None)]
 
     @property
@@ -215,8 +221,8 @@ class Runtime:
             self._services.append(self.broadcasts)
         if self.settings.enabled and self.drains:
             self.make_drains()
-            self._services += [*self.drain_loops, *([self.redelivery] if self.redelivery else [])]
-            self._services += [self.scheduler] if self.scheduler else []
+            further = (self.redelivery, self.replays, self.scheduler)
+            self._services += [*self.drain_loops, *(each for each in further if each is not None)]
             self._services.append(make_maintenance(self.database, self.statements, self.settings, self.pruner))
 
     def _make_broadcasts(self) -> Broadcasts:
@@ -251,6 +257,10 @@ class Runtime:
             parked, self.executor, self.plan, self.wake,
             self.gates, concurrency=sum(concurrency.values()),
             poll_interval=self._poll_interval, committed=self.committed, keys_due=self.keys_due, lost=self._lost,
+        )  # fmt: skip
+        self.replays = make_replays(
+            settings, self.database, self.statements, self.log, self.executor, self.plan, self.gates, self.drain_loops,
+            worker=self.worker, committed=self.committed, keys_due=self.keys_due, lost=self._lost,
         )  # fmt: skip
         schedule = ScheduleStore(self.database, self.statements)
         self.scheduler = Scheduler(
@@ -288,13 +298,3 @@ class Runtime:
             lanes=[LANES[name] for name in self.settings.lanes] if self.drains and self.settings.enabled else [],
             broadcasts=facts_of(self.broadcast_handlers) if self.settings.enabled else [],
         )  # fmt: skip
-
-    async def _leave(self) -> None:
-        with contextlib.suppress(Exception):  # the lease runs out by itself
-            await self.store.remove_worker(self.worker)
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    with contextlib.suppress(RuntimeError):
-        return asyncio.get_running_loop()
-    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Collection, Iterable
 
 from fastapi_events.model.lane import PLACES_PER_LANE, LogPlace
@@ -168,3 +169,10 @@ async def wait_for_flag(flag: asyncio.Event, seconds: float) -> bool:
             return False
     flag.clear()
     return True
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop of this thread, if one runs."""
+    with contextlib.suppress(RuntimeError):
+        return asyncio.get_running_loop()
+    return None

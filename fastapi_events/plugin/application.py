@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from fastapi_events.plugin import checks, siblings
 from fastapi_events.plugin.assembly import assemble, checked_handlers, make_engine, make_sessions, prepare_schema
 from fastapi_events.plugin.database_problems import note_problem
 from fastapi_events.plugin.locating import locate
-from fastapi_events.plugin.operating import Operators, connected, make_observe, make_operations
+from fastapi_events.plugin.operating import Operators, connected, kinds_of, make_observe, make_operations
 from fastapi_events.plugin.publishing import Publishing
 from fastapi_events.settings import EventsSettings
 from fastapi_events.store.database import Database
@@ -275,6 +276,7 @@ class Events(Module):
         self._operations = make_operations(
             database, runtime.statements, lambda: runtime.group_id,
             keys_due=runtime.keys_due, handlers_changed=runtime.handlers_changed,
+            handler_kinds=functools.partial(kinds_of, self),
         )  # fmt: skip
         running.register(self)
 

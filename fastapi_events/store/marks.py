@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Uuid, bindparam, text
+from sqlalchemy import TextClause, Uuid, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import Session
 
+from fastapi_events.model.replay import LIVE
 from fastapi_events.store.database import Database
 from fastapi_events.store.statements import Statements
 
@@ -38,16 +40,13 @@ class MarkStore:
     def __init__(self, database: Database, statements: Statements) -> None:
         self._database = database
         self._find = statements["find_marks"]
-        self._driver_take = statements["mark_processed"]
-        query = self._driver_take.replace("$1", ":handler").replace("$2", ":key").replace("$3", ":position")
-        insert = query[query.index("INSERT") : query.index("RETURNING")]
-        self._literal = insert.replace(":handler", "%d").replace(":key", "'%s'").replace(":position", "%d")
+        self._take, self._literal = _statements(statements["mark_processed"])
+        self._take_replayed, self._literal_replayed = _statements(statements["mark_replayed"])
         self._probe = text("SELECT 1")
         self._limit = text(
             "SELECT set_config('lock_timeout', :lock_timeout, true), "
             "set_config('idle_in_transaction_session_timeout', :idle_in_transaction_session_timeout, true)"
         )
-        self._take = text(query[query.index("INSERT") :]).bindparams(bindparam("key", type_=Uuid()))
 
     async def limit(self, connection: AsyncConnection, timeout: float) -> None:
         """Bound a handler's transaction by its time-out in seconds; see ``limits``."""
@@ -57,14 +56,19 @@ class MarkStore:
         """As ``limit``, for a plain session."""
         session.connection().execute(self._limit, limits(timeout))
 
-    async def take(self, connection: AsyncConnection, handler: int, key: UUID, position: int) -> bool:
-        """Take the mark in the connection's transaction; False if another attempt has it, or had it first."""
-        parameters = {"handler": handler, "key": key, "position": position}
-        return (await connection.execute(self._take, parameters)).first() is not None
+    async def take(
+        self, connection: AsyncConnection, handler: int, key: UUID, position: int, replay: UUID | None
+    ) -> bool:
+        """Take the mark in the connection's transaction; False if another attempt has it, or had it first.
 
-    def literal_take(self, handler: int, key: UUID, position: int) -> str:
-        """``take`` as text without parameters, to be sent together with BEGIN; only numbers and a UUID go in."""
-        return self._literal % (int(handler), UUID(int=key.int), int(position))
+        Marks of a replay are its own.
+        """
+        return (await connection.execute(*self._taking(handler, key, position, replay))).first() is not None
+
+    def literal_take(self, handler: int, key: UUID, position: int, replay: UUID | None) -> str:
+        """``take`` as text without parameters, to be sent together with BEGIN; only numbers and UUIDs go in."""
+        mark = (int(handler), UUID(int=key.int), int(position))
+        return self._literal % mark if replay is None else self._literal_replayed % (*mark, UUID(int=replay.int))
 
     def literal_begin(self, level: str, timeout: float) -> str:
         """What begins a handler's transaction of an isolation level, to be sent before ``literal_take``."""
@@ -78,17 +82,32 @@ class MarkStore:
         """As ``probe``, for a plain session."""
         session.connection().execute(self._probe)
 
-    def take_sync(self, session: Session, handler: int, key: UUID, position: int) -> bool:
+    def take_sync(self, session: Session, handler: int, key: UUID, position: int, replay: UUID | None) -> bool:
         """As ``take``, in the transaction of a plain session."""
-        parameters = {"handler": handler, "key": key, "position": position}
-        return session.connection().execute(self._take, parameters).first() is not None
+        return session.connection().execute(*self._taking(handler, key, position, replay)).first() is not None
 
-    async def find(self, wanted: Sequence[tuple[int, UUID]]) -> set[tuple[int, UUID]]:
-        """Those of the (handler, key) pairs that are marked already."""
+    def _taking(self, handler: int, key: UUID, position: int, replay: UUID | None) -> tuple[TextClause, dict[str, Any]]:
+        parameters: dict[str, Any] = {"handler": handler, "key": key, "position": position}
+        return (self._take, parameters) if replay is None else (self._take_replayed, parameters | {"replay": replay})
+
+    async def find(self, wanted: Sequence[tuple[int, UUID]], replay: UUID | None = None) -> set[tuple[int, UUID]]:
+        """Those of the (handler, key) pairs that are marked already: live, or in a replay."""
         if not wanted:
             return set()
-        rows = await self._database.fetch(self._find, [handler for handler, _ in wanted], [key for _, key in wanted])
+        rows = await self._database.fetch(
+            self._find, [handler for handler, _ in wanted], [key for _, key in wanted], replay or LIVE
+        )
         return {(row["handler_id"], row["key"]) for row in rows}
+
+
+def _statements(query: str) -> tuple[TextClause, str]:
+    """A statement that takes a mark, for SQLAlchemy, and as text to put literals in."""
+    for number, name in enumerate(("handler", "key", "position", "replay"), 1):
+        query = query.replace(f"${number}", f":{name}")
+    insert = query[query.index("INSERT") : query.index("RETURNING")]
+    literal = insert.replace(":handler", "%d").replace(":key", "'%s'").replace(":position", "%d")
+    keys = [bindparam(name, type_=Uuid()) for name in ("key", "replay") if f":{name}" in insert]
+    return text(query[query.index("INSERT") :]).bindparams(*keys), literal.replace(":replay", "'%s'")
 
 
 @cache

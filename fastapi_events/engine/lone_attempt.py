@@ -1,0 +1,35 @@
+"""One attempt by itself, without a crew: watched to its end, its time-out, or the end of the process."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+from fastapi_events.engine.attempt_clock import AttemptClock
+from fastapi_events.engine.chain import Runs
+from fastapi_events.engine.outcomes import given_up, interrupted
+from fastapi_events.engine.run import Run
+from fastapi_events.model.outcome import Outcome
+
+
+async def attempt_alone(executor: Runs, run: Run, cut_off: asyncio.Event) -> Outcome:
+    """Make an attempt; once ``cut_off`` is set it is given up, and interrupted."""
+    loop = asyncio.get_running_loop()
+    clock = AttemptClock(run)
+    began = loop.time()
+    task = asyncio.create_task(executor.run(run))
+    cut, over = asyncio.create_task(cut_off.wait()), asyncio.create_task(clock.over())
+    waiting: set[asyncio.Task[Any]] = {task, cut, over}
+    done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    cut.cancel()
+    over.cancel()
+    if task in done:
+        if run.outcome is not None:
+            return run.outcome
+        return replace(task.result(), duration=loop.time() - (began if run.began is None else run.began))
+    stopped = interrupted("the process stopped before the handler was done")
+    outcome = run.outcome = run.outcome or (stopped if cut in done else given_up(run))
+    run.abandon()
+    task.cancel()
+    return outcome
