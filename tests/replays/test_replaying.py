@@ -67,7 +67,8 @@ async def test_effects_are_applied_once_per_replay_although_a_chunk_is_delivered
         # A process that dies before it could record its chunk: the share is where it was, and is taken again.
         assert await settled(events, replay.id) == "done"
         await stage.rows(
-            "UPDATE events.replay_share SET position = -1, finished = false, token = token + 1 WHERE replay_id = $1", replay.id
+            "UPDATE events.replay_share SET position = -1, finished = false, token = token + 1 WHERE replay_id = $1",
+            replay.id,
         )
         await stage.rows("UPDATE events.replay SET state = 'running' WHERE id = $1", replay.id)
         assert await settled(events, replay.id) == "done"

@@ -128,7 +128,10 @@ class EventDetail(EventSummary):
 
 
 class DeadLetter(View):
-    """A delivery in state ``dead``; ``behind`` counts what waits for it under the same ordering key, up to 1,000."""
+    """A delivery in state ``dead``; ``behind`` counts what waits for it under the same ordering key, up to 1,000.
+
+    ``replay_id`` is the replay that it is of; None if it was delivered live.
+    """
 
     id: UUID
     handler: str
@@ -146,6 +149,7 @@ class DeadLetter(View):
     behind: int
     published_at: datetime
     died_at: datetime
+    replay_id: UUID | None = None
 
 
 class DeadLetterPage(View):

@@ -26,6 +26,8 @@ CHUNK = 100
 """Events that are taken at once of one share."""
 LONGEST_CHUNK = 1.0
 """Seconds after which no further event of a chunk is begun: what was done is recorded first."""
+PACE = 0.1
+"""Seconds between looks at a replay that has a rate, at least."""
 LOOK_AGAIN = 0.5
 """Seconds between looks at replays that go on, when there was nothing to take."""
 GIVE_WAY = 0.25
@@ -109,17 +111,11 @@ class Replays(Loop):
             self._known = {replay.id: replay for replay in running}
             self._brakes = {replay: brake for replay, brake in self._brakes.items() if replay in self._known}
             self._one_by_one &= set(self._known)
-            handled = await self._hands(running, giving_way=giving_way) if running else 0
-            self._wait = self._pause_after(running, handled)
+            ready = [replay for replay in running if not replay.wait]
+            handled = await self._hands(ready, giving_way=giving_way) if ready else 0
+            paced = [max(replay.wait, PACE) for replay in running if replay.rate is not None]
+            self._wait = min([0.0 if handled and not paced else LOOK_AGAIN, *paced]) if running else None
             return handled
-
-    def _pause_after(self, running: Sequence[RunningReplay], handled: int) -> float | None:
-        if not running:
-            return None
-        if handled and all(replay.rate is None for replay in running):
-            return 0.0
-        waits = [replay.wait for replay in running if replay.rate is not None and replay.wait > 0]
-        return min([LOOK_AGAIN, *(max(wait, LONGEST_REST) for wait in waits)])
 
     async def _hands(self, running: Sequence[RunningReplay], *, giving_way: bool) -> int:
         """Work until there is nothing to take; shares that take long keep their leases."""

@@ -45,10 +45,11 @@ wanted AS MATERIALIZED (
       AND (g.since IS NULL OR e.published_at >= g.since) AND (g.until IS NULL OR e.published_at < g.until)
     ORDER BY e.position
     LIMIT $4),
--- The pace counts from when events are taken. The replay's row is locked, so that takers follow each other.
+-- The pace counts from when events are taken; a quarter of a second of it may be made up for, as shares are of every size.
+-- The replay's row is locked, so that takers follow each other.
 paced AS (
     UPDATE {schema}.replay r
-    SET paced_until = greatest(r.paced_until, clock_timestamp())
+    SET paced_until = greatest(r.paced_until, clock_timestamp() - interval '0.25 seconds')
                       + make_interval(secs => (SELECT count(*) FROM wanted) / r.rate)
     FROM taken
     WHERE r.id = $1 AND r.rate IS NOT NULL)
