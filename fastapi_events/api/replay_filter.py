@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 from difflib import get_close_matches
-from typing import TypedDict
+from typing import Literal, TypedDict
 from uuid import UUID
 
-from fastapi_events.api.observe.filters import as_uuid
+from fastapi_events.api.observe.filters import as_uuid, parse_event_filter
 from fastapi_events.errors import OperationRefused
 from fastapi_events.model.names import is_pattern, matches, regular_expression
 from fastapi_events.model.replay import ReplaySelection
@@ -35,6 +35,14 @@ class ReplayFilter(TypedDict, total=False):
     key: str | None
     tenant_id: str | None
     correlation_id: UUID | str | None
+
+
+def moment_of(word: Literal["since", "until"], text: str | None) -> datetime | None:
+    """A time as people write it (``2h``, ``7d``, ``2026-01-31``, ``2026-01-31T12:00Z``); raises ``InvalidFilter``."""
+    if not text:
+        return None
+    where = parse_event_filter(f"{'after' if word == 'since' else 'before'}:{text}").where
+    return where.published_from if word == "since" else where.published_before
 
 
 def selection_of(selects: str, where: ReplayFilter, tenants: tuple[str, ...] | None) -> ReplaySelection:

@@ -181,7 +181,8 @@ class DeadLetterGroup(View):
 class DeliveryDetail(View):
     """One delivery with its attempts.
 
-    ``payload``, ``other_versions`` and ``headers`` (JSON text) are the copy kept when it died.
+    ``payload``, ``other_versions`` and ``headers`` (JSON text) are the copy kept when it died. ``replay_id`` is the replay
+    that it is of.
     """
 
     id: UUID
@@ -211,6 +212,7 @@ class DeliveryDetail(View):
     other_versions: str | None = None
     headers: str | None
     history: tuple[Attempt, ...]
+    replay_id: UUID | None = None
 
 
 class Concern(View):
