@@ -38,8 +38,8 @@ class ReplayView(View):
     Of ``total`` events ``done`` have been handled, ``failed`` have left a delivery behind, which is tried again by
     itself, and ``skipped`` had been erased. Of those deliveries ``waiting`` and ``dead`` are so now, each counted up to
     1,000. ``held``: it stands still, because 1,000 of its deliveries wait or are dead. ``processes`` are the live ones
-    that have the handler. ``reached`` is the lowest position dealt with; None at the end. ``names`` or ``pattern`` (a
-    regular expression) are the events' names. Times are UTC.
+    that have the handler. ``reached`` is the lowest position dealt with; None at the end. ``names`` are the
+    events' names, None for all that the handler ``selects``. Times are UTC.
     """
 
     id: UUID
@@ -60,7 +60,7 @@ class ReplayView(View):
     to_position: int
     reached: int | None
     names: tuple[str, ...] | None
-    pattern: str | None
+    selects: str
     aggregate: str | None
     aggregate_id: str | None
     key: str | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 from fastapi_events.api.replay_filter import ReplayFilter, moment_of
@@ -147,7 +148,7 @@ def _place(position: int | None, moment: datetime | None) -> str | None:
 
 
 def _facts(view: ReplayView) -> list[tuple[str, object]]:
-    names = ", ".join(view.names) if view.names else None
+    names = ", ".join(view.names) if view.names else view.selects
     return [
         ("id", view.id), ("handler", view.handler), ("state", "held" if view.held else view.state), ("note", view.note),
         ("progress", f"{view.share:.1%} of {view.total:,}"), ("done", view.done), ("failed", view.failed),

@@ -6,7 +6,7 @@ import pytest
 
 from fastapi_events import Delivery, Events, HandlerSession, Module
 from fastapi_events.errors import OperationRefused
-from tests.delivery.stage import Placed, Stage, effect, publish, until
+from tests.delivery.stage import Placed, Stage, effect, publish
 
 DUTY = "cli:duty"
 

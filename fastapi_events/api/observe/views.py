@@ -181,8 +181,8 @@ class DeadLetterGroup(View):
 class DeliveryDetail(View):
     """One delivery with its attempts.
 
-    ``payload``, ``other_versions`` and ``headers`` (JSON text) are the copy kept when it died. ``replay_id`` is the replay
-    that it is of.
+    ``payload``, ``other_versions`` and ``headers`` (JSON text) are the copy kept when it died. ``replay_id`` is the
+    replay that it is of.
     """
 
     id: UUID

@@ -363,8 +363,6 @@ CREATE TABLE {schema}.replay (
 -- One at a time of each handler.
 CREATE UNIQUE INDEX replay_unfinished ON {schema}.replay (handler_id) WHERE state IN ('running', 'paused');
 
-CREATE INDEX replay_newest ON {schema}.replay (created_at, id);
-
 -- Where a replay is in each partition. A process that takes one moves its token on, and has it until lease_until. seen,
 -- target and reached are where the group's cursor was when the replay started: what it had dealt with then is the
 -- replay's, and what it had not is delivered as it always is.

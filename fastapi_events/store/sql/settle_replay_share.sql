@@ -11,8 +11,7 @@ WITH own AS (
 progress AS (
     UPDATE {schema}.replay r
     SET done = r.done + $13, failed = r.failed + $14, skipped = r.skipped + $15, changed_at = clock_timestamp()
-    FROM own o
-    WHERE r.id = o.replay_id
+    WHERE r.id = $1 AND EXISTS (SELECT FROM own)
     RETURNING r.handler_id),
 marks AS (
     INSERT INTO {schema}.processing_mark AS m (handler_id, replay_id, key, position, outcome, dead_positions)
