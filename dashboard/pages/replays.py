@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -79,7 +79,9 @@ class ReplayPages:
         )
         return Response(status_code=303, headers={"Location": visit_of(request).path(f"replays/{replay.id}")})
 
-    async def show(self, request: Request, replay_id: UUID, changed: Annotated[bool | None, Query()] = None) -> Response:
+    async def show(
+        self, request: Request, replay_id: UUID, changed: Annotated[bool | None, Query()] = None
+    ) -> Response:
         """One replay; ``changed`` tells what became of the action that led here."""
         replay = await operator_of(request).operations.replays.get(replay_id)
         refresh = visit_of(request).path(f"replays/{replay_id}")
@@ -110,12 +112,13 @@ class ReplayPages:
 
 def read_plan(fields: Mapping[str, str]) -> tuple[ReplayFilter, float | None]:
     """Filters and rate from the form's texts; raises ``InvalidFilter``."""
-    values: dict[str, Any] = {name: fields[name] or None for name in ("aggregate", "aggregate_id", "tenant_id")}
     where = ReplayFilter(
         from_position=_number("from_position", fields["from_position"]),
         to_position=_number("to_position", fields["to_position"]),
         since=moment_of("since", fields["since"]), until=moment_of("until", fields["until"]),
-        events=fields["names"].replace(",", " ").split(), correlation_id=fields["correlation_id"] or None, **values,
+        events=fields["names"].replace(",", " ").split(), aggregate=fields["aggregate"] or None,
+        aggregate_id=fields["aggregate_id"] or None, tenant_id=fields["tenant_id"] or None,
+        correlation_id=fields["correlation_id"] or None,
     )  # fmt: skip
     return where, _rate(fields["rate"])
 
