@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from uuid import UUID
@@ -15,6 +14,7 @@ from fastapi_events.engine.infrastructure import is_refusal
 from fastapi_events.engine.lone_attempt import attempt_alone
 from fastapi_events.engine.patience import patiently
 from fastapi_events.engine.replaying.brake import Brake
+from fastapi_events.engine.replaying.manners import Manners
 from fastapi_events.engine.replaying.share_work import ShareWork
 from fastapi_events.engine.run import Run
 from fastapi_events.engine.service import Loop
@@ -30,10 +30,6 @@ PACE = 0.1
 """Seconds between looks at a replay that has a rate, at least."""
 LOOK_AGAIN = 0.5
 """Seconds between looks at replays that go on, when there was nothing to take."""
-GIVE_WAY = 0.25
-"""Seconds that a chunk waits at most for the lanes of this process to have nothing to do."""
-LONGEST_REST = 0.02
-"""Seconds between chunks at most, while nothing live is at work."""
 
 
 class Replays(Loop):
@@ -51,7 +47,7 @@ class Replays(Loop):
     ) -> None:  # fmt: skip
         super().__init__()
         self._store, self._executor, self._plan, self._gates = store, executor, plan, gates
-        self._concurrency, self._heartbeat, self._live_at_rest = concurrency, heartbeat, live_at_rest
+        self._concurrency, self._heartbeat, self._manners = concurrency, heartbeat, Manners(live_at_rest)
         self._committed, self._keys_due, self._lost = committed, keys_due, lost
         self._flag, self._cut_off = asyncio.Event(), asyncio.Event()
         self._known: dict[UUID, RunningReplay] = {}
@@ -59,7 +55,6 @@ class Replays(Loop):
         self._held: set[ShareClaim] = set()
         self._brakes: dict[UUID, Brake] = {}
         self._one_by_one: set[UUID] = set()
-        self._took = 0.0
         self._one_at_a_time = asyncio.Lock()
         # Of the two bookkeeping connections one is always left to what is live.
         self._line = asyncio.Lock()
@@ -144,7 +139,7 @@ class Replays(Loop):
                 if self._flag.is_set() or self.stopping.is_set():
                     return handled
                 if giving_way:
-                    await self._give_way()
+                    await self._manners.enter()
                 count = await self._chunk(replay)
                 handled, found = handled + (count or 0), found or count is not None
         return handled
@@ -188,7 +183,7 @@ class Replays(Loop):
         else:
             work.finish()
         await self._record(work, last)
-        self._took = loop.time() - began
+        self._manners.leave(loop.time() - began)
         return work.result.done + work.result.failed + work.result.skipped
 
     def _stops(self, handler: Handler, brake: Brake) -> bool:
@@ -218,10 +213,3 @@ class Replays(Loop):
     async def _settle(self, share: Share, result: ShareResult) -> bool:
         async with self._line:
             return await patiently(lambda: self._store.settle(share, result))
-
-    async def _give_way(self) -> None:
-        """Let what is live go first, and leave about as much time to it as the last chunk took."""
-        await asyncio.sleep(min(self._took, LONGEST_REST))
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(GIVE_WAY):
-                await self._live_at_rest()
