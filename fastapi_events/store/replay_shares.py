@@ -14,7 +14,7 @@ from fastapi_events.store.database import Database
 from fastapi_events.store.log import EventLog
 from fastapi_events.store.statements import Statements
 
-LOOK_AT = 1_000
+LOOK_AT = 300
 """Events that one claim looks at, wanted or not."""
 
 

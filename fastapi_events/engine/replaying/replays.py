@@ -11,7 +11,7 @@ from fastapi_events.engine.executor import Executor
 from fastapi_events.engine.gates import Gates
 from fastapi_events.engine.handlers import Handler, HandlerPlan
 from fastapi_events.engine.infrastructure import is_refusal
-from fastapi_events.engine.lone_attempt import attempt_alone
+from fastapi_events.engine.lone_attempt import attempt_alone, attempt_plain
 from fastapi_events.engine.patience import patiently
 from fastapi_events.engine.replaying.brake import Brake
 from fastapi_events.engine.replaying.manners import Manners
@@ -20,6 +20,7 @@ from fastapi_events.engine.run import Run
 from fastapi_events.engine.service import Loop
 from fastapi_events.engine.wake import wait_for_flag
 from fastapi_events.model.lane import LogPlace
+from fastapi_events.model.outcome import Outcome
 from fastapi_events.store.replay_shares import ReplayShareStore, RunningReplay, Share, ShareClaim, ShareResult
 
 CHUNK = 100
@@ -50,6 +51,7 @@ class Replays(Loop):
         self._concurrency, self._heartbeat, self._manners = concurrency, heartbeat, Manners(live_at_rest)
         self._committed, self._keys_due, self._lost = committed, keys_due, lost
         self._flag, self._cut_off = asyncio.Event(), asyncio.Event()
+        self._cut: asyncio.Future[None] | None = None
         self._known: dict[UUID, RunningReplay] = {}
         self._wait: float | None = None
         self._held: set[ShareClaim] = set()
@@ -69,6 +71,7 @@ class Replays(Loop):
     async def start(self) -> None:
         """Begin; idempotent."""
         self._cut_off.clear()
+        self._cut = asyncio.get_running_loop().create_future()
         self._flag.set()
         await super().start()
 
@@ -80,6 +83,8 @@ class Replays(Loop):
         if task is not None:
             await asyncio.wait({task}, timeout=grace)
         self._cut_off.set()
+        if self._cut is not None and not self._cut.done():
+            self._cut.set_result(None)
         await super().stop(5.0)
 
     async def recover(self) -> None:
@@ -174,7 +179,7 @@ class Replays(Loop):
             run = work.run_for(row)
             if run is None:
                 continue
-            outcome = await attempt_alone(self._executor, run, self._cut_off)
+            outcome = await self._attempt(run)
             if outcome.kind == "interrupted" and self._cut_off.is_set():
                 break  # nothing is known of it: whoever goes on delivers it again
             brake.note(handler, outcome)
@@ -185,6 +190,11 @@ class Replays(Loop):
         await self._record(work, last)
         self._manners.leave(loop.time() - began)
         return work.result.done + work.result.failed + work.result.skipped
+
+    async def _attempt(self, run: Run) -> Outcome:
+        if run.handler.sets_clock or self._cut is None:
+            return await attempt_alone(self._executor, run, self._cut_off)
+        return await attempt_plain(self._executor, run, self._cut)
 
     def _stops(self, handler: Handler, brake: Brake) -> bool:
         return bool(self.stopping.is_set() or self._flag.is_set() or handler.number in self._gates.closed or brake.wait)
