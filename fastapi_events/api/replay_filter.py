@@ -59,7 +59,7 @@ def selection_of(selects: str, where: ReplayFilter, tenants: tuple[str, ...] | N
     if since is not None and until is not None and until <= since:
         raise OperationRefused(f"until={until.isoformat()} is not after since={since.isoformat()}.")
     names = _names(selects, where.get("events"))
-    texts = {name: _checked_text(name, where.get(name)) for name in ("aggregate", "aggregate_id", "key", "tenant_id")}
+    texts = {name: checked_text(name, where.get(name)) for name in ("aggregate", "aggregate_id", "key", "tenant_id")}
     return ReplaySelection(
         names=names, pattern=regular_expression(selects) if names is None else None,
         aggregate=texts["aggregate"], aggregate_id=texts["aggregate_id"], key=texts["key"],
@@ -75,6 +75,7 @@ def _names(selects: str, wanted: Sequence[str] | None) -> tuple[str, ...] | None
         raise OperationRefused(f"events={wanted!r} is not a list of names. Put it in brackets: [{wanted!r}].")
     names = tuple(dict.fromkeys(name.replace(":", ".", 1) for name in wanted))
     for name in names:
+        checked_text("events", name)
         if not matches(selects, name):
             near = get_close_matches(name, [selects], n=1)
             hint = f" Did you mean {near[0]!r}?" if near and not is_pattern(selects) else ""
@@ -96,7 +97,8 @@ def _correlation(given: UUID | str | None) -> UUID | None:
     return found
 
 
-def _checked_text(name: str, text: object) -> str | None:
+def checked_text(name: str, text: object) -> str | None:
+    """A text that the database can be asked for; raises ``OperationRefused``."""
     if text is None:
         return None
     if not isinstance(text, str) or not text or _UNASKABLE.search(text):

@@ -7,7 +7,7 @@ from typing import Literal, Unpack
 from uuid import UUID
 
 from fastapi_events.api.observe.filters import as_uuid
-from fastapi_events.api.replay_filter import ReplayFilter, selection_of
+from fastapi_events.api.replay_filter import ReplayFilter, checked_text, selection_of
 from fastapi_events.api.replay_views import ReplayPreview, ReplayView, preview_of, replay_view
 from fastapi_events.errors import NotFound, OperationRefused
 from fastapi_events.model.replay import ReplaySelection, ReplayState
@@ -92,7 +92,8 @@ class ReplayOperations:
         """The newest replays, with their progress; 1,000 at most."""
         if not 1 <= limit <= 1_000:
             raise OperationRefused(f"limit={limit}: from 1 to 1,000 replays are listed.")
-        rows = await self._store.listing(self._group_id(), self._tenants, handler=handler, limit=limit)
+        wanted = checked_text("handler", handler)
+        rows = await self._store.listing(self._group_id(), self._tenants, handler=wanted, limit=limit)
         return [replay_view(row) for row in rows]
 
     async def get(self, replay_id: UUID | str) -> ReplayView:
@@ -117,6 +118,7 @@ class ReplayOperations:
         return changed
 
     async def _selected(self, handler: str, where: ReplayFilter) -> tuple[ReplayBounds, ReplaySelection]:
+        checked_text("handler", handler)
         if self._kinds().get(handler) == "broadcast":
             raise OperationRefused(
                 f"{handler!r} is a broadcast handler: every process calls it with what is published while it lives, "
