@@ -70,6 +70,8 @@ class ReplayPages:
         """Start what was counted, and go to it."""
         form = await read_fields(request)
         fields = {name: one_of(form, name)[:500].strip() for name in FIELDS}
+        if not fields["handler"]:
+            raise _about("handler", "The form does not say which handler. Go back and choose one.")
         reason = check_reason(one_of(form, "reason"))
         expected = _number("expected", one_of(form, "expected"))
         where, rate = read_plan(fields)
