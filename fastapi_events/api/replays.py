@@ -64,7 +64,7 @@ class ReplayOperations:
         bounds, selection = await self._selected(handler, where)
         count = await self._store.count(bounds, selection, MOST_EVENTS)
         self._check_count(bounds, count, expected)
-        order = Order(bounds, selection, count.events, _checked_rate(rate), actor, reason)
+        order = Order(bounds, selection, count, _checked_rate(rate), actor, reason)
         replay = await self._store.start(order)
         self._changed()
         return await self.get(replay)

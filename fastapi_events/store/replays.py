@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -51,19 +51,21 @@ class ReplayBounds:
 
 @dataclass(slots=True)
 class ReplayCount:
-    """How many events there are, up to where counting stopped, and the first and last of them."""
+    """How many events there are, up to where counting stopped, the first and last of them, and where they are."""
 
     events: int = 0
     first_position: int | None = None
     last_position: int | None = None
     first_at: datetime | None = None
     last_at: datetime | None = None
+    shares: list[ShareBounds] = field(default_factory=list[ShareBounds])
 
-    def add(self, row: Any) -> None:
+    def add(self, share: ShareBounds, row: Any) -> None:
         """Add what was found in one partition."""
         if not row["events"]:
             return
         self.events += row["events"]
+        self.shares.append(share)
         if self.first_position is None or row["first_position"] < self.first_position:
             self.first_position, self.first_at = row["first_position"], row["first_at"]
         if self.last_position is None or row["last_position"] > self.last_position:
@@ -76,7 +78,7 @@ class Order:
 
     bounds: ReplayBounds
     selection: ReplaySelection
-    total: int
+    count: ReplayCount
     rate: float | None
     actor: str
     reason: str
@@ -113,7 +115,7 @@ class ReplayStore:
                     end_of(bounds, selection), share.seen, share.target, share.position, bounds.started_after,
                     *_filters(selection), most + 1 - count.events,
                 )  # fmt: skip
-            count.add(row)
+            count.add(share, row)
             if count.events > most:
                 break
         return count
@@ -121,16 +123,17 @@ class ReplayStore:
     async def start(self, order: Order) -> UUID:
         """Begin a replay and record who asked for it; returns its id. Raises ``OperationRefused`` beside another."""
         replay, bounds, selection = new_id(), order.bounds, order.selection
+        shares = order.count.shares  # a partition without events is no share
         names, pattern, aggregate, aggregate_id, key, tenants, correlation, since, until = _filters(selection)
         async with self._recorded(bounds.handler) as connection:
             await connection.execute(
                 self._statements["start_replay"], replay, bounds.handler_id, selection.from_position,
                 end_of(bounds, selection), bounds.started_after, names, pattern, aggregate, aggregate_id, key, tenants,
-                correlation, since, until, order.rate, order.total, order.actor, order.reason,
-                [s.lane for s in bounds.shares], [s.partition for s in bounds.shares], [s.seen for s in bounds.shares],
-                [s.target for s in bounds.shares], [s.position for s in bounds.shares],
+                correlation, since, until, order.rate, order.count.events, order.actor, order.reason,
+                [s.lane for s in shares], [s.partition for s in shares], [s.seen for s in shares],
+                [s.target for s in shares], [s.position for s in shares],
             )  # fmt: skip
-            facts = {"reason": order.reason, "replay": str(replay), "events": order.total, "rate": order.rate}
+            facts = {"reason": order.reason, "replay": str(replay), "events": order.count.events, "rate": order.rate}
             await self._record(connection, "start_replay", order.actor, bounds.handler, facts, selection.tenants)
         return replay
 
