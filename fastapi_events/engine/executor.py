@@ -112,16 +112,16 @@ class Executor:
         """Whether the event has been handled before; of a list, what has been is left out."""
         number, item = run.handler.number, run.item
         if not isinstance(item, ItemList) or not item.many:
-            return bool(await self._marks.find([(number, mark)]))
+            return bool(await self._marks.find([(number, mark)], run.replay))
         keys = {key for key, _ in item.marks(run.handler)}
-        found = await self._marks.find([(number, key) for key in keys])
+        found = await self._marks.find([(number, key) for key in keys], run.replay)
         return not item.keep(run.handler, keys - {key for _, key in found})
 
     async def _begin(self, run: Run, transaction: Transaction, mark: UUID) -> bool:
         handler, item = run.handler, run.item
         if not isinstance(item, ItemList) or not item.many:
-            return await transaction.begin(handler.number, mark, item.position, handler.timeout)
-        taken = await transaction.begin_list(handler.number, item.marks(handler), handler.timeout)
+            return await transaction.begin(handler.number, mark, item.position, handler.timeout, run.replay)
+        taken = await transaction.begin_list(handler.number, item.marks(handler), handler.timeout, run.replay)
         return item.keep(handler, taken)
 
     async def _in_session(self, run: Run, event: Any) -> Outcome:
@@ -167,7 +167,7 @@ class Executor:
             try:
                 connect(session)
                 self._marks.limit_sync(session, run.handler.timeout)
-                if not self._marks.take_sync(session, run.handler.number, mark, run.item.position):
+                if not self._marks.take_sync(session, run.handler.number, mark, run.item.position, run.replay):
                     return DUPLICATE
                 line = run.transaction = SyncLine(session, self._marks)
                 _check_alive(run)
@@ -247,9 +247,11 @@ class Executor:
         if SyncHandlerSession in wants:
             values[SyncHandlerSession] = run.session
         if Delivery in wants:
-            values[Delivery] = run.item.delivery(run.handler, event, run.attempt, redelivered=run.redelivered)
+            values[Delivery] = run.delivery(event)
         if DELIVERIES in wants and isinstance(run.item, ItemList):
-            values[DELIVERIES] = run.item.deliveries(run.handler, run.attempt, redelivered=run.redelivered)
+            values[DELIVERIES] = run.item.deliveries(
+                run.handler, run.attempt, redelivered=run.redelivered, replay=run.replay
+            )
         for kind in self._publishers & wants:
             values[kind] = self._make_publisher(run, kind)
         return values
