@@ -11,6 +11,7 @@ from uuid import UUID
 from fastapi_events.model.envelope import Envelope
 from fastapi_events.model.replay import MOST_OPEN
 from fastapi_events.store.database import Database
+from fastapi_events.store.doubt import Doubt
 from fastapi_events.store.log import EventLog
 from fastapi_events.store.statements import Statements
 
@@ -42,13 +43,16 @@ class ShareClaim:
 class Share:
     """A claimed share: the events to deliver next, and where it is once they have been.
 
-    ``last`` says that nothing comes after them.
+    ``last`` says that nothing comes after them, ``crashes`` how many processes in a row have vanished with them in
+    hand, and ``doubtful`` that this is more than chance.
     """
 
     claim: ShareClaim
     position: int
     position_after: int
     last: bool
+    crashes: int
+    doubtful: bool
     rows: list[Any]
 
 
@@ -75,6 +79,7 @@ class ReplayShareStore:
     ) -> None:
         self._database, self._statements, self._log = database, statements, log
         self._worker, self._lease = worker, lease
+        self._doubt = Doubt(database, statements, worker=worker, lease=lease)
 
     async def running(self, handlers: Collection[int]) -> list[RunningReplay]:
         """The replays of these handlers that go on; those that are at their end are ended first."""
@@ -97,7 +102,8 @@ class ReplayShareStore:
         reached = found[-1]["position"] if full else facts["reached"] or facts["position"]
         return Share(
             ShareClaim(replay, head["lane"], head["partition"], facts["token"]), facts["position"], reached,
-            not full and facts["looked"] < LOOK_AT, found,
+            not full and facts["looked"] < LOOK_AT, facts["crashes"],
+            facts["crashes"] >= await self._doubt.threshold([facts["crashes"]]), found,
         )  # fmt: skip
 
     async def settle(self, share: Share, result: ShareResult) -> bool:

@@ -18,6 +18,7 @@ from fastapi_events.engine.replaying.manners import Manners
 from fastapi_events.engine.replaying.share_work import ShareWork
 from fastapi_events.engine.run import Run
 from fastapi_events.engine.service import Loop
+from fastapi_events.engine.suspicion import tell_of_suspects
 from fastapi_events.engine.wake import wait_for_flag
 from fastapi_events.model.lane import LogPlace
 from fastapi_events.model.outcome import Outcome
@@ -187,6 +188,8 @@ class Replays(Loop):
             last = run
         else:
             work.finish()
+        if work.suspects:
+            tell_of_suspects(work.suspects, self._plan)
         await self._record(work, last)
         self._manners.leave(loop.time() - began)
         return work.result.done + work.result.failed + work.result.skipped

@@ -12,6 +12,7 @@ from fastapi_events.engine.item import Item
 from fastapi_events.engine.item_list import as_given
 from fastapi_events.engine.report import report
 from fastapi_events.engine.run import Run
+from fastapi_events.engine.suspicion import Suspect
 from fastapi_events.model.erasure import ERASED_PAYLOAD
 from fastapi_events.model.outcome import Outcome
 from fastapi_events.model.replay import replay_slot
@@ -29,19 +30,26 @@ class ShareWork:
         self._handler, self._replay = handler, share.claim.replay
         self._taker = Taker(handler.number, handler.ordered, handler, None, handler.reads)
         self._parked: set[str] = set()
+        self.suspects: list[Suspect] = []
+        """Events over which processes may have vanished: each is run alone, instead of here."""
 
     def run_for(self, row: Any) -> Run | None:
-        """The attempt at an event; None if there is none to be made, because it waits or has been erased."""
+        """The attempt at an event; None if none is made here: it waits, is in doubt, or has been erased."""
         item = Item(row, lane=NO_LANE, version=row["version"], xid=None)
         ordered = self._handler.ordered and item.key is not None
+        needs = item.versions.oldest if item.version > self._handler.reads else 0
+        needs = needs if needs > self._handler.reads else 0
         if row["payload"] == ERASED_PAYLOAD:
             self.result.skipped += 1
+        elif self.share.doubtful:
+            self._park(item, None, "crash_suspect", needs=needs)
+            self.suspects.append((self._handler.number, item.name, item.id))
         elif ordered and (row["parked"] or item.key in self._parked):
             self._park(item, None, "key_blocked")
-        elif item.version > self._handler.reads and (needs := item.versions.oldest) > self._handler.reads:
+        elif needs:
             self._park(item, None, "no_handler", needs=needs)
         else:
-            run = Run(self._handler, as_given(self._handler, item))
+            run = Run(self._handler, as_given(self._handler, item), redelivered=self.share.crashes > 0)
             run.replay = self._replay
             return run
         self.result.position = row["position"]

@@ -380,7 +380,7 @@ CREATE UNIQUE INDEX replay_unfinished ON {schema}.replay (handler_id) WHERE stat
 
 -- Where a replay is in each partition. A process that takes one moves its token on, and has it until lease_until. seen,
 -- target and reached are where the group's cursor was when the replay started: what it had dealt with then is the
--- replay's, and what it had not is delivered as it always is.
+-- replay's, and what it had not is delivered as it always is. crashes: how many processes in a row have vanished with it.
 CREATE TABLE {schema}.replay_share (
     replay_id uuid NOT NULL REFERENCES {schema}.replay (id) ON DELETE CASCADE,
     lane smallint NOT NULL,
@@ -393,5 +393,6 @@ CREATE TABLE {schema}.replay_share (
     token bigint NOT NULL DEFAULT 0,
     lease_until timestamptz,
     worker_id uuid,
+    crashes smallint NOT NULL DEFAULT 0,
     PRIMARY KEY (replay_id, lane, partition)
 ) WITH (fillfactor = 50)

@@ -4,6 +4,7 @@
 --
 -- Returns a header (position null, payload a JSON object) and the events, in order; nothing if there is no share to take.
 -- The rows looked at are bounded, wanted or not, so that a filter that finds little costs no more at once than another.
+-- A share that is still somebody's counts a crash if its holder has been silent since its lease began: see claim_keys.
 WITH going AS MATERIALIZED (
     SELECT r.* FROM {schema}.replay r
     WHERE r.id = $1 AND r.state = 'running' AND r.paced_until <= clock_timestamp()
@@ -14,7 +15,11 @@ WITH going AS MATERIALIZED (
     FOR NO KEY UPDATE OF r),
 taken AS (
     UPDATE {schema}.replay_share s
-    SET token = s.token + 1, worker_id = $2, lease_until = clock_timestamp() + make_interval(secs => $3)
+    SET token = s.token + 1, worker_id = $2, lease_until = clock_timestamp() + make_interval(secs => $3),
+        crashes = CASE WHEN s.worker_id IS NULL OR s.worker_id = $2 THEN s.crashes
+                       ELSE least(s.crashes + (SELECT count(*) FROM {schema}.worker v
+                                               WHERE v.id = s.worker_id
+                                                 AND v.lease_until < s.lease_until + make_interval(secs => $3::float8 / 2)), 9) END
     WHERE s.ctid = ANY (ARRAY(
         SELECT f.ctid FROM {schema}.replay_share f
         WHERE f.replay_id = (SELECT g.id FROM going g) AND NOT f.finished
@@ -22,7 +27,7 @@ taken AS (
         ORDER BY f.position, f.lane, f.partition
         LIMIT 1
         FOR UPDATE SKIP LOCKED))
-    RETURNING s.lane, s.partition, s.position, s.seen, s.target, s.reached, s.token),
+    RETURNING s.lane, s.partition, s.position, s.seen, s.target, s.reached, s.token, s.crashes),
 looked AS MATERIALIZED (
     SELECT e.*
     FROM taken t CROSS JOIN going g
@@ -57,7 +62,7 @@ SELECT t.partition, t.lane, NULL::bigint AS position, NULL::uuid AS id, NULL::te
        NULL::text AS key, NULL::uuid AS correlation_id, NULL::uuid AS causation_id, NULL::text AS tenant_id,
        NULL::text AS actor, NULL::smallint AS depth, NULL::timestamptz AS published_at, NULL::text AS headers,
        NULL::text AS other_versions, false AS parked,
-       json_build_object('token', t.token, 'position', t.position, 'looked', (SELECT count(*) FROM looked),
+       json_build_object('token', t.token, 'crashes', t.crashes, 'position', t.position, 'looked', (SELECT count(*) FROM looked),
                          'reached', (SELECT max(l.position) FROM looked l))::text AS payload
 FROM taken t
 UNION ALL

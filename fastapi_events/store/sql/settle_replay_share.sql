@@ -5,7 +5,7 @@
 -- $13 events done, $14 failed, $15 skipped. Returns one row if the share was still this worker's.
 WITH own AS (
     UPDATE {schema}.replay_share s
-    SET position = $5, finished = $6, lease_until = NULL, worker_id = NULL
+    SET position = $5, finished = $6, lease_until = NULL, worker_id = NULL, crashes = 0
     WHERE s.replay_id = $1 AND s.lane = $2 AND s.partition = $3 AND s.token = $4
     RETURNING s.replay_id),
 progress AS (
@@ -65,11 +65,11 @@ attempts AS (
     WHERE EXISTS (SELECT FROM own)),
 -- As settle_batch parks keys; the slots are the replay's own, so that no live key is ever parked.
 slots AS (
-    INSERT INTO {schema}.parked_key AS k (handler_id, slot, needs, due_at, version, lane)
+    INSERT INTO {schema}.parked_key AS k (handler_id, slot, needs, due_at, version, lane, suspect)
     SELECT p.handler_id, p.slot, coalesce((array_agg(p.needs ORDER BY p.position))[1], 0),
            CASE WHEN bool_or(p.state = 'dead') THEN 'infinity'::timestamptz
                 ELSE clock_timestamp() + make_interval(secs => max(p.delay)) END,
-           count(*), $2
+           count(*), $2, (array_agg(p.reason = 'crash_suspect' ORDER BY p.position))[1]
     FROM parked p
     WHERE p.parks
     GROUP BY p.slot, p.handler_id
@@ -78,5 +78,7 @@ slots AS (
     SET version = k.version + 1,
         due_at = CASE WHEN k.blocked THEN k.due_at ELSE excluded.due_at END,
         needs = CASE WHEN k.blocked THEN k.needs ELSE excluded.needs END,
+        suspect = CASE WHEN k.blocked THEN k.suspect ELSE excluded.suspect END,
+        crashes = CASE WHEN k.blocked THEN k.crashes ELSE 0 END,
         blocked = true)
 SELECT replay_id FROM own
