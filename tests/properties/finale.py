@@ -1,0 +1,55 @@
+"""The end of every example: faults stop, time passes, and everything has to come to its end."""
+
+from __future__ import annotations
+
+from tests.properties.model import Violation
+from tests.properties.process import LEASE, POLL
+from tests.properties.world import World
+
+ROUNDS = 30
+
+
+def finale(world: World) -> None:
+    """All is settled or waits behind a dead letter; once those are redriven, nothing waits any more."""
+    world.note("finale")
+    world.scripts.clear()
+    for publication in list(world.publications):
+        world.end(publication, commit=True)
+    for worker in list(world.workers):
+        if worker.is_frozen:
+            world.thaw(worker)
+    while world.hanging:
+        world.finish(0, "succeed")
+    _pass_all(world)
+    world.operate("resume")
+    for handler in world.model.handlers:
+        world.operate("resume", handler=handler)
+    if not any(worker.is_up for worker in world.workers):
+        world.start_worker()
+    _bring_to_rest(world)
+    if dead := [row.id for row in world.model.dead()]:
+        world.operate("redrive", dead)
+        _bring_to_rest(world)
+        if dead := world.model.dead():
+            raise Violation(f"redriven, and dead again without a failure: {dead}")
+
+
+def _bring_to_rest(world: World) -> None:
+    _pass_all(world)
+    for number in range(ROUNDS):
+        left = world.model.unsettled()
+        if not left and not world.pending:
+            return
+        world.pass_time(LEASE + 1 if number % 4 == 0 else POLL)
+        for worker in world.workers:
+            world.wake(worker)
+        _pass_all(world)
+    raise Violation(f"after everything has stopped failing, these never come to their end: {world.model.unsettled()}")
+
+
+def _pass_all(world: World, most: int = 3000) -> None:
+    while calls := world.eligible:
+        world.execute(calls[0])
+        most -= 1
+        if not most:
+            raise Violation(f"the workers never come to rest: {[call.label for call in calls]}")

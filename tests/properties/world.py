@@ -1,0 +1,454 @@
+"""The processes, the database and the clock under one schedule: nothing happens but by a step."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from unittest.mock import patch
+from uuid import UUID
+
+import asyncpg
+import psycopg
+
+from fastapi_events import Delivery, Event
+from fastapi_events.engine import away
+from fastapi_events.model import identity
+from fastapi_events.model.context import Flow
+from fastapi_events.model.envelope import PublishOptions, PublishRules, seal
+from fastapi_events.store.log import EventLog
+from fastapi_events.store.statements import Statements
+from tests.properties.application import Act
+from tests.properties.connections import Call, GatedConnection
+from tests.properties.model import Attempt, Model, Violation
+from tests.properties.process import Console, Process, Worker, numbered_ids
+from tests.properties.readings import read, waiting_for_locks
+from tests.properties.stable import SIMULATED_CLOCK, Stable
+
+PARTITIONS = 2
+Fault = Literal["none", "answer lost", "never sent"]
+CLEAN = """
+    TRUNCATE events.event, events.event_key, events.consumer_group, events.handler, events.worker, events.cursor_log,
+        events.processing_mark, events.success_batch, events.delivery, events.attempt, events.parked_key, events.breaker,
+        events.operator_action, events.scheduled_event, effect RESTART IDENTITY CASCADE;
+    ALTER SEQUENCE events.event_position RESTART; ALTER SEQUENCE events.handler_revision RESTART;
+    SELECT setval('simulated.moment', 1800000000000);
+"""
+
+
+class Ground:
+    """One database and the connections to it, for one example after the other."""
+
+    def __init__(self, url: str) -> None:
+        self.stable = Stable(url)
+        self.observer = psycopg.connect(url, autocommit=True)
+        self.observer.execute(SIMULATED_CLOCK)
+        self.observer.execute(
+            "CREATE TABLE effect (id bigint GENERATED ALWAYS AS IDENTITY, handler text, number integer, process text)"
+        )
+
+    def close(self) -> None:
+        self.stable.close()
+        self.observer.close()
+
+
+@dataclass
+class Publication:
+    """A publisher's transaction that is open."""
+
+    connection: Any
+    numbers: list[int] = field(default_factory=list)
+
+
+class World:
+    """One example."""
+
+    def __init__(self, ground: Ground, *, batch_size: int = 3) -> None:
+        self.ground, self.stable, self.observer = ground, ground.stable, ground.observer
+        self.batch_size = batch_size
+        self.now = 0.0
+        self.trace: list[str] = []
+        self.pending: list[Call] = []
+        self.blocked: list[Call] = []
+        self._cut: list[GatedConnection] = []
+        self.processes: list[Process] = []
+        self.workers: list[Worker] = []
+        self.scripts: dict[str, deque[Act]] = {}
+        self.hanging: list[tuple[Attempt, asyncio.Future[Act]]] = []
+        self.publications: list[Publication] = []
+        self._numbers = 0
+        self._names = 0
+        self._log = EventLog(Statements())
+        self.model = Model()
+        self._patches = [
+            patch.object(identity.uuid_utils, "uuid7", numbered_ids()),
+            patch.object(away.secrets, "randbelow", random.Random(1).randrange),
+        ]
+        for one in self._patches:
+            one.start()
+        random.seed(7)
+        self.observer.execute(CLEAN)
+        self.stable.reset_randomness()
+        self._defects = _Defects()
+        logging.getLogger("fastapi_events").addHandler(self._defects)
+        self.console = Console(self)
+        self.processes.append(self.console)
+
+    # What processes ask of the world
+
+    def ask(self, call: Call) -> None:
+        self.pending.append(call)
+
+    def withdraw(self, call: Call) -> None:
+        """Whoever waited for the answer has given up. A statement that waits for a lock is cancelled."""
+        if call in self.pending:
+            self.pending.remove(call)
+
+    def cut(self, connection: GatedConnection) -> None:
+        self._cut.append(connection)
+
+    def begins(self, process: Process, handler: str, number: int, delivery: Delivery) -> Attempt:
+        return self.model.begins(process, handler, number, delivery)
+
+    def next_act(self, handler: str) -> Act:
+        script = self.scripts.get(handler)
+        return script.popleft() if script else "succeed"
+
+    async def hang(self, attempt: Attempt) -> Act:
+        future: asyncio.Future[Act] = attempt.process.loop.create_future()
+        self.hanging.append((attempt, future))
+        return await future
+
+    # Steps
+
+    def start_worker(self) -> Worker:
+        """A new process; its start is one step."""
+        self._names += 1
+        worker = Worker(self, f"w{self._names}")
+        self.processes.append(worker)
+        self.workers.append(worker)
+        self.note(f"start {worker.name}")
+        task = worker.spawn(worker.start())
+        self.settle()
+        while not task.done():
+            own = [call for call in self.pending if call.process is worker]
+            if not own:
+                self.note(f"{worker.name} waits for others before it can start")
+                break
+            self.execute(own[0])
+        if task.done():
+            task.result()
+            if worker.runtime is not None:
+                self.console.group = worker.runtime.group_id
+        if not self.model.handlers:
+            rows = self.observer.execute("SELECT id, name FROM events.handler").fetchall()
+            self.model.learn_handlers({name: number for number, name in rows})
+        return worker
+
+    def publish(self, events: list[tuple[type[Event], str]], *, delay: float | None = None) -> Publication:
+        """Publish in a new transaction, which stays open."""
+        publication = Publication(self.stable.take("publisher"))
+        envelopes = []
+        for kind, key in events:
+            self._numbers += 1
+            event = kind(order=key, number=self._numbers)  # type: ignore[call-arg]
+            options = PublishOptions(delay=delay) if delay else PublishOptions()
+            envelopes.append(seal(event, PublishRules(partitions=PARTITIONS), Flow(), options))
+            publication.numbers.append(self._numbers)
+            self.model.publishes(self._numbers, kind, key, scheduled=delay is not None)
+
+        async def insert() -> None:
+            await publication.connection.execute("BEGIN")
+            await self._log.append(publication.connection, envelopes)
+
+        self.stable.run(insert())
+        self.publications.append(publication)
+        self.note(f"publish {publication.numbers} {[key for _, key in events]} delay={delay}")
+        return publication
+
+    def end(self, publication: Publication, *, commit: bool) -> None:
+        """Commit a publisher's transaction, or roll it back."""
+        self.publications.remove(publication)
+        self.note(f"{'commit' if commit else 'roll back'} {publication.numbers}")
+        self.stable.run(publication.connection.execute("COMMIT" if commit else "ROLLBACK"))
+        self.stable.give_back("publisher", publication.connection)
+        self.model.ends(publication.numbers, commit=commit)
+        self.observe("the publisher's commit", None)
+
+    @property
+    def eligible(self) -> list[Call]:
+        """What may pass now, oldest first."""
+        return [call for call in self.pending if call.process.can_run]
+
+    def execute(self, call: Call, fault: Fault = "none") -> None:
+        """Let one call through, and everybody run until they wait again."""
+        self.pending.remove(call)
+        if fault == "never sent":
+            self.note(f"{call.process.name}: {call.label} {call.detail}: never sent")
+            self._break(call)
+            self.settle()
+            return
+        self.observer.execute("SELECT nextval('simulated.moment')")
+        call.task = self._send(call)
+        if not self._wait(call):
+            self.note(f"{call.process.name}: {call.label} {call.detail}: waits for a lock")
+            call.expires = self.now + call.connection.lock_timeout
+            self.blocked.append(call)
+            return
+        self._answered(call, fault)
+        self.settle()
+
+    def crash(self, process: Worker) -> None:
+        """It does nothing any more, and the server notices at once."""
+        self.note(f"crash {process.name}")
+        process.is_dead = True
+        process.loop.halt()
+        self.workers.remove(process)
+        self._forget(process)
+        self.model.interrupted(process)
+        for connection in process.connections:
+            connection.terminate()
+        self.settle()
+
+    def freeze(self, process: Worker) -> None:
+        self.note(f"freeze {process.name}")
+        process.is_frozen = True
+        self.model.interrupted(process)
+
+    def thaw(self, process: Worker) -> None:
+        self.note(f"thaw {process.name}")
+        process.is_frozen = False
+        self.settle()
+
+    def stop(self, process: Worker) -> None:
+        """Begin a graceful end; it goes on as its calls are let through."""
+        self.note(f"stop {process.name}")
+        process.stopping = process.spawn(process.stop())
+        self.settle()
+
+    def wake(self, process: Worker) -> None:
+        self.note(f"wake {process.name}")
+        process.wake()
+        self.settle()
+
+    def finish(self, index: int, act: Act) -> None:
+        """Let a handler that hangs go on."""
+        attempt, future = self.hanging.pop(index)
+        self.note(f"{attempt.process.name}: {attempt.handler} of {attempt.number} goes on: {act}")
+        if not future.done():
+            future.set_result(act)
+        self.settle()
+
+    def pass_time(self, seconds: float) -> None:
+        """Time passes, for the server and for everybody's own clock, of those that are frozen too."""
+        self.note(f"{seconds:g} s pass")
+        self.now += seconds
+        self.jump(seconds, noted=False)
+        for process in self.processes:
+            process.loop.now = self.now
+        self._expire()
+        self.settle()
+
+    def jump(self, seconds: float, *, noted: bool = True) -> None:
+        """The server's clock is set."""
+        if noted:
+            self.note(f"the server's clock jumps by {seconds:g} s")
+            self.model.clock_jumped = True
+        self.observer.execute(
+            "SELECT setval('simulated.moment', (SELECT last_value FROM simulated.moment) + %s::bigint)",
+            [int(seconds * 1000)],
+        )
+
+    def operate(self, what: str, *arguments: Any, **options: Any) -> None:
+        """An operator acts; the action's statements are let through like any."""
+        self.note(f"operator: {what} {[self.model.name_of(one) for one in arguments[:1]]} {options.get('handler', '')}")
+        action = getattr(self.console.operations, what)
+        self.console.spawn(action(*arguments, actor="operator", reason="property", **options))
+        if what in ("redrive", "discard"):
+            self.model.asked(what, arguments[0])
+        self.settle()
+
+    # How a step comes to its end
+
+    def settle(self) -> None:
+        """Run every process until all wait for the schedule."""
+        busy = True
+        while busy:
+            busy = False
+            for process in self.processes:
+                if process.can_run and process.loop.is_ready:
+                    process.loop.settle()
+                    busy = True
+            busy |= self._sweep()
+            busy |= self._plumb()
+            busy |= self._unblock()
+        self._collect()
+        self.model.look(self.workers)
+        self.model.check_tasks(self.processes, self._defects.found)
+
+    def note(self, text: str) -> None:
+        self.trace.append(text)
+
+    def observe(self, what: str, process: Process | None) -> None:
+        self.model.observe(read(self.observer), what, process)
+
+    def close(self) -> None:
+        logging.getLogger("fastapi_events").removeHandler(self._defects)
+        for publication in self.publications:
+            self.stable.run(publication.connection.execute("ROLLBACK"))
+            self.stable.give_back("publisher", publication.connection)
+        for process in self.processes:
+            process.is_dead = True
+            for connection in list(process.connections):
+                connection.terminate()
+        self._sweep()
+        for process in self.processes:
+            process.bury()
+        self._sweep()
+        for one in self._patches:
+            one.stop()
+
+    def _forget(self, process: Process) -> None:
+        self.pending = [call for call in self.pending if call.process is not process]
+        self.hanging = [entry for entry in self.hanging if entry[0].process is not process]
+
+    def _collect(self) -> None:
+        self.hanging = [entry for entry in self.hanging if not entry[1].done()]
+
+    def _sweep(self) -> bool:
+        """The server ends the transactions of connections that have been cut."""
+        cut, self._cut = self._cut, []
+        for connection in cut:
+            for call in [call for call in self.blocked if call.connection is connection]:
+                self._cancel(call)
+                _fail(call, asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"))
+            for call in [call for call in self.pending if call.connection is connection]:
+                self.pending.remove(call)
+                _fail(call, asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"))
+            connection.process.connections.remove(connection)
+            if connection.real is not None:
+                if connection.real.is_in_transaction():
+                    self.stable.run(connection.real.execute("ROLLBACK"))
+                self.stable.give_back(connection.kind, connection.real)
+        return bool(cut)
+
+    def _plumb(self) -> bool:
+        """Let through what changes nothing for others."""
+        for call in self.eligible:
+            if not call.is_gated:
+                self.pending.remove(call)
+                call.task = self._send(call)
+                if not self._wait(call):
+                    raise AssertionError(f"{call.label} waits for a lock, and has no gate")
+                self._answered(call, "none")
+                return True
+        return False
+
+    def _unblock(self) -> bool:
+        """Take the answers of those that have got their locks."""
+        if not self.blocked:
+            return False
+        moved = False
+        for call in list(self.blocked):
+            if call.answer.cancelled() and call in self.blocked:
+                self._cancel(call)
+                call.connection.in_transaction = call.connection.real.is_in_transaction()
+                moved = True
+            elif call in self.blocked and self._wait(call):
+                self.blocked.remove(call)
+                self._answered(call, "none")
+                moved = True
+        return moved
+
+    def _expire(self) -> None:
+        """What the server's own time limits end."""
+        for call in [call for call in self.blocked if call.expires <= self.now]:
+            self._cancel(call)
+            self.note(f"{call.process.name}: {call.label}: waited too long for a lock")
+            call.connection.in_transaction = call.connection.real.is_in_transaction()
+            _fail(call, asyncpg.LockNotAvailableError("canceling statement due to lock timeout"))
+        for process in self.processes:
+            for connection in list(process.connections):
+                if connection.in_transaction and connection.used_at + connection.idle_limit < self.now:
+                    self.note(f"{process.name}: the server ends an idle transaction")
+                    connection.terminate()
+
+    def _cancel(self, call: Call) -> None:
+        self.blocked.remove(call)
+        self.observer.execute("SELECT pg_cancel_backend(%s)", [call.connection.real.get_server_pid()])
+        if call.task is None:
+            raise AssertionError("a call that was never sent cannot wait for a lock")
+        self.stable.run(asyncio.wait({call.task}))
+        call.task.exception()
+
+    def _send(self, call: Call) -> asyncio.Task[Any]:
+        real = call.connection.attach()
+
+        async def sent() -> Any:
+            return await call.send(real)
+
+        return self.stable.loop.create_task(sent())
+
+    def _wait(self, call: Call) -> bool:
+        """Wait for the answer; False if the server waits for a lock that somebody else has."""
+        task = call.task
+        if task is None:
+            raise AssertionError("a call that was never sent has no answer")
+        while True:
+            self.stable.run(asyncio.wait({task}, timeout=0.02))
+            if task.done():
+                return True
+            pid = call.connection.real.get_server_pid()
+            if waiting_for_locks(self.observer, pid):
+                self.stable.run(asyncio.wait({task}, timeout=0.005))  # a deadlock has been found by then
+                if not task.done() and waiting_for_locks(self.observer, pid):
+                    return False
+
+    def _answered(self, call: Call, fault: Fault) -> None:
+        if call.task is None:
+            raise AssertionError("a call that was never sent has no answer")
+        error = call.task.exception()
+        rows = None if error else call.task.result()
+        connection = call.connection
+        connection.used_at = self.now
+        connection.in_transaction = connection.real.is_in_transaction()
+        if call.is_gated:
+            how = type(error).__name__ if error else len(rows) if isinstance(rows, list) else rows
+            self.note(f"{call.process.name}: {call.label} {call.detail} -> {how}{'' if fault == 'none' else ', ' + fault}")
+            if error is None:
+                self.model.answered(call, rows)
+            if call.label in ("COMMIT", "settle_batch", "append_due_events"):
+                self.observe(call.label, call.process)
+        if fault == "answer lost":
+            self._break(call)
+        elif error is not None:
+            _fail(call, error)
+        elif not call.answer.done():
+            call.answer.set_result(rows)
+
+    def _break(self, call: Call) -> None:
+        call.connection.terminate()
+        _fail(call, asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"))
+
+
+def _fail(call: Call, error: BaseException) -> None:
+    if not call.answer.done():
+        call.answer.set_exception(error)
+
+
+class _Defects(logging.Handler):
+    """What the library logs with a traceback is a defect, not the infrastructure's failing."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info:
+            self.found.append(self.format(record))
+
+
+__all__ = ["UUID", "Violation", "World"]
