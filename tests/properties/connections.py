@@ -19,7 +19,7 @@ GATED = frozenset({
     "claim_windows", "settle_batch", "claim_keys", "read_queue", "settle_key", "release_keys", "heartbeat", "next_due",
     "find_marks", "list_handlers", "read_pauses", "start_handlers", "register_worker", "remove_worker",
     "append_due_events", "next_scheduled", "redrive_deliveries", "remove_tombstones", "discard_deliveries",
-    "pause_handler", "pause_lanes", "release_parked_key", "take mark", "effect", "COMMIT",
+    "pause_handler", "pause_lanes", "release_parked_key", "record_failures", "take_probes", "close_breaker", "take mark", "effect", "COMMIT",
 })  # fmt: skip
 """Statements between which anything may happen. The others change nothing that anybody else sees, and pass at once."""
 

@@ -21,9 +21,9 @@ def finale(world: World) -> None:
     while world.hanging:
         world.finish(0, "succeed")
     _pass_all(world)
-    world.operate("resume")
-    for handler in world.model.handlers:
-        world.operate("resume", handler=handler)
+    for options in world.paused():
+        world.operate("resume", **options)
+        _pass_all(world)
     if not any(worker.is_up for worker in world.workers):
         world.start_worker()
     _bring_to_rest(world)
@@ -42,7 +42,8 @@ def _bring_to_rest(world: World) -> None:
             return
         world.pass_time(LEASE + 1 if number % 4 == 0 else POLL)
         for worker in world.workers:
-            world.wake(worker)
+            if worker.is_up:
+                world.wake(worker)
         _pass_all(world)
     raise Violation(f"after everything has stopped failing, these never come to their end: {world.model.unsettled()}")
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fastapi_events import Delivery, Event
+from fastapi_events.engine.infrastructure import is_infrastructure
 from fastapi_events.errors import EventsError
 from tests.properties.application import HANDLERS, MAX_ATTEMPTS, TIMEOUT, Act, Rules
 from tests.properties.readings import DeliveryRow, Reading
@@ -66,6 +67,7 @@ class Model:
         self._keys_claimed: dict[Process, int] = {}
         self._pause_seen: dict[tuple[Process, int], int] = {}
         self._asked: set[tuple[str, str]] = set()
+        self._found: list[Violation] = []
 
     # What happens
 
@@ -92,10 +94,18 @@ class Model:
         self.interruptions += 1
 
     def begins(self, process: Process, handler: str, number: int, delivery: Delivery) -> Attempt:
-        """A handler is called: may it be?"""
+        """A handler is called. Whether it may be is told by ``check``: what is raised here is the handler's failure."""
         self.tick += 1
         attempt = Attempt(process, handler, number, delivery.attempt, process.loop.now)
         self.attempts.append(attempt)
+        try:
+            self._check_begin(attempt, delivery)
+        except Violation as violation:
+            self._found.append(violation)
+        return attempt
+
+    def _check_begin(self, attempt: Attempt, delivery: Delivery) -> None:
+        process, handler, number = attempt.process, attempt.handler, attempt.number
         what, rules = f"{process.name}: {handler} of {number}", HANDLERS[handler]
         position = self.reading.events.get(number)
         if position is None or self.events[number].state not in ("committed", "due"):
@@ -110,7 +120,6 @@ class Model:
             self._check_entitled(attempt)
         if rules.ordered and (entitled or rules.transactional):
             self._check_predecessors(what, process, handler, number)
-        return attempt
 
     def answered(self, call: Call, rows: Any) -> None:
         """A statement has been carried out: who has which lease, and did a worker without one change anything?"""
@@ -145,8 +154,10 @@ class Model:
                 else:
                     self._pause_seen.pop((worker, number), None)
 
-    def check_tasks(self, processes: Iterable[Process], defects: Sequence[str]) -> None:
-        """Nothing may fail but by the infrastructure, and nothing may be lost on the way."""
+    def check(self, processes: Iterable[Process], defects: Sequence[str]) -> None:
+        """Nothing may fail but by the infrastructure, and no handler may have been called that should not be."""
+        if self._found:
+            raise self._found[0]
         if defects:
             raise Violation(f"a defect was logged: {defects[0]}")
         for process in processes:
@@ -155,7 +166,7 @@ class Model:
             for task in [task for task in process.tasks if task.done()]:
                 process.tasks.remove(task)
                 error = None if task.cancelled() else task.exception()
-                if error is not None and not isinstance(error, EventsError):
+                if error is not None and not isinstance(error, EventsError) and not is_infrastructure(error):
                     raise Violation(f"{process.name}: {error!r}") from error
 
     def observe(self, reading: Reading, what: str, process: Process | None) -> None:
@@ -231,7 +242,9 @@ class Model:
         seen = self._pause_seen.get((process, self.handlers[attempt.handler]))
         claimed = self._read.get((process, position))
         if seen is not None and claimed is not None and claimed > seen:
-            raise Violation(f"{process.name}: {attempt.handler} of {attempt.number} begins, claimed after its pause was seen")
+            raise Violation(
+                f"{process.name}: {attempt.handler} of {attempt.number} begins, claimed after its pause was seen"
+            )
 
     def _is_entitled(self, process: Process, handler: str, number: int) -> bool:
         """Whether nobody has taken over what the process claimed: the lease of the partition, or of the parked key."""
@@ -299,7 +312,9 @@ class Model:
             if HANDLERS[handler].ordered:
                 for other in self._bound_before(handler, number):
                     if not self._is_over(process, handler, other):
-                        raise Violation(f"{what} is committed before {other} of its key, which is {self.state(handler, other)}")
+                        raise Violation(
+                            f"{what} is committed before {other} of its key, which is {self.state(handler, other)}"
+                        )
         pairs = [(handler, number) for handler, number, _ in self.reading.effects]
         if twice := {pair for pair in pairs if pairs.count(pair) > 1}:
             raise Violation(f"{by}: effects applied twice: {sorted(twice)}")
@@ -369,7 +384,9 @@ class Model:
     def _note_settled(self, process: Process, partition: int, seq: int) -> None:
         owner = self._partitions.get(partition)
         if owner is None or owner[1] is not process:
-            raise Violation(f"{process.name} settles partition {partition}, which {owner and owner[1].name} has taken over")
+            raise Violation(
+                f"{process.name} settles partition {partition}, which {owner and owner[1].name} has taken over"
+            )
         self._partitions[partition] = seq, process
 
     def _note_key_settled(self, process: Process, handler: int, slot: str, token: int) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from unittest.mock import patch
 from uuid import UUID
 
@@ -28,6 +28,7 @@ from tests.properties.virtual_loop import VirtualLoop
 if TYPE_CHECKING:
     from tests.properties.world import World
 
+Wakeable = Literal["events", "keys", "handlers", "everything"]
 LEASE, HEARTBEAT, POLL, BUDGET = 100.0, 30.0, 20.0, 50.0
 
 
@@ -129,7 +130,10 @@ class Worker(Process):
         self.runtime: Runtime | None = None
         self.stopping: asyncio.Task[Any] | None = None
         self._engine = create_async_engine(
-            "postgresql+asyncpg://simulated/property", async_creator=self._handler_connection, pool_size=4, max_overflow=0
+            "postgresql+asyncpg://simulated/property",
+            async_creator=self._handler_connection,
+            pool_size=4,
+            max_overflow=0,
         )
         self.events = Events(
             [module_for(self)],
@@ -163,6 +167,11 @@ class Worker(Process):
         return self.can_run and self.runtime is not None and self.stopping is None
 
     @property
+    def has_stopped(self) -> bool:
+        """Whether its graceful end is over."""
+        return self.stopping is not None and self.stopping.done()
+
+    @property
     def paused_handlers(self) -> frozenset[int]:
         """The handlers that this process knows to be paused."""
         closed = self.runtime.gates.closed if self.runtime is not None else {}
@@ -173,10 +182,11 @@ class Worker(Process):
         """Whether this process knows its lane to be paused."""
         return self.runtime is not None and bool(self.runtime.gates.paused_lanes)
 
-    def wake(self) -> None:
-        """Tell it, as a notification would, that anything may have happened."""
+    def wake(self, what: Wakeable) -> None:
+        """Tell it, as a notification would, that something may have happened."""
         if self.runtime is not None:
-            self.runtime.wake.everything()
+            wake = self.runtime.wake
+            {"events": wake.lane, "keys": wake.parked, "handlers": wake.handlers, "everything": wake.everything}[what]()
 
     def bury(self) -> None:
         self.is_dead = True

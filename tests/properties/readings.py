@@ -63,4 +63,13 @@ def read(observer: Any) -> Reading:
 
 def waiting_for_locks(observer: Any, pid: int) -> bool:
     """Whether a backend waits for a lock that another one has."""
-    return bool(observer.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE pid = %s AND NOT granted)", [pid]).fetchone()[0])
+    return bool(
+        observer.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE pid = %s AND NOT granted)", [pid]).fetchone()[0]
+    )
+
+
+def paused(observer: Any) -> list[dict[str, str]]:
+    """The handlers and lanes that are paused."""
+    handlers = observer.execute("SELECT name FROM events.handler WHERE paused_at IS NOT NULL ORDER BY name").fetchall()
+    lanes = observer.execute("SELECT 1 FROM events.consumer_group WHERE cardinality(paused_lanes) > 0").fetchall()
+    return [{"handler": name} for (name,) in handlers] + ([{"lane": "change"}] if lanes else [])

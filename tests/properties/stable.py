@@ -16,9 +16,10 @@ SIMULATED_CLOCK = """
     CREATE SCHEMA simulated;
     CREATE SEQUENCE simulated.moment MINVALUE 0;
     CREATE FUNCTION simulated.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE
-        AS 'SELECT to_timestamp(last_value / 1000.0) FROM simulated.moment';
+        AS 'SELECT to_timestamp(nextval(''simulated.moment'') / 1000.0)';
 """
-"""The clock of the statements, in milliseconds. It comes before the server's own in the search path."""
+"""The clock of the statements, which comes before the server's own in the search path: a millisecond passes each time
+that somebody looks at it, and more when the schedule says so."""
 
 _SETTINGS = {"search_path": "simulated, pg_catalog, public", "deadlock_timeout": "1ms", "synchronous_commit": "off"}
 _KINDS = {"bookkeeping": {**_SESSION, **_SETTINGS, "lock_timeout": "0"}, "handler": _SETTINGS, "publisher": _SETTINGS}
@@ -48,6 +49,21 @@ class Stable:
     def run(self, awaitable: Awaitable[T]) -> T:
         """Do something real, to its end."""
         return self.loop.run_until_complete(awaitable)  # type: ignore[arg-type]
+
+    def finished(self, task: asyncio.Task[Any], within: float) -> bool:
+        """Whether a task comes to its end within so many seconds of real time."""
+        if not task.done():
+            over = self.loop.create_future()
+
+            def end(_: object = None) -> None:
+                if not over.done():
+                    over.set_result(None)
+
+            task.add_done_callback(end)
+            limit = self.loop.call_later(within, end)
+            self.loop.run_until_complete(over)
+            limit.cancel()
+        return task.done()
 
     def reset_randomness(self) -> None:
         """Every connection draws what it drew in the run before."""

@@ -80,8 +80,7 @@ class VirtualLoop(base_events.BaseEventLoop):
         return bool(self._ready) or self._next_timer() <= self.now
 
     def halt(self) -> None:
-        """Forget every callback and timer: what is running stays where it is, for ever."""
-        self._ready.clear()
+        """Forget every timer."""
         for handle in self._scheduled:
             handle.cancel()
         self._scheduled.clear()

@@ -24,8 +24,8 @@ from fastapi_events.store.statements import Statements
 from tests.properties.application import Act
 from tests.properties.connections import Call, GatedConnection
 from tests.properties.model import Attempt, Model, Violation
-from tests.properties.process import Console, Process, Worker, numbered_ids
-from tests.properties.readings import read, waiting_for_locks
+from tests.properties.process import Console, Process, Wakeable, Worker, numbered_ids
+from tests.properties.readings import paused, read, waiting_for_locks
 from tests.properties.stable import SIMULATED_CLOCK, Stable
 
 PARTITIONS = 2
@@ -83,6 +83,7 @@ class World:
         self._names = 0
         self._log = EventLog(Statements())
         self.model = Model()
+        self.is_broken = False
         self._patches = [
             patch.object(identity.uuid_utils, "uuid7", numbered_ids()),
             patch.object(away.secrets, "randbelow", random.Random(1).randrange),
@@ -179,6 +180,11 @@ class World:
         self.observe("the publisher's commit", None)
 
     @property
+    def can_go_on(self) -> list[int]:
+        """Which of the hanging handlers are in processes that run."""
+        return [index for index, (attempt, _) in enumerate(self.hanging) if attempt.process.can_run]
+
+    @property
     def eligible(self) -> list[Call]:
         """What may pass now, oldest first."""
         return [call for call in self.pending if call.process.can_run]
@@ -191,7 +197,6 @@ class World:
             self._break(call)
             self.settle()
             return
-        self.observer.execute("SELECT nextval('simulated.moment')")
         call.task = self._send(call)
         if not self._wait(call):
             self.note(f"{call.process.name}: {call.label} {call.detail}: waits for a lock")
@@ -205,7 +210,6 @@ class World:
         """It does nothing any more, and the server notices at once."""
         self.note(f"crash {process.name}")
         process.is_dead = True
-        process.loop.halt()
         self.workers.remove(process)
         self._forget(process)
         self.model.interrupted(process)
@@ -229,9 +233,10 @@ class World:
         process.stopping = process.spawn(process.stop())
         self.settle()
 
-    def wake(self, process: Worker) -> None:
-        self.note(f"wake {process.name}")
-        process.wake()
+    def wake(self, process: Worker, what: Wakeable = "everything") -> None:
+        """Tell it of something, as a notification would."""
+        self.note(f"wake {process.name}: {what}")
+        process.wake(what)
         self.settle()
 
     def finish(self, index: int, act: Act) -> None:
@@ -271,10 +276,27 @@ class World:
             self.model.asked(what, arguments[0])
         self.settle()
 
+    def paused(self) -> list[dict[str, str]]:
+        """What is paused, as ``resume`` takes it."""
+        return paused(self.observer)
+
     # How a step comes to its end
 
     def settle(self) -> None:
         """Run every process until all wait for the schedule."""
+        try:
+            self._settle()
+        except Violation as violation:
+            self._breaks(violation)
+            raise
+
+    def _breaks(self, violation: Violation) -> None:
+        if self.is_broken:
+            return
+        self.is_broken = True
+        violation.add_note("\n".join(self.trace))
+
+    def _settle(self) -> None:
         busy = True
         while busy:
             busy = False
@@ -285,15 +307,20 @@ class World:
             busy |= self._sweep()
             busy |= self._plumb()
             busy |= self._unblock()
-        self._collect()
+        self.hanging = [entry for entry in self.hanging if not entry[1].done()]
+        self.workers = [worker for worker in self.workers if not worker.has_stopped]
         self.model.look(self.workers)
-        self.model.check_tasks(self.processes, self._defects.found)
+        self.model.check(self.processes, self._defects.found)
 
     def note(self, text: str) -> None:
         self.trace.append(text)
 
     def observe(self, what: str, process: Process | None) -> None:
-        self.model.observe(read(self.observer), what, process)
+        try:
+            self.model.observe(read(self.observer), what, process)
+        except Violation as violation:
+            self._breaks(violation)
+            raise
 
     def close(self) -> None:
         logging.getLogger("fastapi_events").removeHandler(self._defects)
@@ -314,9 +341,6 @@ class World:
     def _forget(self, process: Process) -> None:
         self.pending = [call for call in self.pending if call.process is not process]
         self.hanging = [entry for entry in self.hanging if entry[0].process is not process]
-
-    def _collect(self) -> None:
-        self.hanging = [entry for entry in self.hanging if not entry[1].done()]
 
     def _sweep(self) -> bool:
         """The server ends the transactions of connections that have been cut."""
@@ -398,13 +422,12 @@ class World:
         if task is None:
             raise AssertionError("a call that was never sent has no answer")
         while True:
-            self.stable.run(asyncio.wait({task}, timeout=0.02))
-            if task.done():
+            if self.stable.finished(task, 0.005):
                 return True
             pid = call.connection.real.get_server_pid()
-            if waiting_for_locks(self.observer, pid):
-                self.stable.run(asyncio.wait({task}, timeout=0.005))  # a deadlock has been found by then
-                if not task.done() and waiting_for_locks(self.observer, pid):
+            # Looked at twice: a deadlock has been found meanwhile.
+            if waiting_for_locks(self.observer, pid) and not self.stable.finished(task, 0.004):
+                if waiting_for_locks(self.observer, pid):
                     return False
 
     def _answered(self, call: Call, fault: Fault) -> None:
@@ -417,7 +440,9 @@ class World:
         connection.in_transaction = connection.real.is_in_transaction()
         if call.is_gated:
             how = type(error).__name__ if error else len(rows) if isinstance(rows, list) else rows
-            self.note(f"{call.process.name}: {call.label} {call.detail} -> {how}{'' if fault == 'none' else ', ' + fault}")
+            self.note(
+                f"{call.process.name}: {call.label} {call.detail} -> {how}{'' if fault == 'none' else ', ' + fault}"
+            )
             if error is None:
                 self.model.answered(call, rows)
             if call.label in ("COMMIT", "settle_batch", "append_due_events"):
