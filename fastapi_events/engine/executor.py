@@ -120,8 +120,10 @@ class Executor:
             connection = run.connection = HandlerConnection(transaction.driver)
         problem: BaseException | None = None
         try:
+            run.beginning = True
             if not await transaction.begin(run.handler.number, run.mark, run.item.position, run.handler.timeout):
                 return DUPLICATE
+            run.beginning = False
             await self._call(run, event)
             _check_alive(run)
             if connection is not None:
@@ -147,10 +149,12 @@ class Executor:
 
         def work(call: Callable[[], Any]) -> Outcome:
             try:
+                run.beginning = True
                 connect(session)
                 self._marks.limit_sync(session, run.handler.timeout)
                 if not self._marks.take_sync(session, run.handler.number, mark, run.item.position):
                     return DUPLICATE
+                run.beginning = False
                 line = run.transaction = SyncLine(session, self._marks)
                 _check_alive(run)
                 call()

@@ -52,17 +52,18 @@ class Call:
 @cache
 def _labels() -> dict[str, str]:
     folder = files("fastapi_events.store").joinpath("sql")
-    return {_plain(file.read_text(encoding="utf-8")): file.name[:-4] for file in folder.iterdir()}
+    return {_first_line(file.read_text(encoding="utf-8")): file.name[:-4] for file in folder.iterdir()}
 
 
-def _plain(text: str) -> str:
-    return text.replace("{schema}", "events").strip()
+def _first_line(text: str) -> str:
+    """Each statement begins with a comment of its own."""
+    return text.lstrip().split("\n", 1)[0]
 
 
 @cache
 def label_of(query: str) -> str:
     """What a statement is called in schedules and traces."""
-    named = _labels().get(query.replace('"events"', "events").strip())
+    named = _labels().get(_first_line(query))
     if named is not None:
         return named
     if query.startswith("BEGIN") and "processing_mark" in query:
@@ -82,6 +83,7 @@ class GatedConnection:
         self.real: Any = None
         self.closed = False
         self.in_transaction = False
+        self.settling: tuple[int, str] | None = None
         self.lock_timeout = BOOKKEEPING_LOCK_TIMEOUT
         self.idle_limit = float("inf")
         self.used_at = process.world.now

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tests.properties.model import Violation
 from tests.properties.process import LEASE, POLL
 from tests.properties.world import World
 
@@ -24,14 +23,17 @@ def finale(world: World) -> None:
     for options in world.paused():
         world.operate("resume", **options)
         _pass_all(world)
-    if not any(worker.is_up for worker in world.workers):
+    up = [worker for worker in world.workers if worker.is_up]
+    for worker in up[2:]:
+        world.crash(worker)
+    if not up:
         world.start_worker()
     _bring_to_rest(world)
     if dead := [row.id for row in world.model.dead()]:
         world.operate("redrive", dead)
         _bring_to_rest(world)
         if dead := world.model.dead():
-            raise Violation(f"redriven, and dead again without a failure: {dead}")
+            world.fail(f"redriven, and dead again without a failure: {dead}")
 
 
 def _bring_to_rest(world: World) -> None:
@@ -45,7 +47,7 @@ def _bring_to_rest(world: World) -> None:
             if worker.is_up:
                 world.wake(worker)
         _pass_all(world)
-    raise Violation(f"after everything has stopped failing, these never come to their end: {world.model.unsettled()}")
+    world.fail(f"after everything has stopped failing, these never come to their end: {world.model.unsettled()}")
 
 
 def _pass_all(world: World, most: int = 3000) -> None:
@@ -53,4 +55,4 @@ def _pass_all(world: World, most: int = 3000) -> None:
         world.execute(calls[0])
         most -= 1
         if not most:
-            raise Violation(f"the workers never come to rest: {[call.label for call in calls]}")
+            world.fail(f"the workers never come to rest: {[call.label for call in calls]}")

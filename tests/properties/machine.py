@@ -14,7 +14,7 @@ from tests.properties.connections import Call
 from tests.properties.finale import finale
 from tests.properties.world import Ground, World
 
-MOST_WORKERS = 4
+MOST_WORKERS, MOST_STARTS = 4, 6
 KEYS = ("a", "b", "c")
 
 picks = st.integers(0, 9)
@@ -53,12 +53,20 @@ class Delivery(RuleBasedStateMachine):
         for pick in order:
             self._pass(self.world.eligible, pick)
 
+    @rule(order=st.lists(picks, min_size=10, max_size=40))
+    def let_many_pass(self, order: list[int]) -> None:
+        self.let_some_pass(order)
+
     @rule(worker=picks, count=st.integers(1, 12))
     def let_one_worker_go_on(self, worker: int, count: int) -> None:
         running = [one for one in self.world.workers if one.can_run]
         for _ in range(count if running else 0):
             process = running[worker % len(running)]
             self._pass([call for call in self.world.eligible if call.process is process], 0)
+
+    @rule(worker=picks, count=st.integers(10, 40))
+    def let_one_worker_go_on_for_long(self, worker: int, count: int) -> None:
+        self.let_one_worker_go_on(worker, count)
 
     @rule(count=st.integers(5, 40))
     def let_all_go_on(self, count: int) -> None:
@@ -77,7 +85,8 @@ class Delivery(RuleBasedStateMachine):
 
     # Events
 
-    @rule(what=events, delay=st.sampled_from([None, None, 25.0]), wake=st.booleans())
+    @precondition(lambda self: self.world.has_room)
+    @rule(what=events, delay=st.sampled_from([None, None, 25.0]), wake=st.sampled_from([True, True, False]))
     def publish(self, what: list[tuple[type[Event], str]], delay: float | None, wake: bool) -> None:
         self.world.end(self.world.publish(what, delay=delay), commit=True)
         if wake:
@@ -85,7 +94,7 @@ class Delivery(RuleBasedStateMachine):
                 if worker.is_up:
                     self.world.wake(worker, "events")
 
-    @precondition(lambda self: len(self.world.publications) < 3)
+    @precondition(lambda self: len(self.world.publications) < 3 and self.world.has_room)
     @rule(what=events)
     def begin_publishing(self, what: list[tuple[type[Event], str]]) -> None:
         self.world.publish(what)
@@ -115,7 +124,7 @@ class Delivery(RuleBasedStateMachine):
     def crash(self, pick: int) -> None:
         self.world.crash(self.world.workers[pick % len(self.world.workers)])
 
-    @precondition(lambda self: len(self.world.workers) < MOST_WORKERS)
+    @precondition(lambda self: len(self.world.workers) < MOST_WORKERS and self.world.starts < MOST_STARTS)
     @rule()
     def start(self) -> None:
         self.world.start_worker()

@@ -141,6 +141,11 @@ class Model:
                     self._note_settled(process, row["partition"], row["seq"])
             case "settle_key" if rows:
                 self._note_key_settled(process, *call.arguments[:3])
+                call.connection.settling = call.arguments[0], call.arguments[1]
+            case "COMMIT" if call.connection.settling is not None:
+                key, call.connection.settling = call.connection.settling, None
+                if self._keys.get(key, (0, None))[1] is process:
+                    del self._keys[key]
             case _:
                 pass
 
@@ -390,7 +395,7 @@ class Model:
         self._partitions[partition] = seq, process
 
     def _note_key_settled(self, process: Process, handler: int, slot: str, token: int) -> None:
-        owner = self._keys.pop((handler, slot), None)
+        owner = self._keys.get((handler, slot))
         if token < DETACHED_TOKENS and (owner is None or owner != (token, process)):
             raise Violation(f"{process.name} settles the key {slot} of handler {handler}, whose claim it has lost")
 

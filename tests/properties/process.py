@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import Callable, Coroutine
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 from unittest.mock import patch
 from uuid import UUID
@@ -128,22 +129,14 @@ class Worker(Process):
     def __init__(self, world: World, name: str) -> None:
         super().__init__(world, name)
         self.runtime: Runtime | None = None
+        self.starting: asyncio.Task[Any] | None = None
         self.stopping: asyncio.Task[Any] | None = None
-        self._engine = create_async_engine(
-            "postgresql+asyncpg://simulated/property",
-            async_creator=self._handler_connection,
-            pool_size=4,
-            max_overflow=0,
-        )
+        self._engine = world.ground.engines.take(self)
         self.events = Events(
             [module_for(self)],
-            sessions=async_sessionmaker(self._engine, expire_on_commit=False),
-            settings=SimulatedSettings(
-                database_url=self.database.url, notify="off", lease=LEASE, heartbeat=HEARTBEAT, poll_interval=POLL,
-                poll_interval_degraded=POLL, batch_size=world.batch_size, lanes=("change",), inline_budget=BUDGET,
-                concurrency={"events_change": 4}, handler_connections=4, breaker_threshold=1000, shutdown_grace=60.0,
-            ),
-        )  # fmt: skip
+            sessions=async_sessionmaker(self._engine.engine, expire_on_commit=False),
+            settings=settings_for(world.batch_size),
+        )
 
     async def start(self) -> None:
         """What ``Events.start()`` does, on this process's connections."""
@@ -164,12 +157,13 @@ class Worker(Process):
     @property
     def is_up(self) -> bool:
         """Whether it has started, and is not about to end."""
-        return self.can_run and self.runtime is not None and self.stopping is None
+        return self.can_run and self.starting is not None and self.starting.done() and self.stopping is None
 
     @property
-    def has_stopped(self) -> bool:
-        """Whether its graceful end is over."""
-        return self.stopping is not None and self.stopping.done()
+    def has_ended(self) -> bool:
+        """Whether its graceful end is over, or it could not start."""
+        failed = self.starting is not None and self.starting.done() and self.starting.exception() is not None
+        return failed or (self.stopping is not None and self.stopping.done())
 
     @property
     def paused_handlers(self) -> frozenset[int]:
@@ -195,10 +189,52 @@ class Worker(Process):
             self.spawn(_quietly(self.runtime.executor.close))
             self.loop.settle()
         super().bury()
-        self._engine.sync_engine.dispose(close=False)
+        self.world.ground.engines.give_back(self._engine)
 
-    async def _handler_connection(self) -> Any:
-        return self.connect("handler")
+
+class WorkersEngine:
+    """SQLAlchemy's engine of one worker after the other: it asks the server about itself only once."""
+
+    def __init__(self) -> None:
+        self.worker: Worker | None = None
+        self.engine = create_async_engine(
+            "postgresql+asyncpg://simulated/property", async_creator=self._connect, pool_size=4, max_overflow=0
+        )
+
+    async def _connect(self) -> Any:
+        if self.worker is None:
+            raise asyncpg.ConnectionDoesNotExistError("no worker has this engine")
+        return self.worker.connect("handler")
+
+
+class Engines:
+    """Lends engines to workers."""
+
+    def __init__(self) -> None:
+        self._free: list[WorkersEngine] = []
+
+    def take(self, worker: Worker) -> WorkersEngine:
+        """One that no other worker has."""
+        engine = self._free.pop() if self._free else WorkersEngine()
+        engine.worker = worker
+        return engine
+
+    def give_back(self, engine: WorkersEngine) -> None:
+        """Its worker is dead, and so are its connections."""
+        engine.worker = None
+        engine.engine.sync_engine.dispose(close=False)
+        self._free.append(engine)
+
+
+@cache
+def settings_for(batch_size: int) -> EventsSettings:
+    """Settings of every worker: spans so far apart that only the schedule decides what comes first."""
+    return SimulatedSettings(
+        database_url="postgresql://simulated/property", notify="off", lease=LEASE, heartbeat=HEARTBEAT,
+        poll_interval=POLL, poll_interval_degraded=POLL, batch_size=batch_size, lanes=("change",),
+        inline_budget=BUDGET, concurrency={"events_change": 4}, handler_connections=4, breaker_threshold=1000,
+        shutdown_grace=60.0,
+    )  # fmt: skip
 
 
 def numbered_ids() -> Callable[[], UUID]:

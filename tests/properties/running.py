@@ -55,11 +55,15 @@ def run(
     number: int,
     shrink: bool = True,
     traces: list[list[str]] | None = None,
+    progress: bool = False,
 ) -> Run:
     """Run the machine; a counter-example comes back as the problem, shrunk, with its trace in its notes."""
 
     class Seeded(Delivery):
-        pass
+        def teardown(self) -> None:
+            super().teardown()
+            if progress and self.examples % 50 == 0:
+                print(f"{self.examples} examples, {time.monotonic() - began:.0f} s", flush=True)
 
     Seeded.ground, Seeded.traces = ground, traces
     phases = [Phase.generate, *([Phase.shrink] if shrink else [])]

@@ -12,14 +12,17 @@ from fastapi_events.store.database import _SESSION
 
 T = TypeVar("T")
 
-SIMULATED_CLOCK = """
+SIMULATION = """
     CREATE SCHEMA simulated;
     CREATE SEQUENCE simulated.moment MINVALUE 0;
     CREATE FUNCTION simulated.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE
         AS 'SELECT to_timestamp(nextval(''simulated.moment'') / 1000.0)';
+    CREATE SEQUENCE simulated.chance;
+    CREATE FUNCTION simulated.random() RETURNS double precision LANGUAGE sql VOLATILE
+        AS 'SELECT (nextval(''simulated.chance'') * 0.6180339887) - floor(currval(''simulated.chance'') * 0.6180339887)';
 """
-"""The clock of the statements, which comes before the server's own in the search path: a millisecond passes each time
-that somebody looks at it, and more when the schedule says so."""
+"""Clock and chance of the statements, which come before the server's own in the search path. A millisecond passes each
+time that somebody looks at the clock, and more when the schedule says so."""
 
 _SETTINGS = {"search_path": "simulated, pg_catalog, public", "deadlock_timeout": "1ms", "synchronous_commit": "off"}
 _KINDS = {"bookkeeping": {**_SESSION, **_SETTINGS, "lock_timeout": "0"}, "handler": _SETTINGS, "publisher": _SETTINGS}
@@ -65,16 +68,6 @@ class Stable:
             limit.cancel()
         return task.done()
 
-    def reset_randomness(self) -> None:
-        """Every connection draws what it drew in the run before."""
-
-        async def seed() -> None:
-            for kept in self._free.values():
-                for _, connection in kept:
-                    await connection.execute("SELECT setseed(0.5)")
-
-        self.run(seed())
-
     def close(self) -> None:
         for kept in self._free.values():
             for _, connection in kept:
@@ -82,12 +75,7 @@ class Stable:
         self.loop.close()
 
     def _make(self, kind: str) -> Any:
-        async def connect() -> Any:
-            connection = await asyncpg.connect(self.url, server_settings=_KINDS[kind])
-            await connection.execute("SELECT setseed(0.5)")
-            return connection
-
-        connection = self.run(connect())
+        connection: Any = self.run(asyncpg.connect(self.url, server_settings=_KINDS[kind]))
         self._numbers[connection] = self._made
         self._made += 1
         return connection

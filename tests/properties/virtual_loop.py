@@ -77,16 +77,13 @@ class VirtualLoop(base_events.BaseEventLoop):
     @property
     def is_ready(self) -> bool:
         """Whether something can be run: callbacks, or timers whose time has come."""
-        return bool(self._ready) or self._next_timer() <= self.now
+        return bool(self._ready) or (bool(self._scheduled) and self._scheduled[0].when() <= self.now)
 
     def halt(self) -> None:
         """Forget every timer."""
         for handle in self._scheduled:
             handle.cancel()
         self._scheduled.clear()
-
-    def _next_timer(self) -> float:
-        return min((handle.when() for handle in self._scheduled if not handle.cancelled()), default=math.inf)
 
     def _run_once(self) -> None:
         super()._run_once()  # type: ignore[misc]

@@ -7,7 +7,7 @@ import logging
 import random
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 from unittest.mock import patch
 from uuid import UUID
 
@@ -24,18 +24,19 @@ from fastapi_events.store.statements import Statements
 from tests.properties.application import Act
 from tests.properties.connections import Call, GatedConnection
 from tests.properties.model import Attempt, Model, Violation
-from tests.properties.process import Console, Process, Wakeable, Worker, numbered_ids
+from tests.properties.process import Console, Engines, Process, Wakeable, Worker, numbered_ids
 from tests.properties.readings import paused, read, waiting_for_locks
-from tests.properties.stable import SIMULATED_CLOCK, Stable
+from tests.properties.stable import SIMULATION, Stable
 
 PARTITIONS = 2
+MOST_EVENTS = 24
 Fault = Literal["none", "answer lost", "never sent"]
 CLEAN = """
     TRUNCATE events.event, events.event_key, events.consumer_group, events.handler, events.worker, events.cursor_log,
         events.processing_mark, events.success_batch, events.delivery, events.attempt, events.parked_key, events.breaker,
         events.operator_action, events.scheduled_event, effect RESTART IDENTITY CASCADE;
-    ALTER SEQUENCE events.event_position RESTART; ALTER SEQUENCE events.handler_revision RESTART;
-    SELECT setval('simulated.moment', 1800000000000);
+    SELECT setval('events.event_position', 1, false), setval('events.handler_revision', 1, false),
+        setval('simulated.moment', 1800000000000), setval('simulated.chance', 1);
 """
 
 
@@ -44,8 +45,9 @@ class Ground:
 
     def __init__(self, url: str) -> None:
         self.stable = Stable(url)
+        self.engines = Engines()
         self.observer = psycopg.connect(url, autocommit=True)
-        self.observer.execute(SIMULATED_CLOCK)
+        self.observer.execute(SIMULATION)
         self.observer.execute(
             "CREATE TABLE effect (id bigint GENERATED ALWAYS AS IDENTITY, handler text, number integer, process text)"
         )
@@ -80,7 +82,7 @@ class World:
         self.hanging: list[tuple[Attempt, asyncio.Future[Act]]] = []
         self.publications: list[Publication] = []
         self._numbers = 0
-        self._names = 0
+        self.starts = 0
         self._log = EventLog(Statements())
         self.model = Model()
         self.is_broken = False
@@ -92,7 +94,6 @@ class World:
             one.start()
         random.seed(7)
         self.observer.execute(CLEAN)
-        self.stable.reset_randomness()
         self._defects = _Defects()
         logging.getLogger("fastapi_events").addHandler(self._defects)
         self.console = Console(self)
@@ -127,23 +128,17 @@ class World:
 
     def start_worker(self) -> Worker:
         """A new process; its start is one step."""
-        self._names += 1
-        worker = Worker(self, f"w{self._names}")
+        self.starts += 1
+        worker = Worker(self, f"w{self.starts}")
         self.processes.append(worker)
         self.workers.append(worker)
         self.note(f"start {worker.name}")
-        task = worker.spawn(worker.start())
+        worker.starting = worker.spawn(worker.start())
         self.settle()
-        while not task.done():
-            own = [call for call in self.pending if call.process is worker]
-            if not own:
-                self.note(f"{worker.name} waits for others before it can start")
-                break
+        while own := [call for call in self.pending if call.process is worker and not worker.is_up]:
             self.execute(own[0])
-        if task.done():
-            task.result()
-            if worker.runtime is not None:
-                self.console.group = worker.runtime.group_id
+        if worker.runtime is not None:
+            self.console.group = worker.runtime.group_id
         if not self.model.handlers:
             rows = self.observer.execute("SELECT id, name FROM events.handler").fetchall()
             self.model.learn_handlers({name: number for number, name in rows})
@@ -180,6 +175,11 @@ class World:
         self.observe("the publisher's commit", None)
 
     @property
+    def has_room(self) -> bool:
+        """Whether there are few enough events for another one."""
+        return self._numbers < MOST_EVENTS
+
+    @property
     def can_go_on(self) -> list[int]:
         """Which of the hanging handlers are in processes that run."""
         return [index for index, (attempt, _) in enumerate(self.hanging) if attempt.process.can_run]
@@ -199,9 +199,7 @@ class World:
             return
         call.task = self._send(call)
         if not self._wait(call):
-            self.note(f"{call.process.name}: {call.label} {call.detail}: waits for a lock")
-            call.expires = self.now + call.connection.lock_timeout
-            self.blocked.append(call)
+            self._block(call)
             return
         self._answered(call, fault)
         self.settle()
@@ -286,15 +284,14 @@ class World:
         """Run every process until all wait for the schedule."""
         try:
             self._settle()
-        except Violation as violation:
-            self._breaks(violation)
+        except Exception as error:
+            self._breaks(error)
             raise
 
-    def _breaks(self, violation: Violation) -> None:
-        if self.is_broken:
-            return
+    def _breaks(self, error: Exception) -> None:
+        if not self.is_broken:
+            error.add_note("\n".join(self.trace))
         self.is_broken = True
-        violation.add_note("\n".join(self.trace))
 
     def _settle(self) -> None:
         busy = True
@@ -308,18 +305,24 @@ class World:
             busy |= self._plumb()
             busy |= self._unblock()
         self.hanging = [entry for entry in self.hanging if not entry[1].done()]
-        self.workers = [worker for worker in self.workers if not worker.has_stopped]
+        self.workers = [worker for worker in self.workers if not worker.has_ended]
         self.model.look(self.workers)
         self.model.check(self.processes, self._defects.found)
 
     def note(self, text: str) -> None:
         self.trace.append(text)
 
+    def fail(self, why: str) -> NoReturn:
+        """A promise is broken."""
+        violation = Violation(why)
+        self._breaks(violation)
+        raise violation
+
     def observe(self, what: str, process: Process | None) -> None:
         try:
             self.model.observe(read(self.observer), what, process)
-        except Violation as violation:
-            self._breaks(violation)
+        except Exception as error:
+            self._breaks(error)
             raise
 
     def close(self) -> None:
@@ -365,9 +368,10 @@ class World:
             if not call.is_gated:
                 self.pending.remove(call)
                 call.task = self._send(call)
-                if not self._wait(call):
-                    raise AssertionError(f"{call.label} waits for a lock, and has no gate")
-                self._answered(call, "none")
+                if self._wait(call):
+                    self._answered(call, "none")
+                else:
+                    self._block(call)
                 return True
         return False
 
@@ -407,6 +411,11 @@ class World:
             raise AssertionError("a call that was never sent cannot wait for a lock")
         self.stable.run(asyncio.wait({call.task}))
         call.task.exception()
+
+    def _block(self, call: Call) -> None:
+        self.note(f"{call.process.name}: {call.label} {call.detail}: waits for a lock")
+        call.expires = self.now + call.connection.lock_timeout
+        self.blocked.append(call)
 
     def _send(self, call: Call) -> asyncio.Task[Any]:
         real = call.connection.attach()
