@@ -152,9 +152,8 @@ class Model:
     def look(self, workers: Iterable[Worker]) -> None:
         """Note what the workers know of pauses."""
         for worker in workers:
-            paused = worker.paused_handlers
             for number in self.handlers.values():
-                if number in paused or worker.lane_is_paused:
+                if worker.knows_paused(number):
                     self._pause_seen.setdefault((worker, number), self.tick)
                 else:
                     self._pause_seen.pop((worker, number), None)
@@ -243,8 +242,10 @@ class Model:
         )
 
     def _check_pause(self, attempt: Attempt, position: int) -> None:
-        process = attempt.process
-        seen = self._pause_seen.get((process, self.handlers[attempt.handler]))
+        process, hid = attempt.process, self.handlers[attempt.handler]
+        if not process.knows_paused(hid):
+            return
+        seen = self._pause_seen.get((process, hid))
         claimed = self._read.get((process, position))
         if seen is not None and claimed is not None and claimed > seen:
             raise Violation(

@@ -83,6 +83,10 @@ class Process:
         """Whether it does anything now."""
         return not self.is_dead and not self.is_frozen
 
+    def knows_paused(self, handler: int) -> bool:
+        """Whether this process knows that it is not to call a handler."""
+        return False
+
     def connect(self, kind: str) -> GatedConnection:
         """A new connection."""
         if self.is_dead:
@@ -165,16 +169,12 @@ class Worker(Process):
         failed = self.starting is not None and self.starting.done() and self.starting.exception() is not None
         return failed or (self.stopping is not None and self.stopping.done())
 
-    @property
-    def paused_handlers(self) -> frozenset[int]:
-        """The handlers that this process knows to be paused."""
-        closed = self.runtime.gates.closed if self.runtime is not None else {}
-        return frozenset(number for number, why in closed.items() if why == "paused")
-
-    @property
-    def lane_is_paused(self) -> bool:
-        """Whether this process knows its lane to be paused."""
-        return self.runtime is not None and bool(self.runtime.gates.paused_lanes)
+    def knows_paused(self, handler: int) -> bool:
+        """Whether this process knows that it is not to call a handler."""
+        if self.runtime is None:
+            return False
+        gates = self.runtime.gates
+        return bool(gates.paused_lanes) or gates.closed.get(handler) == "paused"
 
     def wake(self, what: Wakeable) -> None:
         """Tell it, as a notification would, that something may have happened."""
