@@ -137,7 +137,7 @@ class World:
         self.settle()
         while own := [call for call in self.pending if call.process is worker and not worker.is_up]:
             self.execute(own[0])
-        if worker.runtime is not None:
+        if worker.runtime is not None and worker.runtime.group_id:
             self.console.group = worker.runtime.group_id
         if not self.model.handlers:
             rows = self.observer.execute("SELECT id, name FROM events.handler").fetchall()
