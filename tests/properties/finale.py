@@ -43,9 +43,7 @@ def _bring_to_rest(world: World) -> None:
         if not left and not world.pending:
             return
         world.pass_time(LEASE + 1 if number % 4 == 0 else POLL)
-        for worker in world.workers:
-            if worker.is_up:
-                world.wake(worker)
+        world.wake_all("everything")
         _pass_all(world)
     world.fail(f"after everything has stopped failing, these never come to their end: {world.model.unsettled()}")
 

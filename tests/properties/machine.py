@@ -38,9 +38,15 @@ class Delivery(RuleBasedStateMachine):
         self.failed = False
         type(self).examples += 1
 
-    @initialize(workers=st.integers(2, 3), batch=st.sampled_from([1, 3, 50]), first=events)
-    def begin(self, workers: int, batch: int, first: list[tuple[type[Event], str]]) -> None:
+    @initialize(
+        workers=st.integers(2, 3), batch=st.sampled_from([1, 3, 50]), first=events,
+        acts=st.fixed_dictionaries({name: st.lists(st.sampled_from(ACTS), max_size=4) for name in HANDLERS}),
+    )  # fmt: skip
+    def begin(self, workers: int, batch: int, first: list[tuple[type[Event], str]], acts: dict[str, list[Any]]) -> None:
         self.world.batch_size = batch
+        for handler, listed in acts.items():
+            self.world.scripts[handler] = deque(listed)
+        self.world.note(f"handlers shall {acts}")
         for _ in range(workers):
             self.world.start_worker()
         self.world.end(self.world.publish(first), commit=True)
@@ -90,9 +96,7 @@ class Delivery(RuleBasedStateMachine):
     def publish(self, what: list[tuple[type[Event], str]], delay: float | None, wake: bool) -> None:
         self.world.end(self.world.publish(what, delay=delay), commit=True)
         if wake:
-            for worker in self.world.workers:
-                if worker.is_up:
-                    self.world.wake(worker, "events")
+            self.world.wake_all("events")
 
     @precondition(lambda self: len(self.world.publications) < 3 and self.world.has_room)
     @rule(what=events)
@@ -146,6 +150,21 @@ class Delivery(RuleBasedStateMachine):
     def thaw(self, pick: int) -> None:
         frozen = [worker for worker in self.world.workers if worker.is_frozen]
         self.world.thaw(frozen[pick % len(frozen)])
+
+    @precondition(lambda self: len([worker for worker in self.world.workers if worker.can_run]) > 1)
+    @rule(pick=picks, before=st.integers(0, 12), others=st.integers(5, 40))
+    def outlive_lease(self, pick: int, before: int, others: int) -> None:
+        """One stalls on its way until its leases are over and the others have taken over, and comes back."""
+        running = [worker for worker in self.world.workers if worker.can_run]
+        stalled = running[pick % len(running)]
+        self.world.wake(stalled)
+        self.let_one_worker_go_on(pick, before)
+        if stalled.can_run and stalled in self.world.workers:
+            self.world.freeze(stalled)
+            self.world.pass_time(110.0)
+            self.world.wake_all("everything")
+            self.let_all_go_on(others)
+            self.world.thaw(stalled)
 
     @precondition(lambda self: any(worker.is_up for worker in self.world.workers))
     @rule(pick=picks, what=st.sampled_from(["events", "keys", "handlers", "everything"]))

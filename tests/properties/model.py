@@ -68,6 +68,7 @@ class Model:
         self._pause_seen: dict[tuple[Process, int], int] = {}
         self._asked: set[tuple[str, str]] = set()
         self._found: list[Violation] = []
+        self._let_pass: set[tuple[str, int]] = set()
 
     # What happens
 
@@ -186,6 +187,8 @@ class Model:
         self._check_effects(before, by, process)
         for handler, number in self._pairs():
             self._check_change(before, handler, number, by)
+            if not HANDLERS[handler].parks and self.state(handler, number) == "dead":
+                self._let_pass.add((handler, number))  # redriven, it comes behind those that have passed it
 
     # What is to be judged
 
@@ -297,7 +300,7 @@ class Model:
 
     def _is_over(self, process: Process | None, handler: str, number: int) -> bool:
         rules, state = HANDLERS[handler], self.state(handler, number)
-        if state in ("done", "discarded") or (state == "dead" and not rules.parks):
+        if state in ("done", "discarded") or (handler, number) in self._let_pass:
             return True
         if rules.transactional and self._has_effect(handler, number):
             return True

@@ -75,9 +75,10 @@ def _without_parked_keys() -> Any:
 
 
 def _without_hold() -> Any:
-    """What waits behind a dead letter is read, and run, when its key is looked at."""
+    """A dead letter holds nobody: what waits behind it is due, read and run."""
     held = r"AND \(held\.position IS NULL OR q\.position < held\.position OR q\.redrives > 0\)"
-    return _edited({"read_queue": [(held, "")]})
+    due = [("'infinity'::timestamptz", "clock_timestamp()")]
+    return _edited({"read_queue": [(held, "")], "settle_key": due, "settle_batch": due})
 
 
 def _without_stop_at_failure() -> Any:

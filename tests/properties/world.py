@@ -237,6 +237,12 @@ class World:
         process.wake(what)
         self.settle()
 
+    def wake_all(self, what: Wakeable) -> None:
+        """Tell all that are up."""
+        for worker in self.workers:
+            if worker.is_up:
+                self.wake(worker, what)
+
     def finish(self, index: int, act: Act) -> None:
         """Let a handler that hangs go on."""
         attempt, future = self.hanging.pop(index)
