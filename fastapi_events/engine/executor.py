@@ -10,13 +10,14 @@ from collections.abc import Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from typing import Any
+from uuid import UUID
 
 from fastapi_events.engine.handler_connection import HandlerConnection
 from fastapi_events.engine.handler_session import HandlerSession, SyncHandlerSession
 from fastapi_events.engine.handler_transaction import SyncLine, Transactions, connect
 from fastapi_events.engine.injection import Needs, fill
 from fastapi_events.engine.observed_attempt import observe
-from fastapi_events.engine.outcomes import Abandoned, NoThread, cascade_limit, outcome_of
+from fastapi_events.engine.outcomes import Abandoned, NoThread, cascade_limit, outcome_of, superseded
 from fastapi_events.engine.run import Run
 from fastapi_events.engine.secrecy import discreet
 from fastapi_events.engine.slots import Slots
@@ -122,7 +123,7 @@ class Executor:
         try:
             run.beginning = True
             if not await transaction.begin(run.handler.number, run.mark, run.item.position, run.handler.timeout):
-                return DUPLICATE
+                return await self._refused(run, run.mark)
             run.beginning = False
             await self._call(run, event)
             _check_alive(run)
@@ -166,7 +167,11 @@ class Executor:
                 session.end_delivery()
 
         outcome: Outcome = await self._call(run, event, around=work)
-        return outcome
+        return await self._refused(run, mark) if outcome is DUPLICATE else outcome
+
+    async def _refused(self, run: Run, mark: UUID) -> Outcome:
+        """What it means that the mark could not be taken: the effects are there, or must not be."""
+        return DUPLICATE if await self._marks.find([(run.handler.number, mark)]) else superseded()
 
     async def _call(self, run: Run, event: Any, around: Around | None = None, in_thread: InThread | None = None) -> Any:
         handler = run.handler

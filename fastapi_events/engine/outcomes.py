@@ -100,6 +100,12 @@ def interrupted(what: str) -> Outcome:
     return Outcome("interrupted", failure=failure("Interrupted", what))
 
 
+def superseded() -> Outcome:
+    """The outcome of an attempt at an event that is dead or discarded: another worker has taken over, and what this one
+    has of the key is out of date. It stops there, and cannot record it."""
+    return Outcome("interrupted", failure=failure("Superseded", "another worker has settled this event"))
+
+
 def _postponed(run: Run, error: RetryLater) -> Outcome:
     age = (datetime.now(UTC) - run.item.row["published_at"]).total_seconds()
     if age + error.delay > error.max_age:
