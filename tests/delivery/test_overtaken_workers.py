@@ -86,7 +86,10 @@ async def test_a_worker_whose_parked_key_was_overtaken_runs_nothing_behind_a_dea
 
         return module
 
-    zombie, heir = await stage.idle(failing_shop(is_heir=False), heartbeat=2.0), await stage.idle(failing_shop(is_heir=True))
+    zombie, heir = (
+        await stage.idle(failing_shop(is_heir=False), heartbeat=2.0),
+        await stage.idle(failing_shop(is_heir=True)),
+    )
     await publish(zombie, [Shipped(order="a", number=1), Shipped(order="a", number=2)])
     zombie.runtime.make_drains()
     for loop in zombie.runtime.drain_loops:

@@ -33,7 +33,14 @@ def main() -> int:
 def _run(url: str, options: argparse.Namespace) -> int:
     print(f"seed {options.seed}", flush=True)
     with ground_on(url) as ground, plant(options.twin):
-        done = run(ground, examples=options.examples, steps=options.steps, number=options.seed, shrink=options.shrink)
+        done = run(
+            ground,
+            examples=options.examples,
+            steps=options.steps,
+            number=options.seed,
+            shrink=options.shrink,
+            progress=True,
+        )
     if done.problem is not None:
         print(told(done.problem))
     verdict = "FOUND A COUNTER-EXAMPLE" if done.problem is not None else "no counter-example"

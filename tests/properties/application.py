@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Act = Literal["succeed", "fail", "fail late", "later", "die", "discard", "hang"]
 ACTS: tuple[Act, ...] = ("succeed", "fail", "fail late", "later", "die", "discard", "hang")
 
+PARTITIONS = 2
 BACKOFF, LATER, TIMEOUT, MAX_ATTEMPTS = 40.0, 30.0, 200.0, 2
 
 
@@ -58,6 +59,11 @@ HANDLERS: dict[str, Rules] = {
     "pack": Rules(Shipped, transactional=False, ordered=True, parks=True),
     "note": Rules(Shipped, transactional=True, ordered=False, parks=False),
 }
+
+
+def key_of(order: str) -> str:
+    """The ordering key of an order's events, as it is stored."""
+    return f"/order/{order}"
 
 
 class Broken(Exception):

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from tests.properties.world import Process
 
 GATED = frozenset({
-    "claim_windows", "settle_batch", "claim_keys", "read_queue", "settle_key", "release_keys", "heartbeat", "next_due",
-    "find_marks", "list_handlers", "read_pauses", "start_handlers", "register_worker", "remove_worker",
-    "append_due_events", "next_scheduled", "redrive_deliveries", "remove_tombstones", "discard_deliveries",
-    "pause_handler", "pause_lanes", "release_parked_key", "record_failures", "take_probes", "close_breaker", "take mark", "effect", "COMMIT",
+    "claim_windows", "settle_batch", "claim_keys", "read_queue", "settle_key", "release_keys", "heartbeat",
+    "next_due", "find_marks", "list_handlers", "read_pauses", "start_handlers", "register_worker",
+    "remove_worker", "append_due_events", "next_scheduled", "redrive_deliveries", "remove_tombstones",
+    "discard_deliveries", "pause_handler", "pause_lanes", "release_parked_key", "record_failures", "take_probes",
+    "close_breaker", "take mark", "effect", "COMMIT",
 })  # fmt: skip
 """Statements between which anything may happen. The others change nothing that anybody else sees, and pass at once."""
 
@@ -42,6 +43,7 @@ class Call:
     expires: float = float("inf")
     detail: str = ""
     arguments: tuple[Any, ...] = ()
+    issued: int = 0
 
     @property
     def is_gated(self) -> bool:
@@ -150,6 +152,7 @@ class GatedConnection:
             self._note_limits(query)
         if call.label == "effect":
             call.detail = f"{args[0]} {args[1]}"
+        call.issued = self.process.world.model.tick
         self.process.world.ask(call)
         try:
             return await call.answer

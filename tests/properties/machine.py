@@ -12,7 +12,8 @@ from fastapi_events import Event
 from tests.properties.application import ACTS, HANDLERS, Placed, Shipped
 from tests.properties.connections import Call
 from tests.properties.finale import finale
-from tests.properties.world import Ground, World
+from tests.properties.ground import Ground
+from tests.properties.world import World
 
 MOST_WORKERS, MOST_STARTS = 4, 6
 KEYS = ("a", "b", "c")

@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from fastapi_events.store import schema
+from tests.properties.application import PARTITIONS
+from tests.properties.ground import Ground
 from tests.properties.machine import Delivery
-from tests.properties.world import PARTITIONS, Ground
 
 
 @dataclass(frozen=True)

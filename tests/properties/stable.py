@@ -19,7 +19,7 @@ SIMULATION = """
         AS 'SELECT to_timestamp(nextval(''simulated.moment'') / 1000.0)';
     CREATE SEQUENCE simulated.chance;
     CREATE FUNCTION simulated.random() RETURNS double precision LANGUAGE sql VOLATILE
-        AS 'SELECT (nextval(''simulated.chance'') * 0.6180339887) - floor(currval(''simulated.chance'') * 0.6180339887)';
+        AS 'SELECT (nextval(''simulated.chance'') * 618033 % 1000000) / 1000000.0::double precision';
 """
 """Clock and chance of the statements, which come before the server's own in the search path. A millisecond passes each
 time that somebody looks at the clock, and more when the schedule says so."""

@@ -54,9 +54,9 @@ def _edit(edits: list[tuple[str, str]], text: str, name: str) -> str:
 
 def _without_partition_fence() -> Any:
     """A batch is settled whoever has its partition now."""
-    return _edited({
-        "settle_batch": [(r"s\.seq \+ 1", _NEWEST), (r"CROSS JOIN LATERAL \(\s*SELECT 1 FROM.*?LIMIT 1\) mine", "")]
-    })
+    return _edited(
+        {"settle_batch": [(r"s\.seq \+ 1", _NEWEST), (r"CROSS JOIN LATERAL \(\s*SELECT 1 FROM.*?LIMIT 1\) mine", "")]}
+    )
 
 
 def _without_key_fence() -> Any:

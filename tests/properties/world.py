@@ -7,12 +7,8 @@ import logging
 import random
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 from unittest.mock import patch
-from uuid import UUID
-
-import asyncpg
-import psycopg
 
 from fastapi_events import Delivery, Event
 from fastapi_events.engine import away
@@ -21,40 +17,15 @@ from fastapi_events.model.context import Flow
 from fastapi_events.model.envelope import PublishOptions, PublishRules, seal
 from fastapi_events.store.log import EventLog
 from fastapi_events.store.statements import Statements
-from tests.properties.application import Act
-from tests.properties.connections import Call, GatedConnection
-from tests.properties.model import Attempt, Model, Violation
-from tests.properties.process import Console, Engines, Process, Wakeable, Worker, numbered_ids
-from tests.properties.readings import paused, read, waiting_for_locks
-from tests.properties.stable import SIMULATION, Stable
+from tests.properties.accounts import Attempt
+from tests.properties.application import PARTITIONS, Act
+from tests.properties.gate import Gate
+from tests.properties.ground import CLEAN, Ground
+from tests.properties.leases import Violation
+from tests.properties.process import Console, Process, Wakeable, Worker, numbered_ids
+from tests.properties.readings import paused, read
 
-PARTITIONS = 2
 MOST_EVENTS = 24
-Fault = Literal["none", "answer lost", "never sent"]
-CLEAN = """
-    TRUNCATE events.event, events.event_key, events.consumer_group, events.handler, events.worker, events.cursor_log,
-        events.processing_mark, events.success_batch, events.delivery, events.attempt, events.parked_key, events.breaker,
-        events.operator_action, events.scheduled_event, effect RESTART IDENTITY CASCADE;
-    SELECT setval('events.event_position', 1, false), setval('events.handler_revision', 1, false),
-        setval('simulated.moment', 1800000000000), setval('simulated.chance', 1);
-"""
-
-
-class Ground:
-    """One database and the connections to it, for one example after the other."""
-
-    def __init__(self, url: str) -> None:
-        self.stable = Stable(url)
-        self.engines = Engines()
-        self.observer = psycopg.connect(url, autocommit=True)
-        self.observer.execute(SIMULATION)
-        self.observer.execute(
-            "CREATE TABLE effect (id bigint GENERATED ALWAYS AS IDENTITY, handler text, number integer, process text)"
-        )
-
-    def close(self) -> None:
-        self.stable.close()
-        self.observer.close()
 
 
 @dataclass
@@ -65,18 +36,13 @@ class Publication:
     numbers: list[int] = field(default_factory=list)
 
 
-class World:
+class World(Gate):
     """One example."""
 
     def __init__(self, ground: Ground, *, batch_size: int = 3) -> None:
-        self.ground, self.stable, self.observer = ground, ground.stable, ground.observer
+        super().__init__(ground)
         self.batch_size = batch_size
-        self.now = 0.0
         self.trace: list[str] = []
-        self.pending: list[Call] = []
-        self.blocked: list[Call] = []
-        self._cut: list[GatedConnection] = []
-        self.processes: list[Process] = []
         self.workers: list[Worker] = []
         self.scripts: dict[str, deque[Act]] = {}
         self.hanging: list[tuple[Attempt, asyncio.Future[Act]]] = []
@@ -84,7 +50,6 @@ class World:
         self._numbers = 0
         self.starts = 0
         self._log = EventLog(Statements())
-        self.model = Model()
         self.is_broken = False
         self._patches = [
             patch.object(identity.uuid_utils, "uuid7", numbered_ids()),
@@ -100,17 +65,6 @@ class World:
         self.processes.append(self.console)
 
     # What processes ask of the world
-
-    def ask(self, call: Call) -> None:
-        self.pending.append(call)
-
-    def withdraw(self, call: Call) -> None:
-        """Whoever waited for the answer has given up. A statement that waits for a lock is cancelled."""
-        if call in self.pending:
-            self.pending.remove(call)
-
-    def cut(self, connection: GatedConnection) -> None:
-        self._cut.append(connection)
 
     def begins(self, process: Process, handler: str, number: int, delivery: Delivery) -> Attempt:
         return self.model.begins(process, handler, number, delivery)
@@ -184,26 +138,6 @@ class World:
         """Which of the hanging handlers are in processes that run."""
         return [index for index, (attempt, _) in enumerate(self.hanging) if attempt.process.can_run]
 
-    @property
-    def eligible(self) -> list[Call]:
-        """What may pass now, oldest first."""
-        return [call for call in self.pending if call.process.can_run]
-
-    def execute(self, call: Call, fault: Fault = "none") -> None:
-        """Let one call through, and everybody run until they wait again."""
-        self.pending.remove(call)
-        if fault == "never sent":
-            self.note(f"{call.process.name}: {call.label} {call.detail}: never sent")
-            self._break(call)
-            self.settle()
-            return
-        call.task = self._send(call)
-        if not self._wait(call):
-            self._block(call)
-            return
-        self._answered(call, fault)
-        self.settle()
-
     def crash(self, process: Worker) -> None:
         """It does nothing any more, and the server notices at once."""
         self.note(f"crash {process.name}")
@@ -265,7 +199,6 @@ class World:
         """The server's clock is set."""
         if noted:
             self.note(f"the server's clock jumps by {seconds:g} s")
-            self.model.clock_jumped = True
         self.observer.execute(
             "SELECT setval('simulated.moment', (SELECT last_value FROM simulated.moment) + %s::bigint)",
             [int(seconds * 1000)],
@@ -351,133 +284,6 @@ class World:
         self.pending = [call for call in self.pending if call.process is not process]
         self.hanging = [entry for entry in self.hanging if entry[0].process is not process]
 
-    def _sweep(self) -> bool:
-        """The server ends the transactions of connections that have been cut."""
-        cut, self._cut = self._cut, []
-        for connection in cut:
-            for call in [call for call in self.blocked if call.connection is connection]:
-                self._cancel(call)
-                _fail(call, asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"))
-            for call in [call for call in self.pending if call.connection is connection]:
-                self.pending.remove(call)
-                _fail(call, asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"))
-            connection.process.connections.remove(connection)
-            if connection.real is not None:
-                if connection.real.is_in_transaction():
-                    self.stable.run(connection.real.execute("ROLLBACK"))
-                self.stable.give_back(connection.kind, connection.real)
-        return bool(cut)
-
-    def _plumb(self) -> bool:
-        """Let through what changes nothing for others."""
-        for call in self.eligible:
-            if not call.is_gated:
-                self.pending.remove(call)
-                call.task = self._send(call)
-                if self._wait(call):
-                    self._answered(call, "none")
-                else:
-                    self._block(call)
-                return True
-        return False
-
-    def _unblock(self) -> bool:
-        """Take the answers of those that have got their locks."""
-        if not self.blocked:
-            return False
-        moved = False
-        for call in list(self.blocked):
-            if call.answer.cancelled() and call in self.blocked:
-                self._cancel(call)
-                call.connection.in_transaction = call.connection.real.is_in_transaction()
-                moved = True
-            elif call in self.blocked and self._wait(call):
-                self.blocked.remove(call)
-                self._answered(call, "none")
-                moved = True
-        return moved
-
-    def _expire(self) -> None:
-        """What the server's own time limits end."""
-        for call in [call for call in self.blocked if call.expires <= self.now]:
-            self._cancel(call)
-            self.note(f"{call.process.name}: {call.label}: waited too long for a lock")
-            call.connection.in_transaction = call.connection.real.is_in_transaction()
-            _fail(call, asyncpg.LockNotAvailableError("canceling statement due to lock timeout"))
-        for process in self.processes:
-            for connection in list(process.connections):
-                if connection.in_transaction and connection.used_at + connection.idle_limit < self.now:
-                    self.note(f"{process.name}: the server ends an idle transaction")
-                    connection.terminate()
-
-    def _cancel(self, call: Call) -> None:
-        self.blocked.remove(call)
-        self.observer.execute("SELECT pg_cancel_backend(%s)", [call.connection.real.get_server_pid()])
-        if call.task is None:
-            raise AssertionError("a call that was never sent cannot wait for a lock")
-        self.stable.run(asyncio.wait({call.task}))
-        call.task.exception()
-
-    def _block(self, call: Call) -> None:
-        self.note(f"{call.process.name}: {call.label} {call.detail}: waits for a lock")
-        call.expires = self.now + call.connection.lock_timeout
-        self.blocked.append(call)
-
-    def _send(self, call: Call) -> asyncio.Task[Any]:
-        real = call.connection.attach()
-
-        async def sent() -> Any:
-            return await call.send(real)
-
-        return self.stable.loop.create_task(sent())
-
-    def _wait(self, call: Call) -> bool:
-        """Wait for the answer; False if the server waits for a lock that somebody else has."""
-        task = call.task
-        if task is None:
-            raise AssertionError("a call that was never sent has no answer")
-        while True:
-            if self.stable.finished(task, 0.005):
-                return True
-            pid = call.connection.real.get_server_pid()
-            # Looked at twice: a deadlock has been found meanwhile.
-            if waiting_for_locks(self.observer, pid) and not self.stable.finished(task, 0.004):
-                if waiting_for_locks(self.observer, pid):
-                    return False
-
-    def _answered(self, call: Call, fault: Fault) -> None:
-        if call.task is None:
-            raise AssertionError("a call that was never sent has no answer")
-        error = call.task.exception()
-        rows = None if error else call.task.result()
-        connection = call.connection
-        connection.used_at = self.now
-        connection.in_transaction = connection.real.is_in_transaction()
-        if call.is_gated:
-            how = type(error).__name__ if error else len(rows) if isinstance(rows, list) else rows
-            self.note(
-                f"{call.process.name}: {call.label} {call.detail} -> {how}{'' if fault == 'none' else ', ' + fault}"
-            )
-            if error is None:
-                self.model.answered(call, rows)
-            if call.label in ("COMMIT", "settle_batch", "append_due_events"):
-                self.observe(call.label, call.process)
-        if fault == "answer lost":
-            self._break(call)
-        elif error is not None:
-            _fail(call, error)
-        elif not call.answer.done():
-            call.answer.set_result(rows)
-
-    def _break(self, call: Call) -> None:
-        call.connection.terminate()
-        _fail(call, asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"))
-
-
-def _fail(call: Call, error: BaseException) -> None:
-    if not call.answer.done():
-        call.answer.set_exception(error)
-
 
 class _Defects(logging.Handler):
     """What the library logs with a traceback is a defect, not the infrastructure's failing."""
@@ -489,6 +295,3 @@ class _Defects(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if record.exc_info:
             self.found.append(self.format(record))
-
-
-__all__ = ["UUID", "Violation", "World"]
