@@ -1,6 +1,6 @@
 """Any schedule of the engine's store calls keeps its promises. ``make properties`` runs far more of them."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
