@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fastapi_events import Event
-from tests.properties.application import HANDLERS, MAX_ATTEMPTS, Act, Rules
+from tests.properties.application import HANDLERS, MAX_ATTEMPTS, TIMEOUT, Act, Rules
 from tests.properties.leases import Leases
 from tests.properties.readings import DeliveryRow, Reading
 
@@ -138,5 +138,6 @@ def _ended_for_good(attempt: Attempt, rules: Rules) -> bool:
         return True
     if attempt.act == "succeed":
         return not rules.transactional
-    last = attempt.act == "die" or attempt.attempt >= MAX_ATTEMPTS
-    return not rules.parks and last and attempt.act in ("die", "fail", "fail late")
+    timed_out = attempt.act is None and attempt.process.loop.now >= attempt.began + TIMEOUT
+    failed = timed_out or attempt.act in ("fail", "fail late")
+    return not rules.parks and (attempt.act == "die" or (failed and attempt.attempt >= MAX_ATTEMPTS))
