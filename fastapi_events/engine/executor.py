@@ -171,7 +171,7 @@ class Executor:
 
     async def _refused(self, run: Run, mark: UUID) -> Outcome:
         """What it means that the mark could not be taken: the effects are there, or must not be."""
-        return DUPLICATE if await self._marks.find([(run.handler.number, mark)]) else superseded()
+        return superseded() if await self._marks.is_buried(run.handler.number, mark) else DUPLICATE
 
     async def _call(self, run: Run, event: Any, around: Around | None = None, in_thread: InThread | None = None) -> Any:
         handler = run.handler

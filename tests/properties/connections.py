@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 GATED = frozenset({
     "claim_windows", "settle_batch", "claim_keys", "read_queue", "settle_key", "release_keys", "heartbeat",
-    "next_due", "find_marks", "list_handlers", "read_pauses", "start_handlers", "register_worker",
+    "next_due", "find_marks", "find_tombstone", "list_handlers", "read_pauses", "start_handlers", "register_worker",
     "remove_worker", "append_due_events", "next_scheduled", "redrive_deliveries", "remove_tombstones",
     "discard_deliveries", "pause_handler", "pause_lanes", "release_parked_key", "record_failures", "take_probes",
     "close_breaker", "take mark", "effect", "COMMIT",
