@@ -147,8 +147,8 @@ async def planner(
 HOT = (
     "claim_windows", "settle_batch", "claim_keys", "next_due", "read_queue", "settle_key", "release_keys",
     "heartbeat", "find_marks", "find_tombstone", "mark_processed", "append_event", "append_plain_event",
-    "append_events", "append_keyed_events", "schedule_events", "next_scheduled", "append_due_events", "cancel_scheduled_event",
-    "read_tail", "read_own_events",
+    "append_events", "append_keyed_events", "schedule_events", "next_scheduled", "append_due_events",
+    "cancel_scheduled_event", "read_tail", "read_own_events",
 )  # fmt: skip
 
 
