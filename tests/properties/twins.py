@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 from unittest.mock import patch
 
 from fastapi_events.engine import dispatch, redelivery
-from fastapi_events.engine.redelivery import Redelivery
 from fastapi_events.model.outcome import Outcome
 from fastapi_events.store.marks import MarkStore
 from fastapi_events.store.statements import Statements
@@ -102,21 +101,27 @@ def _without_sparing() -> Any:
     return patch.object(Outcome, "spent", property(lambda self: self.kind != "postponed"))
 
 
+class _Blind:
+    """Gates that are always open to whoever asks."""
+
+    closed: ClassVar[dict[int, str]] = {}
+
+    def __init__(self, gates: Any) -> None:
+        self._gates = gates
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._gates, name)
+
+
 def _without_pause() -> Any:
-    """Parked keys of a paused handler are taken all the same."""
-    original = Redelivery._claim_due
+    """A batch is worked through whether or not its handlers are paused."""
+    original = dispatch.Dispatch.__init__
 
-    async def claim_due(self: Redelivery, **options: Any) -> int:
-        closed, self._gates.closed = self._gates.closed, {}
-        try:
-            return await original(self, **options)
-        finally:
-            self._gates.closed = closed
+    def init(self: Any, *arguments: Any, **options: Any) -> None:
+        original(self, *arguments, **options)
+        self.gates = _Blind(self.gates)
 
-    stack = contextlib.ExitStack()
-    stack.enter_context(patch.object(Redelivery, "_claim_due", claim_due))
-    stack.enter_context(patch.object(Redelivery, "_stops_before", lambda *_: False))
-    return stack
+    return patch.object(dispatch.Dispatch, "__init__", init)
 
 
 def _without_failures() -> Any:
