@@ -26,6 +26,7 @@ class Leases:
         self._partitions: dict[int, tuple[int, Process]] = {}
         self._keys: dict[tuple[int, str], tuple[int, Process]] = {}
         self._read: dict[tuple[Process, int], int] = {}
+        self._in_batches: dict[tuple[Process, int], int] = {}
         self._keys_claimed: dict[Process, int] = {}
         self._pause_seen: dict[tuple[Process, int], int] = {}
 
@@ -36,6 +37,10 @@ class Leases:
     def has_key(self, process: Process, handler: int, slots: Collection[str]) -> bool:
         """Whether nobody has claimed the parked key since the process did, nor has it given it back."""
         return any(self._keys.get((handler, slot), (0, None))[1] is process for slot in slots)
+
+    def is_in_batch(self, process: Process, position: int) -> bool:
+        """Whether the process has the event in a batch that it has not settled: an attempt may be that batch's."""
+        return (process, position) in self._in_batches
 
     def is_claimed_in_pause(self, process: Process, handler: int, position: int) -> bool:
         """Whether the process asked for the event when it knew that the handler is paused, and knows so still."""
@@ -83,6 +88,7 @@ class Leases:
         for row in rows:
             if row["position"] is not None:
                 self._read[process, row["position"]] = issued
+                self._in_batches[process, row["position"]] = row["partition"]
                 continue
             seq = json.loads(row["payload"])["seq"]
             if seq > self._partitions.get(row["partition"], (0, None))[0]:
@@ -95,6 +101,10 @@ class Leases:
                 f"{process.name} settles partition {partition}, which {owner and owner[1].name} has taken over"
             )
         self._partitions[partition] = seq, process
+        for place in [
+            place for place, number in self._in_batches.items() if place[0] is process and number == partition
+        ]:
+            del self._in_batches[place]
 
     def _note_key_settled(self, process: Process, handler: int, slot: str, token: int) -> None:
         owner = self._keys.get((handler, slot))

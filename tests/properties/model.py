@@ -130,7 +130,9 @@ class Model(Accounts):
         key = key_of(self.events[number].key)
         if self.row(handler, number) is None:
             return self.leases.has_partition(process, partition_of(key, PARTITIONS))
-        return self.leases.has_key(process, self.handlers[handler], {key, f"#{self.reading.events[number]}"})
+        position = self.reading.events[number]
+        has_key = self.leases.has_key(process, self.handlers[handler], {key, f"#{position}"})
+        return has_key and not self.leases.is_in_batch(process, position)
 
     def _check_entitled(self, attempt: Attempt) -> None:
         handler, number = attempt.handler, attempt.number
