@@ -54,13 +54,15 @@ class Marks(Protocol):
 
     async def find(self, wanted: Sequence[tuple[int, UUID]]) -> set[tuple[int, UUID]]: ...
 
+    async def is_buried(self, handler: int, key: UUID) -> bool: ...
+
 
 class MarkStore:
     """Takes marks in handlers' transactions, and finds those that exist."""
 
     def __init__(self, database: Database, statements: Statements) -> None:
         self._database = database
-        self._find = statements["find_marks"]
+        self._find, self._find_tombstone = statements["find_marks"], statements["find_tombstone"]
         self._driver_take_list = statements["mark_list"]
         self._driver_take = statements["mark_processed"]
         query = self._driver_take.replace("$1", ":handler").replace("$2", ":key").replace("$3", ":position")
@@ -129,6 +131,10 @@ class MarkStore:
             return set()
         rows = await self._database.fetch(self._find, [handler for handler, _ in wanted], [key for _, key in wanted])
         return {(row["handler_id"], row["key"]) for row in rows}
+
+    async def is_buried(self, handler: int, key: UUID) -> bool:
+        """Whether the mark says that the event is dead or discarded, so that nothing of it may be committed."""
+        return bool(await self._database.fetch(self._find_tombstone, handler, key))
 
 
 @cache

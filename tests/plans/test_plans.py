@@ -146,11 +146,10 @@ async def planner(
 
 HOT = (
     "claim_windows", "settle_batch", "claim_keys", "next_due", "read_queue", "settle_key", "release_keys",
-    "find_key", "mark_list", "heartbeat", "find_marks", "mark_processed", "append_event", "append_plain_event",
-    "append_events",
-    "append_keyed_events", "schedule_events", "next_scheduled", "append_due_events", "cancel_scheduled_event",
-    "read_tail", "read_own_events", "count_unread", "claim_suspect", "begin_alone", "end_alone", "doubt_keys",
-    "count_vanished",
+    "find_key", "mark_list", "heartbeat", "find_marks", "find_tombstone", "mark_processed", "append_event",
+    "append_plain_event", "append_events", "append_keyed_events", "schedule_events", "next_scheduled",
+    "append_due_events", "cancel_scheduled_event", "read_tail", "read_own_events", "count_unread", "claim_suspect",
+    "begin_alone", "end_alone", "doubt_keys", "count_vanished",
 )  # fmt: skip
 
 
