@@ -5,8 +5,8 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
 
-# Two processes, each with a server of its own: most tests wait more than they work. A file's tests stay together.
-PYTEST := $(PY) -m pytest -n 2 --dist loadfile
+# Three processes, each with a server of its own: most tests wait more than they work. A file's tests stay together.
+PYTEST := $(PY) -m pytest -n 3 --dist loadfile
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
