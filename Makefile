@@ -5,12 +5,12 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
 
-# Two processes, each with a server of its own: most tests wait more than they work. A file's tests stay together.
-PYTEST := $(PY) -m pytest -n 2 --dist loadfile
+# Three processes, each with a server of its own: most tests wait more than they work. A file's tests stay together.
+PYTEST := $(PY) -m pytest -n 3 --dist loadfile
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-all check fmt chaos bench lock setup browser pgbouncer
+.PHONY: help demo test test-all check fmt chaos properties bench lock setup browser pgbouncer
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo 'make check              format, lint, types, layers'
 	@echo 'make fmt                format, and mend what ruff can mend'
 	@echo 'make chaos              events fed under kill -9 and server restarts: nothing lost, nothing twice'
+	@echo 'make properties         1,000 schedules of 50 steps, against the promises of delivery: no counter-example'
 	@echo 'make bench              the figures of docs/performance.md, peers in the same run'
 	@echo 'make lock               re-make requirements-dev.lock'
 
@@ -67,6 +68,9 @@ fmt: $(READY)
 
 chaos: $(READY)
 	$(PY) -m tests.chaos $(ARGS)
+
+properties: $(READY)
+	$(PY) -m tests.properties $(ARGS)
 
 bench: $(BENCH_READY)
 	$(PY) -m benchmarks $(ARGS)

@@ -262,8 +262,10 @@ def delivery_row(item: Item, taker: Taker, slot: str, outcome: Outcome | None, r
 
 
 def tombstone_of(run: Run, outcome: Outcome) -> UUID | None:
-    """The key of the mark that a death leaves, so that no attempt that was given up can still commit its effects."""
-    return (run.mark or run.item.id) if outcome.kind == "dead" and run.handler.transactional else None
+    """The key of the mark that an end without effects leaves: no attempt that was given up, and no worker that has lost
+    its lease, can still commit any."""
+    ended = outcome.kind in ("dead", "discarded")
+    return (run.mark or run.item.id) if ended and run.handler.transactional else None
 
 
 def attempt_row(delivery_id: object, number: int, outcome: Outcome) -> dict[str, object]:

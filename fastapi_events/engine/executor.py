@@ -18,7 +18,7 @@ from fastapi_events.engine.handler_transaction import SyncLine, Transaction, Tra
 from fastapi_events.engine.injection import DELIVERIES, Needs, fill
 from fastapi_events.engine.item_list import ItemList
 from fastapi_events.engine.observed_attempt import observe
-from fastapi_events.engine.outcomes import Abandoned, NoThread, cascade_limit, outcome_of
+from fastapi_events.engine.outcomes import Abandoned, NoThread, cascade_limit, outcome_of, superseded
 from fastapi_events.engine.run import Run
 from fastapi_events.engine.secrecy import discreet
 from fastapi_events.engine.slots import Slots
@@ -117,12 +117,17 @@ class Executor:
         found = await self._marks.find([(number, key) for key in keys], run.replay)
         return not item.keep(run.handler, keys - {key for _, key in found})
 
-    async def _begin(self, run: Run, transaction: Transaction, mark: UUID) -> bool:
+    async def _begin(self, run: Run, transaction: Transaction, mark: UUID) -> Outcome | None:
+        """Take the right to apply the effects; the outcome, if that is not to be had."""
         handler, item = run.handler, run.item
         if not isinstance(item, ItemList) or not item.many:
-            return await transaction.begin(handler.number, mark, item.position, handler.timeout, run.replay)
-        taken = await transaction.begin_list(handler.number, item.marks(handler), handler.timeout, run.replay)
-        return item.keep(handler, taken)
+            if await transaction.begin(handler.number, mark, item.position, handler.timeout, run.replay):
+                return None
+            return await self._refused(run, mark)
+        marks = item.marks(handler)
+        taken = await transaction.begin_list(handler.number, marks, handler.timeout, run.replay)
+        refused = await self._refused(run, *({key for key, _ in marks} - set(taken)))
+        return None if refused is DUPLICATE and item.keep(handler, taken) else refused
 
     async def _in_session(self, run: Run, event: Any) -> Outcome:
         if self._transactions is None or run.mark is None:
@@ -138,8 +143,10 @@ class Executor:
             connection = run.connection = HandlerConnection(transaction.driver)
         problem: BaseException | None = None
         try:
-            if not await self._begin(run, transaction, run.mark):
-                return DUPLICATE
+            run.beginning = True
+            if (refused := await self._begin(run, transaction, run.mark)) is not None:
+                return refused
+            run.beginning = False
             await self._call(run, event)
             _check_alive(run)
             if connection is not None:
@@ -165,10 +172,12 @@ class Executor:
 
         def work(call: Callable[[], Any]) -> Outcome:
             try:
+                run.beginning = True
                 connect(session)
                 self._marks.limit_sync(session, run.handler.timeout)
                 if not self._marks.take_sync(session, run.handler.number, mark, run.item.position, run.replay):
                     return DUPLICATE
+                run.beginning = False
                 line = run.transaction = SyncLine(session, self._marks)
                 _check_alive(run)
                 call()
@@ -180,7 +189,14 @@ class Executor:
                 session.end_delivery()
 
         outcome: Outcome = await self._call(run, event, around=work)
-        return outcome
+        return await self._refused(run, mark) if outcome is DUPLICATE else outcome
+
+    async def _refused(self, run: Run, *marks: UUID) -> Outcome:
+        """What it means that marks could not be taken: the effects are there, or of one of them must not be."""
+        for mark in marks:
+            if await self._marks.is_buried(run.handler.number, mark, run.replay):
+                return superseded()
+        return DUPLICATE
 
     async def _call(self, run: Run, event: Any, around: Around | None = None, in_thread: InThread | None = None) -> Any:
         handler = run.handler

@@ -56,16 +56,24 @@ def timed_out(run: Run) -> Outcome:
 
 
 def given_up(run: Run) -> Outcome:
-    """The outcome of an attempt whose time is over; it has one already if only its middleware is still at work."""
+    """The outcome of an attempt whose time is over; it has one already if only its middleware is still at work.
+
+    One whose handler was not called yet spends nothing: it was the database, or middleware, that took the time.
+    """
     if run.outcome is not None:
         return run.outcome
+    if run.beginning:
+        what = f"the database did not begin the transaction within {run.handler.timeout:g} s; the handler has not run"
+        return _not_run(run, "NoTransaction", what)
     onion = run.handler.outside
     if onion is None or run.entered:
         return timed_out(run)
     what = f"{onion}: did not call call_next within {run.handler.timeout:g} s; the handler has not run"
-    return Outcome(
-        "interrupted", delay=interrupted_delay(run.item.postponed), failure=failure("MiddlewareTimeout", what)
-    )
+    return _not_run(run, "MiddlewareTimeout", what)
+
+
+def _not_run(run: Run, error_type: str, what: str) -> Outcome:
+    return Outcome("interrupted", delay=interrupted_delay(run.item.postponed), failure=failure(error_type, what))
 
 
 def _by_policy(run: Run, error: Exception, what: Failure, refused: DeadReason, last: DeadReason) -> Outcome:
@@ -89,6 +97,12 @@ def cascade_limit(depth: int) -> Outcome:
 def interrupted(what: str) -> Outcome:
     """The outcome of an attempt that ended because this process stops."""
     return Outcome("interrupted", failure=failure("Interrupted", what))
+
+
+def superseded() -> Outcome:
+    """The outcome of an attempt at an event that is dead or discarded: another worker has taken over, and what this one
+    has of the key is out of date. It stops there, and cannot record it."""
+    return Outcome("interrupted", failure=failure("Superseded", "another worker has settled this event"))
 
 
 def _postponed(run: Run, error: RetryLater) -> Outcome:

@@ -26,6 +26,7 @@ class Run:
         "abandoned",
         "attempt",
         "began",
+        "beginning",
         "children",
         "connection",
         "driver",
@@ -63,6 +64,8 @@ class Run:
         self.began: float | None = None
         self.on_start: Callable[[], None] | None = None
         self.on_wait: Callable[[], None] | None = None
+        self.beginning = False
+        """Whether its transaction is being begun, which is not its handler's doing."""
         self.entered = False
         """Whether the middleware around the attempt has let it begin."""
         self.outcome: Outcome | None = None

@@ -57,13 +57,15 @@ class Marks(Protocol):
 
     async def find(self, wanted: Sequence[tuple[int, UUID]], replay: UUID | None = None) -> set[tuple[int, UUID]]: ...
 
+    async def is_buried(self, handler: int, key: UUID, replay: UUID | None = None) -> bool: ...
+
 
 class MarkStore:
     """Takes marks in handlers' transactions, and finds those that exist."""
 
     def __init__(self, database: Database, statements: Statements) -> None:
         self._database = database
-        self._find = statements["find_marks"]
+        self._find, self._find_tombstone = statements["find_marks"], statements["find_tombstone"]
         self._driver_take_list = statements["mark_list"]
         self._take, self._literal = _statements(statements["mark_processed"])
         self._take_replayed, self._literal_replayed = _statements(statements["mark_replayed"])
@@ -140,6 +142,10 @@ class MarkStore:
             self._find, [handler for handler, _ in wanted], [key for _, key in wanted], replay or LIVE
         )
         return {(row["handler_id"], row["key"]) for row in rows}
+
+    async def is_buried(self, handler: int, key: UUID, replay: UUID | None = None) -> bool:
+        """Whether the mark says that the event is dead or discarded, so that nothing of it may be committed."""
+        return bool(await self._database.fetch(self._find_tombstone, handler, key, replay or LIVE))
 
 
 def _statements(query: str) -> tuple[TextClause, str]:

@@ -4,56 +4,23 @@ The plans are those of the bookkeeping connections, which plan once for all para
 """
 
 import json
+import os
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from tests.conftest import NewDatabase
+from fastapi_events.store.database import Database
+from fastapi_events.store.statements import Statements
+from tests.conftest import run_once, url_of
 from tests.delivery.stage import Stage
+from tests.plans.filling import BIG, Filled
 
-FILL = (
-    """
-    INSERT INTO events.event (lane, partition, name, id, correlation_id, key, payload)
-    SELECT 1, n % 32, 'shop.order.placed', gen_random_uuid(), gen_random_uuid(), '/order/' || n % 500, '{"order": "a"}'
-    FROM generate_series(1, $1::int) n
-    """,
-    """
-    INSERT INTO events.cursor_log (group_id, lane, partition, seq, seen)
-    SELECT 1, lane, p, n, pg_current_snapshot()
-    FROM generate_series(1, greatest(3, $1::int / 500)) n, generate_series(0, 31) p, generate_series(0, 2) lane
-    ON CONFLICT DO NOTHING
-    """,
-    """
-    INSERT INTO events.delivery (id, handler_id, position, lane, partition, slot, event_id, event_name, state, reason,
-                                 published_at)
-    SELECT gen_random_uuid(), (SELECT min(id) FROM events.handler), n, 1, n % 32, '/order/' || n % 500,
-           gen_random_uuid(), 'shop.order.placed', (ARRAY['waiting', 'done', 'dead'])[1 + n % 3], 'retry', now()
-    FROM generate_series(1, $1::int / 10) n
-    """,
-    """
-    INSERT INTO events.parked_key (handler_id, slot, blocked, needs, due_at, suspect)
-    SELECT (SELECT min(id) FROM events.handler), '/order/' || n, n % 2 = 0, 2 * (n % 3 / 2), now(), n % 50 = 0
-    FROM generate_series(1, $1::int / 10) n
-    """,
-    """
-    INSERT INTO events.processing_mark (handler_id, key, position)
-    SELECT (SELECT min(id) FROM events.handler), gen_random_uuid(), n FROM generate_series(1, $1::int / 2) n
-    """,
-    """
-    INSERT INTO events.scheduled_event (id, due_at, lane, partition, correlation_id, occurred_at, name, payload)
-    SELECT gen_random_uuid(), now() + n * interval '1 s', 1, n % 32, gen_random_uuid(), now(), 'shop.order.placed', '{}'
-    FROM generate_series(1, $1::int) n
-    """,
-    "INSERT INTO events.event_key (event_id) SELECT gen_random_uuid() FROM generate_series(1, $1::int)",
-)
-BIG = (
-    "event", "cursor_log", "delivery", "parked_key", "processing_mark", "success_batch", "attempt", "scheduled_event",
-    "event_key",
-)  # fmt: skip
+__all__ = ["BIG", "Planner", "planner"]
 
 
 @dataclass(frozen=True)
@@ -113,44 +80,32 @@ class Planner:
 
 @pytest_asyncio.fixture(params=["0", "100", "100000"])
 async def planner(
-    request: pytest.FixtureRequest, new_database: NewDatabase
+    request: pytest.FixtureRequest, server_url: str, filled: Filled
 ) -> AsyncIterator[tuple[Planner, Stage, Any]]:
     """A filled database; its tables have not been analysed."""
-    from fastapi_events import Module
-    from tests.delivery.stage import Placed
-
-    stage, module = Stage(await new_database()), Module("shop")
-
-    @module.on(Placed)
-    async def handle(event: Placed) -> None: ...
-
-    events = await stage.idle(module, notify="off")
-    for table in BIG:
-        names = await stage.rows(
-            "SELECT relid::text AS name FROM pg_partition_tree($1::text::regclass)", f"events.{table}"
-        )
-        for row in names:
-            if row["name"] != "events.event":
-                await stage.rows(f"ALTER TABLE {row['name']} SET (autovacuum_enabled = false)")
-    for statement in FILL if int(request.param) else ():
-        await stage.rows(statement, int(request.param))
+    name = f"events_planned_{os.getpid()}"
+    await run_once(server_url, f"CREATE DATABASE {name} TEMPLATE {await filled(int(request.param))}")
+    stage = Stage(url_of(server_url, name))
+    database = Database(stage.url)
+    await database.open()
     rows = await stage.rows(
         "SELECT i.inhrelid::regclass::text AS child, p.relname AS parent FROM pg_inherits i JOIN pg_class p "
         "ON p.oid = i.inhparent WHERE p.relkind = 'I'"
     )
     indexes = {row["child"].removeprefix("events."): row["parent"] for row in rows}
-    async with events.runtime.database.acquire() as connection:
-        yield Planner(connection, indexes), stage, events
+    async with database.acquire() as connection:
+        yield Planner(connection, indexes), stage, SimpleNamespace(runtime=SimpleNamespace(statements=Statements()))
+    await database.close()
     await stage.close()
+    await run_once(server_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 HOT = (
     "claim_windows", "settle_batch", "claim_keys", "next_due", "read_queue", "settle_key", "release_keys",
-    "find_key", "mark_list", "heartbeat", "find_marks", "mark_processed", "append_event", "append_plain_event",
-    "append_events",
-    "append_keyed_events", "schedule_events", "next_scheduled", "append_due_events", "cancel_scheduled_event",
-    "read_tail", "read_own_events", "count_unread", "claim_suspect", "begin_alone", "end_alone", "doubt_keys",
-    "count_vanished",
+    "find_key", "mark_list", "heartbeat", "find_marks", "find_tombstone", "mark_processed", "append_event",
+    "append_plain_event", "append_events", "append_keyed_events", "schedule_events", "next_scheduled",
+    "append_due_events", "cancel_scheduled_event", "read_tail", "read_own_events", "count_unread", "claim_suspect",
+    "begin_alone", "end_alone", "doubt_keys", "count_vanished",
 )  # fmt: skip
 
 

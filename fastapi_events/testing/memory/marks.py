@@ -73,6 +73,10 @@ class MemoryMarks:
         settle()
         return {pair for pair in wanted if pair in self._kept}
 
+    async def is_buried(self, handler: int, key: UUID, replay: UUID | None = None) -> bool:  # noqa: ARG002
+        """There is no other process here, that could have settled the event meanwhile."""
+        return False
+
     def add(self, handler: int, key: UUID) -> None:
         """Mark an event that a handler without a session is done with."""
         self._kept.add(Mark(handler, key))
