@@ -10,11 +10,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Literal
 
-from benchmarks.ours import OrderPlaced, order_placed, running
+from benchmarks.ours import Application, OrderPlaced, order_placed, running
 from benchmarks.subjects import Started
 from fastapi_events import Breaker, Event, EventsSettings, HandlerSession, Module, Retry, fixed
 from fastapi_events.engine.collector import calm_collector
 
+REPLAYED = "bench.rebuild"
 HOT_KEY = "one-order-of-many-changes"
 _LOAD_BATCH = 1000
 # Longer than any measurement, in seconds.
@@ -46,6 +47,20 @@ class PaymentDue(Event, name="bench.payment.due", aggregate="customer", aggregat
 
     customer: int
     number: int
+
+
+class ShelfCounted(Event, name="bench.shelf.counted", aggregate="shelf", aggregate_id="shelf"):
+    """Of the past; it is replayed."""
+
+    shelf: int
+    number: int
+
+
+class Counted:
+    """How often a handler was called."""
+
+    def __init__(self) -> None:
+        self.calls = 0
 
 
 class Hanging:
@@ -87,6 +102,21 @@ def beside_hanging(plain: Started, in_session: Started, hang: Hanging) -> Module
     @module.on(InvoiceRequested, id="bench.hang_in_session", timeout=_LONG)
     async def hang_in_session(event: InvoiceRequested, session: HandlerSession) -> None:
         await hang()
+
+    return module
+
+
+def beside_replay(started: Started, counted: Counted) -> Module:
+    """Orders handled live, and the handler that old events are replayed to."""
+    module = Module("bench")
+
+    @module.on(OrderPlaced, id="bench.handle")
+    async def handle(event: OrderPlaced) -> None:
+        started(event)
+
+    @module.on(ShelfCounted, id=REPLAYED)
+    async def rebuild(event: ShelfCounted) -> None:
+        counted.calls += 1
 
     return module
 
@@ -141,11 +171,11 @@ def concurrency(lane: Literal["change", "outbound"]) -> int:
 
 
 @asynccontextmanager
-async def working(url: str, module: Module) -> AsyncIterator[None]:
+async def working(url: str, module: Module) -> AsyncIterator[Application]:
     """A running worker with these handlers, its garbage collector as the worker command leaves it."""
-    async with running(url, module):
+    async with running(url, module) as application:
         calm_collector()
-        yield
+        yield application
 
 
 async def load_one_key(url: str, count: int) -> None:

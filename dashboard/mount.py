@@ -15,6 +15,7 @@ from fastapi_events.dashboard.pages.events import EventPages
 from fastapi_events.dashboard.pages.fleet import FleetPages
 from fastapi_events.dashboard.pages.gates import GatePages
 from fastapi_events.dashboard.pages.overview import OverviewPage
+from fastapi_events.dashboard.pages.replays import ReplayPages
 from fastapi_events.dashboard.pages.scheduled import SchedulePages
 from fastapi_events.dashboard.paths import PREFIX
 from fastapi_events.dashboard.static_files import static_file
@@ -31,6 +32,7 @@ def make_router(port: OperatorPort) -> APIRouter:
     ErasurePages(desk).add_to(router, guard)
     DeadLetterPages(desk).add_to(router, guard)
     SchedulePages(desk).add_to(router, guard)
+    ReplayPages(desk).add_to(router, guard)
     FleetPages(desk).add_to(router, guard)
     GatePages(desk).add_to(router, guard)
     router.get("/static/{version}/{name}", name="fastapi_events:static")(static_file)

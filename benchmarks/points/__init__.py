@@ -24,6 +24,7 @@ NAMES = (
     "slow_handler",
     "breaker",
     "hot_key",
+    "replay",
 )
 
 # Comparisons of ours with ours: what it costs, or how it holds, beside the same code or the same minute.

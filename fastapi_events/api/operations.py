@@ -13,6 +13,7 @@ from uuid import UUID
 from fastapi_events.api.erasure import Erased, Erasure
 from fastapi_events.api.gate_operations import GateOperations
 from fastapi_events.api.observe.filters import as_uuid
+from fastapi_events.api.replays import HandlerKind, ReplayOperations
 from fastapi_events.errors import OperationRefused
 from fastapi_events.model.tenancy import UNSAID, Unsaid
 from fastapi_events.store.dead_letters import DeadLetterStore
@@ -20,6 +21,7 @@ from fastapi_events.store.erasure import ErasureStore
 from fastapi_events.store.gates import GateStore
 from fastapi_events.store.group import GroupStore
 from fastapi_events.store.groups import GroupRemoval
+from fastapi_events.store.replays import ReplayStore
 from fastapi_events.store.schedule import ScheduleStore
 
 MOST_AT_ONCE = 10_000
@@ -57,11 +59,12 @@ class Operations(GateOperations):
     def __init__(
         self, store: DeadLetterStore, gates: GateStore, groups: GroupStore, schedule: ScheduleStore,
         removal: GroupRemoval, group_id: Callable[[], int], *, keys_due: Callable[[], None],
-        handlers_changed: Callable[[], None],
+        handlers_changed: Callable[[], None], handler_kinds: Callable[[], Mapping[str, HandlerKind]] = dict,
     ) -> None:  # fmt: skip
         super().__init__(gates, groups, group_id, handlers_changed)
         self._dead_letters, self._schedule, self._removal, self._keys_due = store, schedule, removal, keys_due
         self._erasures = ErasureStore(store.database, store.statements)
+        self._replays, self._kinds = ReplayStore(store.database, store.statements), handler_kinds
 
     def within(self, *tenants: str) -> Operations:
         """The same for people of these tenants: what is not theirs is not there, and they see their actions alone.
@@ -75,6 +78,11 @@ class Operations(GateOperations):
         # In the tables of ours the empty text stands for no tenant, and what belongs to none is for staff.
         narrowed._tenants = tuple(sorted({one for one in tenants if one and (known is None or one in known)}))
         return narrowed
+
+    @property
+    def replays(self) -> ReplayOperations:
+        """Deliver history again: ``replays.preview(...)``, then ``replays.start(...)``."""
+        return ReplayOperations(self._replays, self._group_id, self._kinds, self._changed, self._tenants)
 
     async def redrive(self, delivery_ids: Sequence[UUID | str], *, actor: str, reason: str = "") -> Changed:
         """Run dead deliveries again, each by the handler that failed and no other.

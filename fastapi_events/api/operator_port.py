@@ -10,6 +10,7 @@ from uuid import UUID
 
 from fastapi_events.api.erasure import Erased
 from fastapi_events.api.observe import Observe
+from fastapi_events.api.replays import ReplayOperations
 from fastapi_events.engine.listener import WakeUp
 from fastapi_events.model.lane import Lane
 from fastapi_events.model.registry import Registry
@@ -54,6 +55,9 @@ class OperationsPort(Protocol):
     """The actions, each of which records itself with its actor in the transaction that makes the change."""
 
     def within(self, *tenants: str) -> OperationsPort: ...
+
+    @property
+    def replays(self) -> ReplayOperations: ...
 
     async def redrive(self, delivery_ids: Sequence[UUID], *, actor: str, reason: str = "") -> Changed: ...
 

@@ -12,7 +12,6 @@ import math
 import random
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from fastapi_events.engine.away import Away
 from fastapi_events.engine.batch_reader import BatchReader
@@ -26,7 +25,7 @@ from fastapi_events.engine.handlers import HandlerPlan
 from fastapi_events.engine.holding import Holding, Shares
 from fastapi_events.engine.infrastructure import is_infrastructure, is_refusal
 from fastapi_events.engine.patience import patiently
-from fastapi_events.engine.read_ahead import ReadAhead
+from fastapi_events.engine.read_ahead import Call, ReadAhead
 from fastapi_events.engine.refused_batch import RefusedBatch
 from fastapi_events.engine.service import Loop
 from fastapi_events.engine.suspicion import FOR_OTHERS, tell_of_suspects
@@ -36,9 +35,6 @@ from fastapi_events.model.lane import LANE_NAMES, LogPlace, place_of
 from fastapi_events.store.cursors import Batch, CursorStore, HeldPartition, Settlement
 
 logger = logging.getLogger("fastapi_events")
-
-Call = asyncio.Task[Any]
-"""What may end the waiting for a batch."""
 
 
 class LaneDrain(Loop):
@@ -108,6 +104,11 @@ class LaneDrain(Loop):
                 await asyncio.wait({self._settling}, timeout=1.0)
             self._settling = None
         return handled
+
+    async def at_rest(self) -> None:
+        """Return once it neither claims nor handles, if only for a moment."""
+        async with self._one_at_a_time:
+            return
 
     def interrupt(self) -> None:
         self._flag.set()

@@ -112,20 +112,20 @@ class Executor:
         """Whether the event has been handled before; of a list, what has been is left out."""
         number, item = run.handler.number, run.item
         if not isinstance(item, ItemList) or not item.many:
-            return bool(await self._marks.find([(number, mark)]))
+            return bool(await self._marks.find([(number, mark)], run.replay))
         keys = {key for key, _ in item.marks(run.handler)}
-        found = await self._marks.find([(number, key) for key in keys])
+        found = await self._marks.find([(number, key) for key in keys], run.replay)
         return not item.keep(run.handler, keys - {key for _, key in found})
 
     async def _begin(self, run: Run, transaction: Transaction, mark: UUID) -> Outcome | None:
         """Take the right to apply the effects; the outcome, if that is not to be had."""
         handler, item = run.handler, run.item
         if not isinstance(item, ItemList) or not item.many:
-            if await transaction.begin(handler.number, mark, item.position, handler.timeout):
+            if await transaction.begin(handler.number, mark, item.position, handler.timeout, run.replay):
                 return None
             return await self._refused(run, mark)
         marks = item.marks(handler)
-        taken = await transaction.begin_list(handler.number, marks, handler.timeout)
+        taken = await transaction.begin_list(handler.number, marks, handler.timeout, run.replay)
         refused = await self._refused(run, *({key for key, _ in marks} - set(taken)))
         return None if refused is DUPLICATE and item.keep(handler, taken) else refused
 
@@ -175,7 +175,7 @@ class Executor:
                 run.beginning = True
                 connect(session)
                 self._marks.limit_sync(session, run.handler.timeout)
-                if not self._marks.take_sync(session, run.handler.number, mark, run.item.position):
+                if not self._marks.take_sync(session, run.handler.number, mark, run.item.position, run.replay):
                     return DUPLICATE
                 run.beginning = False
                 line = run.transaction = SyncLine(session, self._marks)
@@ -194,7 +194,7 @@ class Executor:
     async def _refused(self, run: Run, *marks: UUID) -> Outcome:
         """What it means that marks could not be taken: the effects are there, or of one of them must not be."""
         for mark in marks:
-            if await self._marks.is_buried(run.handler.number, mark):
+            if await self._marks.is_buried(run.handler.number, mark, run.replay):
                 return superseded()
         return DUPLICATE
 
@@ -263,9 +263,11 @@ class Executor:
         if SyncHandlerSession in wants:
             values[SyncHandlerSession] = run.session
         if Delivery in wants:
-            values[Delivery] = run.item.delivery(run.handler, event, run.attempt, redelivered=run.redelivered)
+            values[Delivery] = run.delivery(event)
         if DELIVERIES in wants and isinstance(run.item, ItemList):
-            values[DELIVERIES] = run.item.deliveries(run.handler, run.attempt, redelivered=run.redelivered)
+            values[DELIVERIES] = run.item.deliveries(
+                run.handler, run.attempt, redelivered=run.redelivered, replay=run.replay
+            )
         for kind in self._publishers & wants:
             values[kind] = self._make_publisher(run, kind)
         return values

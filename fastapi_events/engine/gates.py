@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from fastapi_events.engine.handlers import Handler
 from fastapi_events.engine.infrastructure import describe
@@ -184,7 +183,6 @@ def spared(run: Run, outcome: Outcome) -> Outcome:
     """
     if outcome.kind == "retry":
         return replace(outcome, delay=0.0)
-    age = (datetime.now(UTC) - run.item.row["published_at"]).total_seconds()
-    if outcome.kind == "dead" and outcome.reason in _OF_THE_HANDLER and age < LONGEST_OUTAGE:
+    if outcome.kind == "dead" and outcome.reason in _OF_THE_HANDLER and run.age < LONGEST_OUTAGE:
         return replace(outcome, kind="postponed", reason=None, delay=0.0)
     return outcome

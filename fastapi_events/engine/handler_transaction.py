@@ -33,11 +33,13 @@ class Transaction(Protocol):
     session: Any
     driver: Any
 
-    async def begin(self, handler: int, mark: UUID, position: int, timeout: float) -> bool:
+    async def begin(self, handler: int, mark: UUID, position: int, timeout: float, replay: UUID | None) -> bool:
         """Begin and take the mark; False if another attempt has had it. ``timeout``: the handler's, in seconds."""
         ...
 
-    async def begin_list(self, handler: int, marks: Sequence[tuple[UUID, int]], timeout: float) -> set[UUID]:
+    async def begin_list(
+        self, handler: int, marks: Sequence[tuple[UUID, int]], timeout: float, replay: UUID | None
+    ) -> set[UUID]:
         """Begin and take several marks, given with their events' positions; returns the keys of those it got."""
         ...
 
@@ -76,15 +78,17 @@ class PlainTransaction:
         self._connection: AsyncConnection | None = None
         self._guard: TransactionGuard | None = None
 
-    async def begin(self, handler: int, mark: UUID, position: int, timeout: float) -> bool:
+    async def begin(self, handler: int, mark: UUID, position: int, timeout: float, replay: UUID | None) -> bool:
         connection = await self._connect(timeout)
-        taken = await self._marks.take(connection, handler, mark, position)
+        taken = await self._marks.take(connection, handler, mark, position, replay)
         self._guard = _guard(connection.sync_connection)
         return taken
 
-    async def begin_list(self, handler: int, marks: Sequence[tuple[UUID, int]], timeout: float) -> set[UUID]:
+    async def begin_list(
+        self, handler: int, marks: Sequence[tuple[UUID, int]], timeout: float, replay: UUID | None
+    ) -> set[UUID]:
         connection = await self._connect(timeout)
-        taken = await self._marks.take_list(connection, handler, marks)
+        taken = await self._marks.take_list(connection, handler, marks, replay)
         self._guard = _guard(connection.sync_connection)
         return taken
 

@@ -136,7 +136,9 @@ class Item:
         text = self.row["headers"]
         return json.loads(text) if text else _NO_HEADERS
 
-    def delivery(self, handler: Handler, event: Any, attempt: int, *, redelivered: bool) -> Delivery:
+    def delivery(
+        self, handler: Handler, event: Any, attempt: int, *, redelivered: bool, replay: UUID | None = None
+    ) -> Delivery:
         """What the handler may know about its delivery."""
         row = self.row
         return Delivery(
@@ -152,6 +154,7 @@ class Item:
             headers=self.headers,
             deadline=datetime.now(UTC) + timedelta(seconds=handler.timeout),
             published_at=row["published_at"],
+            replay_id=replay,
         )
 
 

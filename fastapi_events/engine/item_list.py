@@ -88,10 +88,12 @@ class ItemList(Item):
             self._stand_for(self.items)
         return bool(kept)
 
-    def deliveries(self, handler: Handler, attempt: int, *, redelivered: bool) -> list[Delivery]:
+    def deliveries(
+        self, handler: Handler, attempt: int, *, redelivered: bool, replay: UUID | None = None
+    ) -> list[Delivery]:
         """What the handler may know of its deliveries, one for each event of the list."""
         pairs = zip(self.items, self._events, strict=True)
-        return [item.delivery(handler, event, attempt, redelivered=redelivered) for item, event in pairs]
+        return [item.delivery(handler, event, attempt, redelivered=redelivered, replay=replay) for item, event in pairs]
 
 
 def as_given(handler: Handler, item: Item) -> Item:

@@ -83,16 +83,19 @@ class KeptTransaction:
         self._pool, self._kept, self.session, self._marks = pool, kept, session, marks
         self.driver: Any = kept.driver
 
-    async def begin(self, handler: int, mark: UUID, position: int, timeout: float) -> bool:
+    async def begin(self, handler: int, mark: UUID, position: int, timeout: float, replay: UUID | None) -> bool:
         self._kept.start()
         begin = self._marks.literal_begin(self._kept.level, timeout)
-        status: str = await self.driver.execute(begin + self._marks.literal_take(handler, mark, position))
+        take = self._marks.literal_take(handler, mark, position, replay)
+        status: str = await self.driver.execute(begin + take)
         return status.endswith(" 1")
 
-    async def begin_list(self, handler: int, marks: Sequence[tuple[UUID, int]], timeout: float) -> set[UUID]:
+    async def begin_list(
+        self, handler: int, marks: Sequence[tuple[UUID, int]], timeout: float, replay: UUID | None
+    ) -> set[UUID]:
         self._kept.start()
         await self.driver.execute(self._marks.literal_begin(self._kept.level, timeout))
-        return await self._marks.driver_take_list(self.driver, handler, marks)
+        return await self._marks.driver_take_list(self.driver, handler, marks, replay)
 
     async def commit(self) -> None:
         kept, session = self._kept, self.session

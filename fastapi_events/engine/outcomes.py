@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from fastapi_events.engine.failure import MAX_MESSAGE, failure, failure_of, safe_text
@@ -107,8 +106,7 @@ def superseded() -> Outcome:
 
 
 def _postponed(run: Run, error: RetryLater) -> Outcome:
-    age = (datetime.now(UTC) - run.item.row["published_at"]).total_seconds()
-    if age + error.delay > error.max_age:
+    if run.age + error.delay > error.max_age:
         return _dead("max_attempts", "RetryLater", f"postponed for longer than its max_age of {error.max_age:g} s")
     return Outcome("postponed", delay=max(error.delay, 0.0), failure=failure("RetryLater", str(error)))
 

@@ -132,7 +132,10 @@ class Pruner:
             return
         late = await allowance.spend(self._store.unread_groups())
         pruned.kept_for = tuple(group for group in late if group.age > age)
+        floor = await allowance.spend(self._store.replay_floor())
         for segment in await self._segments.segments():
+            if floor is not None and segment.upper > floor and not segment.dropping:
+                return  # a replay has still to read it
             if segment.dropping:
                 await self._drop(segment, pruned)
             elif not await self._prune_segment(segment, age, pruned, allowance):

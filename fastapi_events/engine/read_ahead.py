@@ -8,6 +8,9 @@ from typing import Any
 
 from fastapi_events.store.cursors import Batch
 
+Call = asyncio.Task[Any]
+"""What may end the waiting for a batch."""
+
 
 class ReadAhead:
     """At most one reading, begun when there is reason to."""
@@ -22,7 +25,7 @@ class ReadAhead:
             self._task = asyncio.create_task(self._read())
 
     @property
-    def under_way(self) -> set[asyncio.Task[Any]]:
+    def under_way(self) -> set[Call]:
         """The reading, as something to wait for, while it has not ended."""
         return set() if self._task is None or self._task.done() else {self._task}
 

@@ -30,6 +30,7 @@ from fastapi_events.engine.suspects import Suspects, note_alone, stops_at
 from fastapi_events.engine.wake import Wake, wait_for_flag
 from fastapi_events.model.lane import LogPlace
 from fastapi_events.model.outcome import Outcome
+from fastapi_events.model.replay import LIVE
 from fastapi_events.store.parked import KeyClaim, KeyQueue, KeyResult, ParkedKeyStore
 
 QUEUE_DEPTH = 20
@@ -201,8 +202,10 @@ class Redelivery(Loop):
             budget_used = row["attempts"] - row["attempts_before"]
             run = Run(handler, as_given(handler, item), budget_used + 1, redelivered=_tried_before(row))
             run.probe = queue.claim.probe
+            _enter_replay(run, result, row)
             outcome = await (self._suspects.attempt(run, row, self._attempt) if alone else self._attempt(run))
-            self._gates.note(handler, outcome, probe=run.probe)
+            if run.replay is None or run.probe:  # what is wrong with history closes nothing to what is live
+                self._gates.note(handler, outcome, probe=run.probe)
             if run.probe:
                 outcome = spared(run, outcome)
             goes_on = note(result, row, run, outcome)
@@ -256,6 +259,13 @@ class Redelivery(Loop):
 
     async def _attempt(self, run: Run) -> Outcome:
         return await attempt(self._executor, run, self._cut_off)
+
+
+def _enter_replay(run: Run, result: KeyResult, row: Any) -> None:
+    """Say whose the attempt is: a replay's has marks of its own."""
+    if row["replay_id"] != LIVE:
+        run.replay = result.replay = row["replay_id"]
+        run.waiting_since = row["created_at"]
 
 
 def _tried_before(row: Any) -> bool:

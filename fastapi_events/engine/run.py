@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from fastapi_events.engine.handlers import Handler
 from fastapi_events.engine.item import Item
 from fastapi_events.engine.slots import Slot
+from fastapi_events.model.delivery import Delivery
 from fastapi_events.model.envelope import Envelope
 from fastapi_events.model.outcome import Outcome
 
@@ -37,15 +39,21 @@ class Run:
         "outcome",
         "probe",
         "redelivered",
+        "replay",
         "session",
         "slots",
         "transaction",
+        "waiting_since",
     )
 
     def __init__(self, handler: Handler, item: Item, attempt: int = 1, *, redelivered: bool = False) -> None:
         self.handler, self.item, self.attempt, self.redelivered = handler, item, attempt, redelivered
         self.abandoned = False
         self.probe = False
+        self.replay: UUID | None = None
+        """The replay that delivers the event; None where it is delivered live."""
+        self.waiting_since: datetime | None = None
+        """When a replay's delivery came to wait; its event may be as old as the log."""
         self.transaction: Transaction | SyncLine | None = None
         self.session: Any = None
         self.driver: Any = None
@@ -62,6 +70,16 @@ class Run:
         """Whether the middleware around the attempt has let it begin."""
         self.outcome: Outcome | None = None
         """What is recorded of the attempt, once that is certain: middleware, or its handler, may still be at work."""
+
+    @property
+    def age(self) -> float:
+        """Seconds since the event could be handled first: since it was published, or for a replay, since it tried."""
+        since = self.item.row["published_at"] if self.replay is None else self.waiting_since
+        return (datetime.now(UTC) - since).total_seconds() if since is not None else 0.0
+
+    def delivery(self, event: Any) -> Delivery:
+        """What the handler may know about its delivery."""
+        return self.item.delivery(self.handler, event, self.attempt, redelivered=self.redelivered, replay=self.replay)
 
     def start(self) -> None:
         """The attempt has what it waited for: its time begins."""

@@ -26,6 +26,8 @@ from fastapi_events.engine.notifier import Notifier
 from fastapi_events.engine.pruning import Pruner, ages_of
 from fastapi_events.engine.redelivery import Redelivery
 from fastapi_events.engine.release import release
+from fastapi_events.engine.replaying.making import make_replays
+from fastapi_events.engine.replaying.replays import Replays
 from fastapi_events.engine.scheduler import Scheduler
 from fastapi_events.engine.service import Loop
 from fastapi_events.engine.suspects import make_suspects
@@ -71,6 +73,7 @@ class Runtime:
         self.redelivery: Redelivery | None = None
         self.detached: Detached | None = None
         self.scheduler: Scheduler | None = None
+        self.replays: Replays | None = None
         self.broadcasts: Broadcasts | None = None
         self._services: list[Loop] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -110,7 +113,8 @@ class Runtime:
             await service.stop()
         await self.executor.close()
         if self.group_id:
-            await self._leave()
+            with contextlib.suppress(Exception):  # the lease runs out by itself
+                await self.store.remove_worker(self.worker)
 
     def committed(self, places: Collection[LogPlace]) -> None:
         """Events of these places have been committed by this process: wake its own loops, and tell the others."""
@@ -136,6 +140,8 @@ class Runtime:
         paused = await self.gate_store.paused_lanes(self.group_id)
         self.plan.learn(known, revision)
         self.gates.learn(known.values(), paused, self.plan.by_number)
+        if self.replays is not None:
+            self.replays.look()
 
     def handlers_changed(self) -> None:
         """Breakers or pauses of this group have changed: have it noticed here and elsewhere."""
@@ -164,8 +170,8 @@ class Runtime:
             round_handled = sum([await lane.drain() for lane in self.drain_loops])
             if self.detached is not None:
                 await self.detached.drain()
-            if self.redelivery is not None:
-                round_handled += await self.redelivery.drain()
+            for further in (self.redelivery, self.replays):
+                round_handled += await further.drain() if further is not None else 0
             await self.gates.written()
             handled += round_handled
             if not round_handled:
@@ -174,7 +180,7 @@ class Runtime:
     @property
     def handling(self) -> list[Loop]:
         """The loops that call handlers."""
-        further = (self.redelivery, self.broadcasts)
+        further = (self.redelivery, self.replays, self.broadcasts)
         return [*self.drain_loops, *(loop for loop in further if loop is not None)]
 
     @property
@@ -193,7 +199,7 @@ class Runtime:
     def connections(self) -> int:
         """Upper bound of the connections that this process opens beside the application's own pool."""
         own = BOOKKEEPING_CONNECTIONS + (1 if self.settings.notify == "after_commit" else 0)
-        return own + (1 if self._hears and self._listen_url() is not None else 0)
+        return own + (1 if self._hears and self.settings.listener_url(self.database.url) is not None else 0)
 
     def _make_services(self) -> None:
         if self.settings.notify == "after_commit":
@@ -210,15 +216,15 @@ class Runtime:
         )  # fmt: skip
         if self.broadcast_handlers:
             self.broadcasts = self._make_broadcasts()
-        if self._hears and (url := self._listen_url()) is not None:
+        if self._hears and (url := self.settings.listener_url(self.database.url)) is not None:
             self.listener = Listener(self.database, self._channel, self.wake, url=url)
             self._services.append(self.listener)
         if self.broadcasts is not None and self.settings.enabled:
             self._services.append(self.broadcasts)
         if self.settings.enabled and self.drains:
             self.make_drains()
-            self._services += [*self.drain_loops, *([self.redelivery] if self.redelivery else [])]
-            self._services += [self.scheduler] if self.scheduler else []
+            further = (self.redelivery, self.replays, self.scheduler)
+            self._services += [*self.drain_loops, *(each for each in further if each is not None)]
             self._services.append(make_maintenance(self.database, self.statements, self.settings, self.pruner))
 
     def _make_broadcasts(self) -> Broadcasts:
@@ -254,6 +260,10 @@ class Runtime:
             concurrency=sum(concurrency.values()),
             poll_interval=self._poll_interval, committed=self.committed, keys_due=self.keys_due, lost=self._lost,
         )  # fmt: skip
+        self.replays = make_replays(
+            settings, self.database, self.statements, self.log, self.executor, self.plan, self.gates, self.drain_loops,
+            worker=self.worker, committed=self.committed, keys_due=self.keys_due, lost=self._lost,
+        )  # fmt: skip
         schedule = ScheduleStore(self.database, self.statements)
         self.scheduler = Scheduler(
             schedule, self.wake.lanes[SCHEDULE], poll_interval=self._poll_interval, committed=self.committed
@@ -268,9 +278,6 @@ class Runtime:
     def _hears(self) -> bool:
         """Whether this process wants to be told of events: it handles some, by itself."""
         return self.settings.enabled and (self.drains or bool(self.broadcast_handlers))
-
-    def _listen_url(self) -> str | None:
-        return self.settings.listener_url(self.database.url)
 
     def _poll_interval(self) -> float:
         return self.settings.poll_interval if self.listening else self.settings.degraded_interval
@@ -290,7 +297,3 @@ class Runtime:
             lanes=[LANES[name] for name in self.settings.lanes] if self.drains and self.settings.enabled else [],
             broadcasts=facts_of(self.broadcast_handlers) if self.settings.enabled else [],
         )  # fmt: skip
-
-    async def _leave(self) -> None:
-        with contextlib.suppress(Exception):  # the lease runs out by itself
-            await self.store.remove_worker(self.worker)

@@ -33,7 +33,7 @@ async def call_wrapped(run: Run, onion: HandleOnion, event: Any, call: Callable[
             )
         await call(context.event)
 
-    delivery = run.item.delivery(run.handler, event, run.attempt, redelivered=run.redelivered)
+    delivery = run.delivery(event)
     context = HandleContext(
         **attempt_fields(run),
         proceed=proceed,

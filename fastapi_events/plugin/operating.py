@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fastapi_events.api.handler_actions import HandlerOperations
 from fastapi_events.api.observe import Observe
 from fastapi_events.api.operations import Operations
+from fastapi_events.api.replays import HandlerKind
+from fastapi_events.engine.handlers import Handler
 from fastapi_events.errors import SettingsError
+from fastapi_events.plugin.assembly import checked_handlers
 from fastapi_events.plugin.locating import locate
 from fastapi_events.settings import EventsSettings
 from fastapi_events.store import schema
@@ -55,17 +59,30 @@ def make_observe(database: Database, settings: EventsSettings, group: str) -> Ob
 
 def make_operations(
     database: Database, statements: Statements, group_id: Callable[[], int], *, keys_due: Callable[[], None],
-    handlers_changed: Callable[[], None],
+    handlers_changed: Callable[[], None], handler_kinds: Callable[[], Mapping[str, HandlerKind]],
 ) -> Operations:  # fmt: skip
     """The actions on a group's deliveries and handlers, on the schedule, and on groups as a whole.
 
-    ``keys_due`` is called after each that let deliveries be handled, ``handlers_changed`` after a pause or a breaker.
+    ``keys_due`` is called after each that let deliveries be handled, ``handlers_changed`` after a pause, a breaker or a
+    replay. ``handler_kinds`` tells of the handlers that this process knows.
     """
     return Operations(
         DeadLetterStore(database, statements), GateStore(database, statements), GroupStore(database, statements),
         ScheduleStore(database, statements), GroupRemoval(database, statements), group_id, keys_due=keys_due,
-        handlers_changed=handlers_changed,
+        handlers_changed=handlers_changed, handler_kinds=handler_kinds,
     )  # fmt: skip
+
+
+def kinds_of(events: Events) -> Mapping[str, HandlerKind]:
+    """What the application's handlers are, by id."""
+    handlers = checked_handlers(events.registry, events.sessions, events.sync_sessions)
+    return {handler.id: _kind(handler) for handler in handlers}
+
+
+def _kind(handler: Handler) -> HandlerKind:
+    if handler.declaration.broadcast:
+        return "broadcast"
+    return "transactional" if handler.transactional else "plain"
 
 
 @contextlib.asynccontextmanager
@@ -103,6 +120,7 @@ async def connected(events: Events) -> AsyncGenerator[Operators]:
                 lambda: number,
                 keys_due=announcer.keys_due,
                 handlers_changed=announcer.handlers_changed,
+                handler_kinds=functools.partial(kinds_of, events),
             ),
             HandlerOperations(retirement, events.group, lambda: number),
         )

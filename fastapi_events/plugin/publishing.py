@@ -167,7 +167,8 @@ def _child_ids(run: Run, what: str = "") -> Callable[[], UUID]:
 
     ``what`` tells ordinals apart that are counted each for itself.
     """
-    ordinals, by = itertools.count(), run.handler.id + what
+    again = f" replay {run.replay}" if run.replay is not None else ""  # what it publishes is new: each replay's once
+    ordinals, by = itertools.count(), run.handler.id + what + again
     return lambda: child_event_id(run.item.id, by, next(ordinals))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from fastapi_events.engine.immediate import Immediate
 from fastapi_events.engine.runtime import Runtime
 from fastapi_events.plugin.assembly import assemble, own_sessions, prepare_schema
 from fastapi_events.plugin.locating import locate
-from fastapi_events.plugin.operating import make_observe, make_operations
+from fastapi_events.plugin.operating import kinds_of, make_observe, make_operations
 from fastapi_events.store.database import Database
 
 if TYPE_CHECKING:
@@ -66,5 +67,6 @@ async def _start_on_postgresql(events: Events, drains: bool | None, stack: conte
     operations = make_operations(
         database, runtime.statements, lambda: runtime.group_id,
         keys_due=runtime.keys_due, handlers_changed=runtime.handlers_changed,
+        handler_kinds=functools.partial(kinds_of, events),
     )  # fmt: skip
     return Started(runtime, None, observe, operations, sessions)

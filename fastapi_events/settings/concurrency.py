@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import cast
 
-RESERVED_POOLS: dict[str, int] = {"events_inbound": 20, "events_change": 30, "events_outbound": 10}
-"""The pools that handlers of each lane run in, and how many at once by default."""
+RESERVED_POOLS: dict[str, int] = {"events_inbound": 20, "events_change": 30, "events_outbound": 10, "events_replay": 4}
+"""The pools that handlers of each lane, and replays, run in, and how many at once by default."""
 
 
 def by_pool(value: object) -> dict[str, int]:

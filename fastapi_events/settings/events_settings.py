@@ -141,8 +141,8 @@ class EventsSettings(BaseSettings):
     """Connections of one process for handlers that take a session."""
     concurrency: Annotated[dict[str, int], NoDecode, BeforeValidator(by_pool)] = RESERVED_POOLS
     """Handlers that run at once in one process, by the reserved pool names of the lanes: ``events_inbound`` (20),
-    ``events_change`` (30) and ``events_outbound`` (10). What is not named keeps its number; in the environment
-    ``events_change=50,events_outbound=5``."""
+    ``events_change`` (30) and ``events_outbound`` (10); and ``events_replay`` (4) for replays. What is not named keeps
+    its number; in the environment ``events_change=50,events_outbound=5``."""
     inline_budget: Seconds = 1.0
     """Seconds for which a handler may hold up the batch that its event came in. One that runs on is detached: its lane
     goes on with other keys, and its own key waits for it."""

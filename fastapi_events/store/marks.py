@@ -7,10 +7,11 @@ from functools import cache
 from typing import Any, Protocol
 from uuid import UUID
 
-from sqlalchemy import Uuid, bindparam, text
+from sqlalchemy import TextClause, Uuid, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import Session
 
+from fastapi_events.model.replay import LIVE
 from fastapi_events.store.database import Database
 from fastapi_events.store.statements import Statements
 
@@ -40,21 +41,23 @@ class Marks(Protocol):
 
     def limit_sync(self, session: Session, timeout: float) -> None: ...
 
-    async def take(self, connection: AsyncConnection, handler: int, key: UUID, position: int) -> bool: ...
+    async def take(
+        self, connection: AsyncConnection, handler: int, key: UUID, position: int, replay: UUID | None
+    ) -> bool: ...
 
     async def take_list(
-        self, connection: AsyncConnection, handler: int, marks: Sequence[tuple[UUID, int]]
+        self, connection: AsyncConnection, handler: int, marks: Sequence[tuple[UUID, int]], replay: UUID | None
     ) -> set[UUID]: ...
 
-    def take_sync(self, session: Session, handler: int, key: UUID, position: int) -> bool: ...
+    def take_sync(self, session: Session, handler: int, key: UUID, position: int, replay: UUID | None) -> bool: ...
 
     async def probe(self, connection: AsyncConnection) -> None: ...
 
     def probe_sync(self, session: Session) -> None: ...
 
-    async def find(self, wanted: Sequence[tuple[int, UUID]]) -> set[tuple[int, UUID]]: ...
+    async def find(self, wanted: Sequence[tuple[int, UUID]], replay: UUID | None = None) -> set[tuple[int, UUID]]: ...
 
-    async def is_buried(self, handler: int, key: UUID) -> bool: ...
+    async def is_buried(self, handler: int, key: UUID, replay: UUID | None = None) -> bool: ...
 
 
 class MarkStore:
@@ -64,19 +67,14 @@ class MarkStore:
         self._database = database
         self._find, self._find_tombstone = statements["find_marks"], statements["find_tombstone"]
         self._driver_take_list = statements["mark_list"]
-        self._driver_take = statements["mark_processed"]
-        query = self._driver_take.replace("$1", ":handler").replace("$2", ":key").replace("$3", ":position")
-        insert = query[query.index("INSERT") : query.index("RETURNING")]
-        self._literal = insert.replace(":handler", "%d").replace(":key", "'%s'").replace(":position", "%d")
+        self._take, self._literal = _statements(statements["mark_processed"])
+        self._take_replayed, self._literal_replayed = _statements(statements["mark_replayed"])
         self._probe = text("SELECT 1")
         self._limit = text(
             "SELECT set_config('lock_timeout', :lock_timeout, true), "
             "set_config('idle_in_transaction_session_timeout', :idle_in_transaction_session_timeout, true)"
         )
-        of_list = statements["mark_list"].replace("$1", ":handler").replace("::bigint[]", "").replace("::uuid[]", "")
-        of_list = of_list.replace("$2", "CAST(:keys AS uuid[])").replace("$3", "CAST(:positions AS bigint[])")
-        self._take_list = text(of_list[of_list.index("INSERT") :])
-        self._take = text(query[query.index("INSERT") :]).bindparams(bindparam("key", type_=Uuid()))
+        self._take_list = _list_statement(statements["mark_list"])
 
     async def limit(self, connection: AsyncConnection, timeout: float) -> None:
         """Bound a handler's transaction by its time-out in seconds; see ``limits``."""
@@ -86,27 +84,35 @@ class MarkStore:
         """As ``limit``, for a plain session."""
         session.connection().execute(self._limit, limits(timeout))
 
-    async def take(self, connection: AsyncConnection, handler: int, key: UUID, position: int) -> bool:
-        """Take the mark in the connection's transaction; False if another attempt has it, or had it first."""
-        parameters = {"handler": handler, "key": key, "position": position}
-        return (await connection.execute(self._take, parameters)).first() is not None
+    async def take(
+        self, connection: AsyncConnection, handler: int, key: UUID, position: int, replay: UUID | None
+    ) -> bool:
+        """Take the mark in the connection's transaction; False if another attempt has it, or had it first.
+
+        Marks of a replay are its own.
+        """
+        return (await connection.execute(*self._taking(handler, key, position, replay))).first() is not None
 
     async def take_list(
-        self, connection: AsyncConnection, handler: int, marks: Sequence[tuple[UUID, int]]
+        self, connection: AsyncConnection, handler: int, marks: Sequence[tuple[UUID, int]], replay: UUID | None
     ) -> set[UUID]:
         """As ``take``, for several keys with their positions: those that were taken."""
         keys, positions = [str(key) for key, _ in marks], [position for _, position in marks]
-        parameters = {"handler": handler, "keys": keys, "positions": positions}
+        parameters = {"handler": handler, "keys": keys, "positions": positions, "replay": replay or LIVE}
         return {UUID(str(row.key)) for row in await connection.execute(self._take_list, parameters)}
 
-    async def driver_take_list(self, driver: Any, handler: int, marks: Sequence[tuple[UUID, int]]) -> set[UUID]:
+    async def driver_take_list(
+        self, driver: Any, handler: int, marks: Sequence[tuple[UUID, int]], replay: UUID | None
+    ) -> set[UUID]:
         """The same on asyncpg's own connection."""
         keys, positions = [key for key, _ in marks], [position for _, position in marks]
-        return {row["key"] for row in await driver.fetch(self._driver_take_list, handler, keys, positions)}
+        rows = await driver.fetch(self._driver_take_list, handler, keys, positions, replay or LIVE)
+        return {row["key"] for row in rows}
 
-    def literal_take(self, handler: int, key: UUID, position: int) -> str:
-        """``take`` as text without parameters, to be sent together with BEGIN; only numbers and a UUID go in."""
-        return self._literal % (int(handler), UUID(int=key.int), int(position))
+    def literal_take(self, handler: int, key: UUID, position: int, replay: UUID | None) -> str:
+        """``take`` as text without parameters, to be sent together with BEGIN; only numbers and UUIDs go in."""
+        mark = (int(handler), UUID(int=key.int), int(position))
+        return self._literal % mark if replay is None else self._literal_replayed % (*mark, UUID(int=replay.int))
 
     def literal_begin(self, level: str, timeout: float) -> str:
         """What begins a handler's transaction of an isolation level, to be sent before ``literal_take``."""
@@ -120,21 +126,44 @@ class MarkStore:
         """As ``probe``, for a plain session."""
         session.connection().execute(self._probe)
 
-    def take_sync(self, session: Session, handler: int, key: UUID, position: int) -> bool:
+    def take_sync(self, session: Session, handler: int, key: UUID, position: int, replay: UUID | None) -> bool:
         """As ``take``, in the transaction of a plain session."""
-        parameters = {"handler": handler, "key": key, "position": position}
-        return session.connection().execute(self._take, parameters).first() is not None
+        return session.connection().execute(*self._taking(handler, key, position, replay)).first() is not None
 
-    async def find(self, wanted: Sequence[tuple[int, UUID]]) -> set[tuple[int, UUID]]:
-        """Those of the (handler, key) pairs that are marked already."""
+    def _taking(self, handler: int, key: UUID, position: int, replay: UUID | None) -> tuple[TextClause, dict[str, Any]]:
+        parameters: dict[str, Any] = {"handler": handler, "key": key, "position": position}
+        return (self._take, parameters) if replay is None else (self._take_replayed, parameters | {"replay": replay})
+
+    async def find(self, wanted: Sequence[tuple[int, UUID]], replay: UUID | None = None) -> set[tuple[int, UUID]]:
+        """Those of the (handler, key) pairs that are marked already: live, or in a replay."""
         if not wanted:
             return set()
-        rows = await self._database.fetch(self._find, [handler for handler, _ in wanted], [key for _, key in wanted])
+        rows = await self._database.fetch(
+            self._find, [handler for handler, _ in wanted], [key for _, key in wanted], replay or LIVE
+        )
         return {(row["handler_id"], row["key"]) for row in rows}
 
-    async def is_buried(self, handler: int, key: UUID) -> bool:
+    async def is_buried(self, handler: int, key: UUID, replay: UUID | None = None) -> bool:
         """Whether the mark says that the event is dead or discarded, so that nothing of it may be committed."""
-        return bool(await self._database.fetch(self._find_tombstone, handler, key))
+        return bool(await self._database.fetch(self._find_tombstone, handler, key, replay or LIVE))
+
+
+def _statements(query: str) -> tuple[TextClause, str]:
+    """A statement that takes a mark, for SQLAlchemy, and as text to put literals in."""
+    for number, name in enumerate(("handler", "key", "position", "replay"), 1):
+        query = query.replace(f"${number}", f":{name}")
+    insert = query[query.index("INSERT") : query.index("RETURNING")]
+    literal = insert.replace(":handler", "%d").replace(":key", "'%s'").replace(":position", "%d")
+    keys = [bindparam(name, type_=Uuid()) for name in ("key", "replay") if f":{name}" in insert]
+    return text(query[query.index("INSERT") :]).bindparams(*keys), literal.replace(":replay", "'%s'")
+
+
+def _list_statement(query: str) -> TextClause:
+    """The statement that takes several marks, for SQLAlchemy."""
+    query = query.replace("$1", ":handler").replace("::bigint[]", "").replace("::uuid[]", "")
+    query = query.replace("$2", "CAST(:keys AS uuid[])").replace("$3", "CAST(:positions AS bigint[])")
+    query = query.replace("$4", ":replay")
+    return text(query[query.index("INSERT") :]).bindparams(bindparam("replay", type_=Uuid()))
 
 
 @cache

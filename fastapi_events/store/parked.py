@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from fastapi_events.model.envelope import Envelope
+from fastapi_events.model.replay import LIVE
 from fastapi_events.store.database import Database
 from fastapi_events.store.log import EventLog
 from fastapi_events.store.statements import Statements
@@ -60,6 +61,8 @@ class KeyResult:
     children: list[Envelope] = field(default_factory=list[Envelope])
     needs: int = 0
     suspect: bool = False
+    replay: UUID = LIVE
+    """The replay whose key it is."""
 
     def leave_to(self, needs: int, head: Any) -> None:
         """Stop at a delivery that only a process of a newer release can read; nothing of it is spent."""
@@ -141,7 +144,7 @@ class ParkedKeyStore:
                 result.drained, result.delay, self._worker,
                 json.dumps(result.results, default=str), json.dumps(result.attempts, default=str),
                 [key for key, _ in result.marks], [position for _, position in result.marks], result.needs,
-                result.suspect,
+                result.suspect, result.replay,
             )  # fmt: skip
             if rows and result.children:
                 await self._log.append(connection, result.children)

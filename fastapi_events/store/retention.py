@@ -21,6 +21,8 @@ ROWS_AT_ONCE = 1_000
 """Rows that one transaction removes: some ten milliseconds."""
 PAGES_AT_ONCE = 32
 """Pages of a table that one transaction looks through."""
+REPLAY_KEEPS = 7 * 86_400.0
+"""Seconds for which a replay that does not move keeps the log from shrinking."""
 _MOST_WAITING = 10_000
 _HIGHEST = 2**63 - 1
 _LOCK = 4_703_219_587_113_003
@@ -62,6 +64,12 @@ class RetentionStore:
 
     def __init__(self, database: Database, statements: Statements) -> None:
         self._database, self._statements = database, statements
+
+    async def replay_floor(self) -> int | None:
+        """The lowest position that a replay has still to read; None if none keeps anything."""
+        rows = await self._database.fetch(self._statements["read_replay_floor"], REPLAY_KEEPS)
+        position: int | None = rows[0]["position"]
+        return position
 
     @contextlib.asynccontextmanager
     async def batch(self) -> AsyncGenerator[asyncpg.Connection[Any]]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tests.browser.conftest import Site
 
 pytestmark = pytest.mark.browser
-ROOMS = ["", "/events", "/dead-letters", "/consumers", "/scheduled", "/workers", "/audit",
+ROOMS = ["", "/events", "/dead-letters", "/consumers", "/scheduled", "/replays", "/workers", "/audit",
          "/dead-letters?filter=handler:x"]  # fmt: skip
 
 

@@ -21,6 +21,7 @@ EXPIRE_LANES = """
     WHERE lease_until IS NOT NULL AND worker_id = $1
 """
 EXPIRE_KEYS = "UPDATE events.parked_key SET due_at = clock_timestamp() WHERE worker_id = $1"
+EXPIRE_SHARES = "UPDATE events.replay_share SET lease_until = clock_timestamp() WHERE worker_id = $1"
 MakeModule = Callable[["Killer"], Module]
 
 
@@ -78,7 +79,7 @@ class Fleet:
     async def expire(self, events: Events, *, silent: bool = True) -> None:
         """Let all leases of a process run out, and its sign of life with them."""
         worker = events.runtime.worker
-        for statement in (EXPIRE_LANES, EXPIRE_KEYS, *((DEAD,) if silent else ())):
+        for statement in (EXPIRE_LANES, EXPIRE_KEYS, EXPIRE_SHARES, *((DEAD,) if silent else ())):
             await self.stage.rows(statement, worker)
 
     async def live(self) -> Events:

@@ -9,7 +9,7 @@ import pytest
 from fastapi_events.settings import EventsSettings
 from tests.dashboard.ground import Ground, app_of, by_header, client_of
 
-ROOMS = ["", "/", "/events", "/dead-letters", "/consumers", "/workers", "/audit"]
+ROOMS = ["", "/", "/events", "/dead-letters", "/consumers", "/replays", "/workers", "/audit"]
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -42,6 +42,7 @@ async def test_every_room_of_an_empty_house_teaches(bare: Ground) -> None:
         "/consumers": "@mail.on(",
         "/workers": "fastapi-events worker",
         "/scheduled": "published with <code>delay=</code>",
+        "/replays": "gives history again to one handler",
         "/audit": "Every redrive, discard, cancellation and erasure is recorded",
     }.items():
         page = await bare.client.get(f"/events/dashboard{path}")

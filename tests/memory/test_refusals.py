@@ -25,6 +25,7 @@ REFUSED: dict[str, Callable[[Events], Awaitable[Any]]] = {
     "resume": lambda events: events.operations.resume(handler="shop.note", actor="ann"),
     "reset_breaker": lambda events: events.operations.reset_breaker("shop.note", actor="ann"),
     "erase": lambda events: events.operations.erase("order", "a", actor="ann", reason="asked"),
+    "replays": lambda events: events.operations.replays.preview("shop.note"),
     "remove_group": lambda events: events.operations.remove_group("other", actor="ann", reason="gone"),
 }
 

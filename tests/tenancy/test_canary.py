@@ -118,6 +118,7 @@ async def test_it_is_in_no_page_and_no_answer(events: Events, stage: Stage) -> N
     app.state.fastapi_events = events
     rows = await stage.rows("SELECT id, correlation_id FROM events.event")
     deliveries = await stage.deliveries()
+    replay = await events.operations.replays.start("pay.settle", actor="ada")
     answers: dict[Any, str] = {}
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
@@ -126,7 +127,7 @@ async def test_it_is_in_no_page_and_no_answer(events: Events, stage: Stage) -> N
                 continue
             for event in rows if "{event_id}" in path else rows[:1]:
                 for delivery in deliveries if "{delivery_id}" in path else deliveries[:1]:
-                    filled = path.format(event_id=event["id"], delivery_id=delivery["id"])
+                    filled = path.format(event_id=event["id"], delivery_id=delivery["id"], replay_id=replay.id)
                     for headers in ({}, {"hx-request": "true", "hx-target": "live"}):
                         answer = await client.get(filled, headers=headers)
                         assert answer.status_code == 200, filled

@@ -22,6 +22,8 @@ IDS = {
 """Routes that take ids of dead letters; one that is new and takes a body has to be added, or it is refused below."""
 SCHEDULED = {"/events/api/scheduled/cancel", "/events/dashboard/scheduled/cancel"}
 """Routes that take the id of a scheduled event."""
+REPLAYS = {"/events/api/replays": 409, "/events/api/replays/preview": 200, "/events/dashboard/replays": 409}
+"""Routes that count a replay, and what they answer when there is nothing of one's own in it."""
 
 
 @pytest_asyncio.fixture
@@ -39,6 +41,15 @@ async def request(
         answer = await client.post(path, json=aggregate | {"tenant_id": tenant.name})
         assert (await client.post(path, json=aggregate)).status_code == answer.status_code
         return answer
+    if method == "POST" and path in REPLAYS and tenant:
+        plan = {"handler": "shop.charge", "tenant_id": tenant.name}
+        if "/api/" in path:
+            return await client.post(path, json=plan)
+        return await client.post(path, content=urlencode(plan), headers=FORM)
+    if "/replays/" in path and path.endswith("/confirm"):
+        return await client.get(path, params={"action": "cancel"})
+    if path.endswith("/change"):
+        return await client.post(path, content=urlencode({"action": "cancel"}), headers=FORM)
     if "/scheduled/c" in path:
         waiting = {"id": str(tenant.scheduled[0] if tenant else ids[0]), "reason": "x"}
         if path.endswith("/confirm"):
@@ -67,6 +78,9 @@ async def test_every_route_with_foreign_ids(ground: Ground) -> None:
             assert FOREIGN not in answer.text, (method, path)
             if path in FLEET:
                 assert answer.status_code == 403, (method, path)
+            elif method == "POST" and path in REPLAYS:
+                assert answer.status_code == REPLAYS[path], (method, path, answer.text[:300])
+                assert REPLAYS[path] == 409 or answer.json()["count"] == 0, (method, path, answer.text[:300])
             elif "{" in path or path in IDS | SCHEDULED or "/erasures" in path:
                 assert answer.status_code == 404, (method, path, answer.text[:300])
             else:
@@ -74,7 +88,12 @@ async def test_every_route_with_foreign_ids(ground: Ground) -> None:
                 assert (
                     OWN in answer.text
                     or path
-                    in ("/events/api/handlers", "/events/dashboard/consumers", "/events/dashboard/scheduled/confirm")
+                    in (
+                        "/events/api/handlers",
+                        "/events/dashboard/consumers",
+                        "/events/dashboard/scheduled/confirm",
+                        "/events/dashboard/replays/new",
+                    )
                     or ("overview" in path or path.rstrip("/").endswith("dashboard") or path.endswith("groups"))
                 ), f"{path} shows the actor's own"
     assert (await ground.states(), await ground.actions()) == (before, actions), "nothing was done"

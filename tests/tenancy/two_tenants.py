@@ -41,6 +41,7 @@ class Tenant:
     events: list[UUID] = field(default_factory=list)
     dead: list[UUID] = field(default_factory=list)
     scheduled: list[UUID] = field(default_factory=list)
+    replays: list[UUID] = field(default_factory=list)
 
     @property
     def canary(self) -> str:
@@ -124,6 +125,12 @@ async def _fill(ground: Ground, tenant: Tenant) -> None:
             )  # fmt: skip
             tenant.scheduled.append(later.event_id)
     await events.drain_once()
+    rows = await ground.stage.rows(
+        "INSERT INTO events.replay (id, handler_id, state, from_position, to_position, tenants, total, created_by, "
+        "reason) SELECT gen_random_uuid(), min(id), 'done', 0, 9, ARRAY[$1::text], 9, $2 || '-clerk', $2 "
+        "FROM events.handler RETURNING id", tenant.name, text,
+    )  # fmt: skip
+    tenant.replays += [row["id"] for row in rows]
     dead = await ground.stage.rows(
         "SELECT id FROM events.delivery WHERE state = 'dead' AND tenant_id = $1 ORDER BY position", tenant.name
     )
@@ -143,5 +150,7 @@ def routes(app: FastAPI) -> Iterator[tuple[str, str]]:
 
 def filled(path: str, tenant: Tenant) -> str:
     """The path with ids of a tenant; a parameter that is new has to be told whose ids it takes."""
-    values: dict[str, Any] = {"event_id": tenant.events[0], "delivery_id": tenant.dead[0], "act": "pause"}
+    values: dict[str, Any] = {
+        "event_id": tenant.events[0], "delivery_id": tenant.dead[0], "replay_id": tenant.replays[0], "act": "pause",
+    }  # fmt: skip
     return re.sub(r"{(\w+)}", lambda match: str(values[match[1]]), path)

@@ -132,7 +132,10 @@ class EventDetail(EventSummary):
 
 
 class DeadLetter(View):
-    """A delivery in state ``dead``; ``behind`` counts what waits for it under the same ordering key, up to 1,000."""
+    """A delivery in state ``dead``; ``behind`` counts what waits for it under the same ordering key, up to 1,000.
+
+    ``replay_id`` is the replay that it is of; None if it was delivered live.
+    """
 
     id: UUID
     handler: str
@@ -150,6 +153,7 @@ class DeadLetter(View):
     behind: int
     published_at: datetime
     died_at: datetime
+    replay_id: UUID | None = None
 
 
 class DeadLetterPage(View):
@@ -182,7 +186,7 @@ class DeliveryDetail(View):
     """One delivery with its attempts.
 
     ``payload``, ``other_versions`` and ``headers`` (JSON text) are the copy kept when it died. ``crashes`` counts the
-    processes that have vanished while they ran it alone.
+    processes that have vanished while they ran it alone. ``replay_id`` is the replay that it is of.
     """
 
     id: UUID
@@ -213,6 +217,7 @@ class DeliveryDetail(View):
     other_versions: str | None = None
     headers: str | None
     history: tuple[Attempt, ...]
+    replay_id: UUID | None = None
 
 
 class Concern(View):

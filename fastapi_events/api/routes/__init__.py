@@ -13,6 +13,7 @@ from fastapi_events.api.routes.guard import Guard
 from fastapi_events.api.routes.health_routes import HealthRoutes
 from fastapi_events.api.routes.json_route import JsonRoute
 from fastapi_events.api.routes.reading_routes import ReadingRoutes
+from fastapi_events.api.routes.replay_routes import ReplayRoutes
 
 __all__ = ["api_router", "health_router"]
 
@@ -31,6 +32,7 @@ def api_router(port: OperatorPort, *, include_in_schema: bool = False) -> APIRou
     ActingRoutes().add_to(router, guard)
     ErasingRoutes().add_to(router, guard)
     GatingRoutes().add_to(router, guard)
+    ReplayRoutes().add_to(router, guard)
     return router
 
 

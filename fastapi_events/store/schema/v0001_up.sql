@@ -188,10 +188,12 @@ CREATE INDEX success_batch_by_time ON {schema}.success_batch USING brin (finishe
 
 -- What failed, waits, or is dead. The parked key is its queue's lock; without an ordering key the slot is the event's own.
 -- holds: it is dead and keeps what follows it in its slot waiting; tombstone: the key of the mark that its death left.
--- crashes: how many processes have vanished while they ran it alone.
+-- crashes: how many processes have vanished while they ran it alone. Of a replay it has the replay's id (else the zero UUID)
+-- and a slot that is the replay's own.
 CREATE TABLE {schema}.delivery (
     id uuid NOT NULL UNIQUE,
     handler_id integer NOT NULL REFERENCES {schema}.handler (id),
+    replay_id uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
     position bigint NOT NULL,
     lane smallint NOT NULL,
     partition smallint NOT NULL,
@@ -216,7 +218,7 @@ CREATE TABLE {schema}.delivery (
     published_at timestamptz NOT NULL,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    PRIMARY KEY (handler_id, position)
+    PRIMARY KEY (handler_id, position, replay_id)
 );
 
 CREATE INDEX delivery_queue ON {schema}.delivery (handler_id, slot, position) WHERE state = 'waiting';
@@ -230,6 +232,9 @@ CREATE INDEX delivery_copy ON {schema}.delivery ((event ->> 'aggregate'), (event
     WHERE event IS NOT NULL;
 
 CREATE INDEX delivery_of_event ON {schema}.delivery (position);
+
+CREATE INDEX delivery_of_replay ON {schema}.delivery (replay_id, state)
+    WHERE replay_id <> '00000000-0000-0000-0000-000000000000';
 
 -- Every attempt that did not simply succeed at once.
 CREATE TABLE {schema}.attempt (
@@ -335,4 +340,59 @@ CREATE TABLE {schema}.sweep (
     table_name text PRIMARY KEY,
     next_page bigint NOT NULL,
     changed_at timestamptz NOT NULL DEFAULT clock_timestamp()
-)
+);
+
+-- History given again to one handler. What it is of is fixed when it starts: the events up to to_position that its
+-- shares' snapshots show and every filter lets through. paced_until: no share is taken before; it is how a rate holds for
+-- all processes together. total: as counted at the start; done: given to the handler, or found to be done; skipped: erased.
+CREATE TABLE {schema}.replay (
+    id uuid PRIMARY KEY,
+    handler_id integer NOT NULL REFERENCES {schema}.handler (id),
+    state text NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'paused', 'cancelled', 'done', 'failed')),
+    note text,
+    started_after pg_snapshot,
+    from_position bigint NOT NULL,
+    to_position bigint NOT NULL,
+    names text[],
+    pattern text,
+    aggregate text,
+    aggregate_id text,
+    key text,
+    tenants text[],
+    correlation_id uuid,
+    since timestamptz,
+    until timestamptz,
+    rate double precision,
+    paced_until timestamptz NOT NULL DEFAULT '-infinity',
+    total bigint NOT NULL,
+    done bigint NOT NULL DEFAULT 0,
+    failed bigint NOT NULL DEFAULT 0,
+    skipped bigint NOT NULL DEFAULT 0,
+    created_by text NOT NULL,
+    reason text NOT NULL DEFAULT '',
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    finished_at timestamptz
+) WITH (fillfactor = 50);
+
+-- One at a time of each handler.
+CREATE UNIQUE INDEX replay_unfinished ON {schema}.replay (handler_id) WHERE state IN ('running', 'paused');
+
+-- Where a replay is in each partition. A process that takes one moves its token on, and has it until lease_until. seen,
+-- target and reached are where the group's cursor was when the replay started: what it had dealt with then is the
+-- replay's, and what it had not is delivered as it always is. crashes: how many processes in a row have vanished with it.
+CREATE TABLE {schema}.replay_share (
+    replay_id uuid NOT NULL REFERENCES {schema}.replay (id) ON DELETE CASCADE,
+    lane smallint NOT NULL,
+    partition smallint NOT NULL,
+    position bigint NOT NULL,
+    seen pg_snapshot NOT NULL,
+    target pg_snapshot,
+    reached bigint NOT NULL DEFAULT 0,
+    finished boolean NOT NULL DEFAULT false,
+    token bigint NOT NULL DEFAULT 0,
+    lease_until timestamptz,
+    worker_id uuid,
+    crashes smallint NOT NULL DEFAULT 0,
+    PRIMARY KEY (replay_id, lane, partition)
+) WITH (fillfactor = 50)

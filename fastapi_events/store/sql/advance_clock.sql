@@ -46,5 +46,14 @@ operator_action AS (UPDATE {schema}.operator_action SET acted_at = acted_at - $1
 scheduled_event AS (
     UPDATE {schema}.scheduled_event
     SET due_at = due_at - $1::interval, scheduled_at = scheduled_at - $1::interval),
+-- What a replay is of moves with the events: its bounds are moments at which they were published.
+replay AS (
+    UPDATE {schema}.replay
+    SET since = since - $1::interval, until = until - $1::interval, paced_until = paced_until - $1::interval,
+        created_at = created_at - $1::interval, changed_at = changed_at - $1::interval,
+        finished_at = finished_at - $1::interval),
+replay_share AS (
+    UPDATE {schema}.replay_share SET lease_until = lease_until - $1::interval
+    WHERE lease_until IS NOT NULL AND (worker_id IS NULL OR worker_id <> ALL ($2::uuid[]))),
 sweep AS (UPDATE {schema}.sweep SET changed_at = changed_at - $1::interval)
 SELECT clock_timestamp() AS moment

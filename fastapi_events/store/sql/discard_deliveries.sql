@@ -2,16 +2,16 @@
 -- still holds it. Tombstones stay: an attempt that was given up shall not commit now either. $1 ids, $2 the reason, kept
 -- with them.
 WITH chosen AS MATERIALIZED (
-    SELECT d.handler_id, d.position
+    SELECT d.handler_id, d.position, d.replay_id
     FROM {schema}.delivery d
     WHERE d.id = ANY ($1::uuid[]) AND d.state = 'dead'
-    ORDER BY d.handler_id, d.position
+    ORDER BY d.handler_id, d.position, d.replay_id
     FOR UPDATE),
 changed AS (
     UPDATE {schema}.delivery d
     SET state = 'discarded', note = $2, changed_at = clock_timestamp()
     FROM chosen c
-    WHERE d.handler_id = c.handler_id AND d.position = c.position
+    WHERE d.handler_id = c.handler_id AND d.position = c.position AND d.replay_id = c.replay_id
     RETURNING d.id, d.handler_id, d.slot),
 keys AS (
     UPDATE {schema}.parked_key k

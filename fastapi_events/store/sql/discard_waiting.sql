@@ -36,5 +36,6 @@ UPDATE {schema}.delivery d
 SET state = 'discarded', note = $2, changed_at = clock_timestamp()
 FROM chosen c
 WHERE d.handler_id = $1 AND d.position = ANY (ARRAY(SELECT position FROM chosen)) AND d.position = c.position
+  AND d.slot = c.slot
   AND d.state = 'waiting' AND c.slot = ANY (ARRAY(SELECT slot FROM keys))
 RETURNING d.id

@@ -7,10 +7,10 @@ WITH own AS (
     WHERE k.slot = ANY ($2) AND k.slot = h.slot AND k.handler_id = h.handler_id AND k.token = h.token
     RETURNING k.handler_id, k.slot),
 doubtful AS MATERIALIZED (
-    SELECT q.handler_id, q.position
+    SELECT q.handler_id, q.position, q.replay_id
     FROM own o
     CROSS JOIN LATERAL (
-        SELECT d.handler_id, d.position FROM {schema}.delivery d
+        SELECT d.handler_id, d.position, d.replay_id FROM {schema}.delivery d
         WHERE d.handler_id = o.handler_id AND d.slot = o.slot AND d.state = 'waiting'
         ORDER BY d.handler_id, d.slot, d.position
         LIMIT $4) q)
@@ -18,4 +18,5 @@ UPDATE {schema}.delivery d
 SET reason = 'crash_suspect'
 FROM doubtful q
 WHERE d.handler_id = q.handler_id AND d.position = ANY (ARRAY(SELECT position FROM doubtful)) AND d.position = q.position
+  AND d.replay_id = q.replay_id
 RETURNING d.handler_id, d.event_name, d.event_id, d.position

@@ -1,7 +1,7 @@
 -- The same as erase_events, for deliveries whose copy is all that is left of their event: the log has dropped it.
 -- Arguments and answer are those of erase_events; found are copies.
 WITH page AS MATERIALIZED (
-    SELECT d.id, d.handler_id, d.position, coalesce(d.tenant_id, '') AS tenant,
+    SELECT d.id, d.handler_id, d.position, d.replay_id, coalesce(d.tenant_id, '') AS tenant,
            d.event -> 'payload' <> $6::jsonb OR coalesce(d.error_message <> $7, false)
                OR coalesce(d.note <> $7, false) AS speaks
     FROM {schema}.delivery d
@@ -14,10 +14,10 @@ WITH page AS MATERIALIZED (
     -- All copies of the last event: the next page begins above it.
     FETCH FIRST $5 ROWS WITH TIES),
 locked AS MATERIALIZED (
-    SELECT d.handler_id, d.position, p.speaks
+    SELECT d.handler_id, d.position, d.replay_id, p.speaks
     FROM page p
-    JOIN {schema}.delivery d ON d.handler_id = p.handler_id AND d.position = p.position
-    ORDER BY d.handler_id, d.position
+    JOIN {schema}.delivery d ON d.handler_id = p.handler_id AND d.position = p.position AND d.replay_id = p.replay_id
+    ORDER BY d.handler_id, d.position, d.replay_id
     FOR NO KEY UPDATE OF d),
 deliveries AS (
     UPDATE {schema}.delivery d
@@ -27,7 +27,7 @@ deliveries AS (
         error_message = CASE WHEN d.error_message IS NOT NULL THEN $7 END,
         note = CASE WHEN d.note IS NOT NULL THEN $7 END
     FROM locked l
-    WHERE l.speaks AND d.handler_id = l.handler_id AND d.position = l.position
+    WHERE l.speaks AND d.handler_id = l.handler_id AND d.position = l.position AND d.replay_id = l.replay_id
     RETURNING d.id),
 attempts AS (
     UPDATE {schema}.attempt a

@@ -26,12 +26,12 @@ events AS (
     RETURNING e.position),
 -- In the order in which redrives lock them. What waits has no copy yet, but may have failed before.
 touched AS MATERIALIZED (
-    SELECT d.id, d.handler_id, d.position,
+    SELECT d.id, d.handler_id, d.position, d.replay_id,
            coalesce(d.event -> 'payload' <> $6::jsonb, false) OR coalesce(d.error_message <> $7, false)
                OR coalesce(d.note <> $7, false) AS speaks
     FROM {schema}.delivery d
     WHERE d.position = ANY (ARRAY(SELECT position FROM page))
-    ORDER BY d.handler_id, d.position
+    ORDER BY d.handler_id, d.position, d.replay_id
     FOR NO KEY UPDATE),
 deliveries AS (
     UPDATE {schema}.delivery d
@@ -41,7 +41,7 @@ deliveries AS (
         error_message = CASE WHEN d.error_message IS NOT NULL THEN $7 END,
         note = CASE WHEN d.note IS NOT NULL THEN $7 END
     FROM touched t
-    WHERE t.speaks AND d.handler_id = t.handler_id AND d.position = t.position
+    WHERE t.speaks AND d.handler_id = t.handler_id AND d.position = t.position AND d.replay_id = t.replay_id
     RETURNING d.id),
 attempts AS (
     UPDATE {schema}.attempt a

@@ -3,6 +3,7 @@
 -- $9 the tenants whose the reader may see (null: all).
 SELECT d.id, d.event_id, d.event_name, d.position, d.tenant_id, d.slot, d.reason, d.note, d.attempts,
        d.redrives, d.error_type, d.error_message, d.fingerprint, d.published_at, d.created_at, d.changed_at,
+       nullif(d.replay_id, '00000000-0000-0000-0000-000000000000') AS replay_id,
        h.name AS handler, g.name AS group_name,
        CASE WHEN h.ordered AND h.on_dead = 'park' THEN
            (SELECT count(*) FROM (SELECT FROM {schema}.delivery q

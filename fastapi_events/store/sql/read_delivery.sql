@@ -2,7 +2,8 @@
 -- wait behind it are counted, $3 group (null: any), $4 tenants (null: all).
 SELECT d.id, d.handler_id, d.event_id, d.event_name, d.position, d.lane, d.partition, d.tenant_id, d.slot, d.state, d.reason,
        d.note, d.attempts, d.postponed, d.redrives, d.crashes, d.error_type, d.error_message, d.fingerprint,
-       d.published_at, d.created_at, d.changed_at, h.name AS handler, h.ordered, h.on_dead, g.name AS group_name,
+       d.published_at, d.created_at, d.changed_at,
+       nullif(d.replay_id, '00000000-0000-0000-0000-000000000000') AS replay_id, h.name AS handler, h.ordered, h.on_dead, g.name AS group_name,
        k.due_at, k.worker_id IS NOT NULL AND k.due_at > clock_timestamp() AS running,
        coalesce((d.event ->> 'version')::smallint, e.version) AS version,
        coalesce(d.event ->> 'key', e.key) AS key,

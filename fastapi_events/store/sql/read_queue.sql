@@ -6,6 +6,7 @@
 -- tables without pages, where every index costs the same.
 SELECT k.handler_id, k.slot, k.version, held.position IS NOT NULL AS held, d.id AS delivery_id, d.position, d.lane,
        d.partition, d.attempts, d.attempts_before, d.postponed, d.reason, d.event_id AS id, d.event_name AS name, d.tenant_id, d.published_at,
+       d.replay_id, d.created_at,
        coalesce((d.event ->> 'version')::smallint, e.version) AS version_of_event,
        coalesce(d.event ->> 'key', e.key) AS key,
        coalesce((d.event ->> 'correlation_id')::uuid, e.correlation_id) AS correlation_id,

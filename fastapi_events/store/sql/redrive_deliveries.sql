@@ -2,10 +2,10 @@
 -- $1 ids. Their tombstones go, so that a transactional handler may apply its effects. One that has ended processes is run
 -- alone again. Returns what was changed.
 WITH chosen AS MATERIALIZED (
-    SELECT d.handler_id, d.position, d.tombstone
+    SELECT d.handler_id, d.position, d.replay_id, d.tombstone
     FROM {schema}.delivery d
     WHERE d.id = ANY ($1::uuid[]) AND d.state = 'dead'
-    ORDER BY d.handler_id, d.position
+    ORDER BY d.handler_id, d.position, d.replay_id
     FOR UPDATE),
 changed AS (
     UPDATE {schema}.delivery d
@@ -13,18 +13,18 @@ changed AS (
         attempts_before = d.attempts, redrives = d.redrives + 1,
         holds = false, changed_at = clock_timestamp()
     FROM chosen c
-    WHERE d.handler_id = c.handler_id AND d.position = c.position
+    WHERE d.handler_id = c.handler_id AND d.position = c.position AND d.replay_id = c.replay_id
     RETURNING d.id, d.handler_id, d.slot, d.lane),
 -- One index look-up for each mark: LIMIT keeps the planner from beginning with the marks. Locked, they stay in place.
 marked AS MATERIALIZED (
     SELECT found.ctid AS place, g.positions
-    FROM (SELECT c.handler_id, c.tombstone, array_agg(c.position) AS positions
+    FROM (SELECT c.handler_id, c.tombstone, c.replay_id, array_agg(c.position) AS positions
           FROM chosen c WHERE c.tombstone IS NOT NULL
-          GROUP BY c.handler_id, c.tombstone ORDER BY c.handler_id, c.tombstone) g
+          GROUP BY c.handler_id, c.tombstone, c.replay_id ORDER BY c.handler_id, c.tombstone, c.replay_id) g
     CROSS JOIN LATERAL (
         SELECT m.ctid FROM {schema}.processing_mark m
         WHERE m.handler_id = g.handler_id AND m.key = g.tombstone
-          AND m.replay_id = '00000000-0000-0000-0000-000000000000' AND m.outcome = 'x'
+          AND m.replay_id = g.replay_id AND m.outcome = 'x'
         LIMIT 1
         FOR UPDATE) found),
 unburied AS (

@@ -7,7 +7,7 @@ WHERE ctid = ANY (ARRAY(
     CROSS JOIN LATERAL (
         SELECT m.ctid FROM {schema}.processing_mark m
         WHERE m.handler_id = d.handler_id AND m.key = d.tombstone
-          AND m.replay_id = '00000000-0000-0000-0000-000000000000' AND m.outcome = 'x' AND m.dead_positions = '{}'
+          AND m.replay_id = d.replay_id AND m.outcome = 'x' AND m.dead_positions = '{}'
         LIMIT 1
         FOR UPDATE) found
     WHERE d.id = ANY ($1::uuid[])))

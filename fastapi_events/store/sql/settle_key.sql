@@ -4,7 +4,8 @@
 -- parks it; at once if the key has changed since it was read, or if dead deliveries hold nothing any more), $7 worker,
 -- $8 results: a JSON array of deliveries, $9 their attempts, $10 idempotency keys of those that are done and $11 their
 -- positions, $12 the version that a process must read to take the key (0: any may look; whoever finds its head too new
--- for it says so here), $13 whether what is the head now is to be run alone.
+-- for it says so here), $13 whether what is the head now is to be run alone, $14 the replay whose key it is (the zero UUID:
+-- none).
 -- Returns one row if the claim still held, with the number of deliveries that an abandoned attempt had done after all.
 WITH own AS (
     UPDATE {schema}.parked_key
@@ -26,8 +27,8 @@ result AS MATERIALIZED (
     WHERE EXISTS (SELECT FROM own)),
 -- A dead delivery of a transactional handler leaves a mark too, so that no attempt that was given up can still commit.
 marks AS (
-    INSERT INTO {schema}.processing_mark AS m (handler_id, key, position, outcome, dead_positions)
-    SELECT $1, n.key, coalesce(min(n.position) FILTER (WHERE n.outcome = 'd'), min(n.position)),
+    INSERT INTO {schema}.processing_mark AS m (handler_id, replay_id, key, position, outcome, dead_positions)
+    SELECT $1, $14, n.key, coalesce(min(n.position) FILTER (WHERE n.outcome = 'd'), min(n.position)),
            min(n.outcome)::"char", array_agg(n.position) FILTER (WHERE n.outcome = 'x')
     FROM (SELECT d.key, d.position, 'd' AS outcome FROM unnest($10::uuid[], $11::bigint[]) AS d(key, position)
           UNION ALL
@@ -62,6 +63,7 @@ changed AS (
              LIMIT 1) ELSE d.event END
     FROM final r
     WHERE d.handler_id = $1 AND d.position = ANY (ARRAY(SELECT f.position FROM final f)) AND d.position = r.position
+      AND d.replay_id = $14
     RETURNING d.id, d.position),
 attempts AS (
     INSERT INTO {schema}.attempt (delivery_id, number, outcome, error_type, error_message, traceback, worker_id, duration)

@@ -24,7 +24,7 @@ class Mark(NamedTuple):
 
 
 class MemoryMarks:
-    """The marks of one instance; in place of those that PostgreSQL keeps."""
+    """The marks of one instance; in place of those that PostgreSQL keeps. Nothing is replayed here."""
 
     def __init__(self) -> None:
         self._kept: set[Mark] = set()
@@ -37,7 +37,9 @@ class MemoryMarks:
         """As ``limit``, for a plain session."""
         session.connection().execute(_PROBE)
 
-    async def take(self, connection: AsyncConnection, handler: int, key: UUID, position: int) -> bool:  # noqa: ARG002
+    async def take(
+        self, connection: AsyncConnection, handler: int, key: UUID, position: int, replay: UUID | None  # noqa: ARG002
+    ) -> bool:  # fmt: skip
         """Take the mark in the connection's transaction; False if an attempt before has had it."""
         inner = connection.sync_connection
         if inner is None:
@@ -45,12 +47,14 @@ class MemoryMarks:
         return self._take(inner, Mark(handler, key))
 
     async def take_list(
-        self, connection: AsyncConnection, handler: int, marks: Sequence[tuple[UUID, int]]
+        self, connection: AsyncConnection, handler: int, marks: Sequence[tuple[UUID, int]], replay: UUID | None
     ) -> set[UUID]:
         """As ``take``, for several keys with their positions: those that were taken."""
-        return {key for key, position in marks if await self.take(connection, handler, key, position)}
+        return {key for key, position in marks if await self.take(connection, handler, key, position, replay)}
 
-    def take_sync(self, session: Session, handler: int, key: UUID, position: int) -> bool:  # noqa: ARG002
+    def take_sync(
+        self, session: Session, handler: int, key: UUID, position: int, replay: UUID | None  # noqa: ARG002
+    ) -> bool:  # fmt: skip
         """As ``take``, in the transaction of a plain session."""
         return self._take(session.connection(), Mark(handler, key))
 
@@ -62,12 +66,14 @@ class MemoryMarks:
         """As ``probe``, for a plain session."""
         session.connection().execute(_PROBE)
 
-    async def find(self, wanted: Sequence[tuple[int, UUID]]) -> set[tuple[int, UUID]]:
+    async def find(
+        self, wanted: Sequence[tuple[int, UUID]], replay: UUID | None = None  # noqa: ARG002
+    ) -> set[tuple[int, UUID]]:  # fmt: skip
         """Those of the (handler, key) pairs that are marked already."""
         settle()
         return {pair for pair in wanted if pair in self._kept}
 
-    async def is_buried(self, handler: int, key: UUID) -> bool:  # noqa: ARG002
+    async def is_buried(self, handler: int, key: UUID, replay: UUID | None = None) -> bool:  # noqa: ARG002
         """There is no other process here, that could have settled the event meanwhile."""
         return False
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from fastapi_events.api.operations import Operations
+from fastapi_events.api.replays import ReplayOperations
 from fastapi_events.errors import NotFound
 from fastapi_events.model.identity import new_id
 from fastapi_events.store.dead_letters import DeadLetterStore, Tenants
@@ -105,6 +106,15 @@ class MemorySchedule(ScheduleStore):
         return row is not None
 
 
+class MemoryOperations(Operations):
+    """The library's own, but for what memory does not do."""
+
+    @property
+    def replays(self) -> ReplayOperations:
+        refused: Any = Refusing("events.operations.replays")
+        return cast("ReplayOperations", refused)
+
+
 def make_operations(log: MemoryLog, deliveries: Deliveries, clock: Clock, changed: Callable[[], None]) -> Operations:
     """``events.operations`` on memory: redrive, discard, cancel and the record of actions; the rest is refused."""
     record = Record(clock)
@@ -112,7 +122,7 @@ def make_operations(log: MemoryLog, deliveries: Deliveries, clock: Clock, change
         Refusing("events.operations.pause(), resume() and reset_breaker()"),
         Refusing("events.operations.remove_group()"),
     )
-    return Operations(
+    return MemoryOperations(
         MemoryDeadLetters(deliveries, record), cast("Any", gates), cast("Any", gates), MemorySchedule(log, record),
         cast("Any", removal), lambda: 1, keys_due=changed, handlers_changed=changed,
     )  # fmt: skip

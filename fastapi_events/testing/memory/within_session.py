@@ -172,11 +172,15 @@ class JoinedTransaction:
     def __init__(self, session: Any, marks: MemoryMarks) -> None:
         self.session, self._marks = session, marks
 
-    async def begin(self, handler: int, mark: UUID, position: int, timeout: float) -> bool:  # noqa: ARG002
-        return await self._marks.take(await self.session.connection(), handler, mark, position)
+    async def begin(
+        self, handler: int, mark: UUID, position: int, timeout: float, replay: UUID | None  # noqa: ARG002
+    ) -> bool:  # fmt: skip
+        return await self._marks.take(await self.session.connection(), handler, mark, position, replay)
 
-    async def begin_list(self, handler: int, marks: Sequence[tuple[UUID, int]], timeout: float) -> set[UUID]:  # noqa: ARG002
-        return await self._marks.take_list(await self.session.connection(), handler, marks)
+    async def begin_list(
+        self, handler: int, marks: Sequence[tuple[UUID, int]], timeout: float, replay: UUID | None  # noqa: ARG002
+    ) -> set[UUID]:  # fmt: skip
+        return await self._marks.take_list(await self.session.connection(), handler, marks, replay)
 
     async def commit(self) -> None:
         await self.session.run_sync(OwnedSession.commit_delivery)

@@ -1,0 +1,37 @@
+"""The replays of one process, from its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from uuid import UUID
+
+from fastapi_events.engine.drain import LaneDrain
+from fastapi_events.engine.executor import Executor
+from fastapi_events.engine.gates import Gates
+from fastapi_events.engine.handlers import HandlerPlan
+from fastapi_events.engine.replaying.replays import Replays
+from fastapi_events.model.lane import LogPlace
+from fastapi_events.settings import EventsSettings
+from fastapi_events.store.database import Database
+from fastapi_events.store.log import EventLog
+from fastapi_events.store.replay_shares import ReplayShareStore
+from fastapi_events.store.statements import Statements
+
+
+def make_replays(
+    settings: EventsSettings, database: Database, statements: Statements, log: EventLog, executor: Executor,
+    plan: HandlerPlan, gates: Gates, lanes: Sequence[LaneDrain], *, worker: UUID,
+    committed: Callable[[Collection[LogPlace]], None], keys_due: Callable[[], None], lost: Callable[[int], None],
+) -> Replays:  # fmt: skip
+    """Made, not started. ``lanes`` are those that replays give way to."""
+
+    async def at_rest() -> None:
+        for lane in lanes:
+            await lane.at_rest()
+
+    return Replays(
+        ReplayShareStore(database, statements, log, worker=worker, lease=settings.lease), executor, plan, gates,
+        concurrency=settings.concurrency["events_replay"], heartbeat=settings.heartbeat,
+        live_at_rest=at_rest,
+        committed=committed, keys_due=keys_due, lost=lost,
+    )  # fmt: skip
