@@ -121,8 +121,9 @@ class Console(Process):
         super().__init__(world, "console")
         self.group = 0
         self.operations = make_operations(
-            self.database, Statements(), lambda: self.group, keys_due=_nothing, handlers_changed=_nothing
-        )
+            self.database, Statements(), lambda: self.group, keys_due=_nothing, handlers_changed=_nothing,
+            handler_kinds=dict,
+        )  # fmt: skip
         self.spawn(self.database.open())
         self.loop.settle()
 
