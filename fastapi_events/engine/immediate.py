@@ -95,9 +95,7 @@ class Immediate:
         detached, redelivery = self._runtime.detached, self._runtime.redelivery
         if detached is None or redelivery is None or not (await detached.drain() or detached.taken > taken):
             return 0
-        await redelivery.drain()
-        while redelivery.claims and not self._stopping:  # its loop may have been first
-            await asyncio.sleep(FIRST_LOOK)
+        await redelivery.exhaust()
         return 1
 
     async def _until_read(self, event_ids: Sequence[UUID]) -> None:
