@@ -42,6 +42,8 @@ class Detached:
         self._cut_off = asyncio.Event()
         self._settling: dict[asyncio.Task[None], KeyClaim] = {}
         self._watched: set[asyncio.Task[Outcome]] = set()
+        self.taken = 0
+        """How many attempts have been detached so far."""
 
     @property
     def claims(self) -> list[KeyClaim]:
@@ -50,6 +52,7 @@ class Detached:
 
     def take(self, run: Run, task: asyncio.Task[None] | None, result: asyncio.Future[Outcome]) -> Away:
         """Watch an attempt from now on: it ends by itself, at its time-out, or when the process stops."""
+        self.taken += 1
         away = Away(run, task, result)
         away.watch = asyncio.create_task(self._watch(away))
         self._watched.add(away.watch)

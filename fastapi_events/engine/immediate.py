@@ -80,15 +80,23 @@ class Immediate:
         runtime = self._runtime
         if not runtime.drain_loops:
             runtime.make_drains()
-        quiet, begun = 0, -1
+        quiet, begun, taken = 0, -1, runtime.detached.taken if runtime.detached is not None else 0
         while quiet < QUIET_ROUNDS and not self._stopping:
             found = sum([await loop.drain() for loop in runtime.drain_loops])
+            found += await self._drain_detached(taken)
+            taken = runtime.detached.taken if runtime.detached is not None else 0
             before, begun = begun, sum(loop.batches for loop in runtime.drain_loops)
             quiet = quiet + 1 if not found and before == begun else 0
         if runtime.broadcasts is not None:
             await runtime.broadcasts.drain()
-        if runtime.detached is not None:
-            await runtime.detached.drain()
+
+    async def _drain_detached(self, taken: int) -> int:
+        """Where attempts have been detached: end them, and attempt what was parked behind; returns whether any was."""
+        detached, redelivery = self._runtime.detached, self._runtime.redelivery
+        if detached is None or redelivery is None or not (await detached.drain() or detached.taken > taken):
+            return 0
+        await redelivery.exhaust()
+        return 1
 
     async def _until_read(self, event_ids: Sequence[UUID]) -> None:
         """Wait for what another process of the group has claimed; what is paused nobody reads."""

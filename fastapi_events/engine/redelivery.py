@@ -63,6 +63,8 @@ class Redelivery(Loop):
         self._committed, self._keys_due, self._lost = committed, keys_due, lost
         self._working: dict[asyncio.Task[None], KeyClaim] = {}
         self._cut_off = asyncio.Event()
+        self._one_search = asyncio.Lock()
+        self._begun = 0
         self._next_full_search = 0.0
         self._caught_up = 0.0
         self._next_due: float | None = 0.0
@@ -90,16 +92,30 @@ class Redelivery(Loop):
         probe = self._gates.next_probe if len(self._working) < self._concurrency else None
         await wait_for_flag(self._wake.keys, max(wait if probe is None else min(wait, probe), 0.0))
         if not self.stopping.is_set():
-            await self._claim_due()
+            async with self._one_search:
+                await self._claim_due()
 
     async def drain(self) -> int:
         """Run every key that is due now, until none is; returns the number of keys."""
         count = 0
-        while claimed := await self._claim_due(full=True):
+        while claimed := await self._search_everywhere():
             count += claimed
             while self._working:
                 await asyncio.wait(list(self._working))
         return count
+
+    async def exhaust(self) -> None:
+        """Return when no key is due and none is at work, whoever began it: ``drain``, or the loop beside it."""
+        at_rest = False
+        while not at_rest and not self.stopping.is_set():
+            begun, idle = self._begun, not self._working
+            at_rest = not await self.drain() and idle and self._begun == begun
+            if self._working:
+                await asyncio.wait(list(self._working))
+
+    async def _search_everywhere(self) -> int:
+        async with self._one_search:
+            return await self._claim_due(full=True)
 
     async def stop(self, grace: float = 5.0) -> None:
         """Begin no attempt more, let running ones finish for ``grace`` seconds, and give the keys back."""
@@ -146,6 +162,7 @@ class Redelivery(Loop):
 
     def _begin(self, work: Coroutine[Any, Any, None], claim: KeyClaim) -> None:
         task = asyncio.create_task(work)
+        self._begun += 1
         self._working[task] = claim
         task.add_done_callback(self._finished)
 

@@ -272,3 +272,26 @@ async def test_handlers_inherit_nothing_of_the_committer(stage: Stage) -> None:
     var.set("of the committer")
     await events.publish(Placed(order="a"))
     assert found == ["nothing"]
+
+
+@pytest.mark.parametrize("start", ["running", "idle"])
+async def test_what_waits_behind_a_detached_attempt_and_what_that_publishes_is_attempted_too(
+    stage: Stage, start: str
+) -> None:
+    module, placed, shipped = Module("shop"), list[int](), list[int]()
+
+    @module.on(Placed)
+    async def place(event: Placed, publisher: EventPublisher) -> None:
+        if event.number == 0:
+            await asyncio.sleep(0.1)  # a hundred times the budget
+        placed.append(event.number)
+        await publisher(Shipped(order=event.order, number=event.number))
+
+    @module.on(Shipped)
+    async def ship(event: Shipped) -> None:
+        shipped.append(event.number)
+
+    events = await getattr(stage, start)(module, **IMMEDIATE, inline_budget=0.001, contended_budget=0.001)
+    await within(publish(events, [Placed(order="a", number=number) for number in range(50)]))
+    assert placed == list(range(50))
+    assert sorted(shipped) == list(range(50))
