@@ -20,7 +20,8 @@ GATED = frozenset({
     "next_due", "find_marks", "find_tombstone", "list_handlers", "read_pauses", "start_handlers", "register_worker",
     "remove_worker", "append_due_events", "next_scheduled", "redrive_deliveries", "remove_tombstones",
     "discard_deliveries", "pause_handler", "pause_lanes", "release_parked_key", "record_failures", "take_probes",
-    "close_breaker", "take mark", "effect", "COMMIT",
+    "close_breaker", "take mark", "effect", "COMMIT", "find_key", "claim_suspect", "doubt_keys", "begin_alone",
+    "end_alone", "count_vanished",
 })  # fmt: skip
 """Statements between which anything may happen. The others change nothing that anybody else sees, and pass at once."""
 
