@@ -54,7 +54,10 @@ class Model(Accounts):
     def begins(self, process: Process, handler: str, number: int, delivery: Delivery) -> Attempt:
         """A handler is called. Whether it may be is told by ``check``: what is raised here is the handler's failure."""
         self.tick += 1
-        attempt = Attempt(process, handler, number, delivery.attempt, process.loop.now)
+        # The time of an attempt begins when it has a connection, before the server has begun its transaction.
+        place, now = (self.handlers[handler], delivery.position), process.loop.now
+        began = process.transactions_begun.get(place, now) if HANDLERS[handler].transactional else now
+        attempt = Attempt(process, handler, number, delivery.attempt, began)
         self.attempts.append(attempt)
         try:
             self._check_begin(attempt, delivery)
