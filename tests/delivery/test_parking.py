@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Sequence
 from typing import Literal
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
@@ -53,6 +53,24 @@ async def test_a_discard_frees_no_key_that_another_dead_delivery_holds(stage: St
     await events.operations.discard([head], reason="given up", actor="me")
     await events.drain_once()
     assert seen == [2, 3, 4]
+
+
+async def test_what_commits_late_with_a_place_before_a_dead_delivery_does_not_wait_for_it(stage: Stage) -> None:
+    seen: list[int] = []
+    events = await stage.idle(shop(seen, {2}))
+    async with events.session() as late:
+        await events.publisher(late)(Placed(order="a", number=1), event_id=uuid4())  # which is inserted at once
+        await handle(events, [2, 3])
+        assert seen == []
+        await late.commit()
+    await events.drain_once()
+    assert seen == [1]
+    await handle(events, [4])
+    assert seen == [1]
+    [head] = await stage.deliveries("dead")
+    await events.operations.discard([head["id"]], reason="given up", actor="me")
+    await events.drain_once()
+    assert seen == [1, 3, 4]
 
 
 async def test_a_redriven_delivery_takes_no_follower_past_another_dead_one(stage: Stage) -> None:

@@ -125,7 +125,7 @@ EXPECTED = {
     "read_queue": {"parked_key_pkey", "delivery_queue", "delivery_held", "event_pkey"},
     "settle_key": {"parked_key_pkey", "delivery_pkey", "delivery_of_event", "event_pkey"},
     "find_key": {"parked_key_pkey"},
-    "settle_batch": {"cursor_log_pkey", "event_pkey"},
+    "settle_batch": {"cursor_log_pkey", "event_pkey", "delivery_held"},
     "next_scheduled": {"scheduled_event_due"},
     "append_due_events": {"scheduled_event_due", "event_key_pkey"},
     "cancel_scheduled_event": {"scheduled_event_pkey"},

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class Attempt:
-    """One call of a handler, as the handler saw it; ``act`` is what it ended with, None while it runs."""
+    """One call of a handler, as the handler saw it.
+
+    ``act`` is what it ended with, None while it runs; ``began`` is from when on its time is counted.
+    """
 
     process: Process
     handler: str

@@ -20,13 +20,15 @@ GATED = frozenset({
     "next_due", "find_marks", "find_tombstone", "list_handlers", "read_pauses", "start_handlers", "register_worker",
     "remove_worker", "append_due_events", "next_scheduled", "redrive_deliveries", "remove_tombstones",
     "discard_deliveries", "pause_handler", "pause_lanes", "release_parked_key", "record_failures", "take_probes",
-    "close_breaker", "take mark", "effect", "COMMIT",
+    "close_breaker", "take mark", "effect", "COMMIT", "find_key", "claim_suspect", "doubt_keys", "begin_alone",
+    "end_alone", "count_vanished",
 })  # fmt: skip
 """Statements between which anything may happen. The others change nothing that anybody else sees, and pass at once."""
 
 EFFECT = "INSERT INTO effect (handler, number, process) VALUES ($1, $2, $3)"
 _LOCK_TIMEOUT = re.compile(r"lock_timeout = '(\d+)ms'")
 _IDLE_TIMEOUT = re.compile(r"idle_in_transaction_session_timeout = '(\d+)ms'")
+_MARK = re.compile(r"VALUES \((\d+), '[0-9a-f-]+', (\d+)\)")
 BOOKKEEPING_LOCK_TIMEOUT = 2.0
 
 
@@ -165,6 +167,10 @@ class GatedConnection:
         if lock is None or idle is None:
             raise AssertionError(f"a handler's transaction begins without limits: {begin}")
         self.lock_timeout, self.idle_limit = int(lock[1]) / 1000, int(idle[1]) / 1000
+        mark = _MARK.search(begin)
+        if mark is None:
+            raise AssertionError(f"a handler's transaction begins without a mark: {begin}")
+        self.process.transactions_begun[int(mark[1]), int(mark[2])] = self.process.loop.now
 
 
 class PreparedStatement:

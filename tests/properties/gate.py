@@ -180,7 +180,7 @@ class Gate(ABC):
                 f"{call.process.name}: {call.label} {call.detail} -> {how}{'' if fault == 'none' else ', ' + fault}"
             )
             if error is None:
-                self.model.answered(call, rows)
+                self.model.answered(call, rows, heard=fault == "none")
             if call.label in ("COMMIT", "settle_batch", "append_due_events"):
                 self.observe(call.label, call.process)
         if fault == "answer lost":

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 DETACHED_TOKENS = 1 << 32
 """Tokens above are drawn by the worker that detaches an attempt."""
 
+LOST = 0
+"""In place of the number of a tenure: the partition was somebody else's when the batch was read."""
+
 
 class Violation(AssertionError):
     """A promise is broken."""
@@ -24,15 +27,22 @@ class Leases:
     def __init__(self) -> None:
         self.claims: list[int] = []
         self._partitions: dict[int, tuple[int, Process]] = {}
+        self._tenures: dict[int, int] = {}
+        self._batches: dict[tuple[Process, int], set[int]] = {}
         self._keys: dict[tuple[int, str], tuple[int, Process]] = {}
         self._read: dict[tuple[Process, int], int] = {}
         self._in_batches: dict[tuple[Process, int], int] = {}
         self._keys_claimed: dict[Process, int] = {}
         self._pause_seen: dict[tuple[Process, int], int] = {}
 
-    def has_partition(self, process: Process, partition: int) -> bool:
-        """Whether nobody has claimed the partition since the process did."""
-        return self._partitions.get(partition, (0, None))[1] is process
+    def has_batch(self, process: Process, partition: int, position: int) -> bool:
+        """Whether an attempt at the event can only be of a batch that its process may settle.
+
+        A process that has lost a partition, and has claimed it again, may still be at work on the batch from before: an
+        event that it has read both times may be either's.
+        """
+        holder = self._partitions.get(partition, (0, None))[1]
+        return holder is process and self._batches.get((process, position)) == {self._tenures[partition]}
 
     def has_key(self, process: Process, handler: int, slots: Collection[str]) -> bool:
         """Whether nobody has claimed the parked key since the process did, nor has it given it back."""
@@ -56,14 +66,17 @@ class Leases:
                 else:
                     self._pause_seen.pop((worker, number), None)
 
-    def answered(self, call: Call, rows: Any, tick: int) -> None:
-        """A statement has been carried out: who has which lease, and did a worker without one change anything?"""
+    def answered(self, call: Call, rows: Any, tick: int, *, heard: bool) -> None:
+        """A statement has been carried out: who has which lease, and did a worker without one change anything?
+
+        ``heard`` is whether the process gets the answer.
+        """
         process = call.process
         match call.label:
             case "claim_windows":
                 self.claims.append(tick)
-                self._note_claim(process, rows, call.issued)
-            case "claim_keys":
+                self._note_claim(process, rows, call.issued, heard=heard)
+            case "claim_keys" | "claim_suspect":
                 self._keys_claimed[process] = call.issued
                 for row in rows:
                     self._keys[row["handler_id"], row["slot"]] = row["token"], process
@@ -71,6 +84,9 @@ class Leases:
                 for row in rows:
                     if row["position"] is not None:
                         self._read[process, row["position"]] = self._keys_claimed.get(process, tick)
+            case "release_keys" | "doubt_keys":
+                for claim in zip(*call.arguments[:3], strict=True):
+                    self._note_given_back(process, *claim)
             case "settle_batch":
                 for row in rows:
                     self._note_settled(process, row["partition"], row["seq"])
@@ -84,15 +100,21 @@ class Leases:
             case _:
                 pass
 
-    def _note_claim(self, process: Process, rows: Any, issued: int) -> None:
-        for row in rows:
-            if row["position"] is not None:
-                self._read[process, row["position"]] = issued
-                self._in_batches[process, row["position"]] = row["partition"]
-                continue
-            seq = json.loads(row["payload"])["seq"]
-            if seq > self._partitions.get(row["partition"], (0, None))[0]:
-                self._partitions[row["partition"]] = seq, process
+    def _note_claim(self, process: Process, rows: Any, issued: int, *, heard: bool) -> None:
+        tenures: dict[int, int] = {}
+        for row in [row for row in rows if row["position"] is None]:
+            partition, seq = row["partition"], json.loads(row["payload"])["seq"]
+            if seq > self._partitions.get(partition, (0, None))[0]:
+                self._partitions[partition] = seq, process
+                self._tenures[partition] = self._tenures.get(partition, 0) + 1
+            # What is read for a partition that others have claimed since is of a batch that cannot be settled.
+            is_current = self._partitions.get(partition) == (seq, process)
+            tenures[partition] = self._tenures.get(partition, 0) if is_current else LOST
+        for row in [row for row in rows if row["position"] is not None and heard]:
+            place = process, row["position"]
+            self._read[place] = issued
+            self._in_batches[place] = row["partition"]
+            self._batches.setdefault(place, set()).add(tenures[row["partition"]])
 
     def _note_settled(self, process: Process, partition: int, seq: int) -> None:
         owner = self._partitions.get(partition)
@@ -105,6 +127,10 @@ class Leases:
             place for place, number in self._in_batches.items() if place[0] is process and number == partition
         ]:
             del self._in_batches[place]
+
+    def _note_given_back(self, process: Process, handler: int, slot: str, token: int) -> None:
+        if self._keys.get((handler, slot)) == (token, process):
+            del self._keys[handler, slot]
 
     def _note_key_settled(self, process: Process, handler: int, slot: str, token: int) -> None:
         owner = self._keys.get((handler, slot))

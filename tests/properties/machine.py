@@ -167,6 +167,20 @@ class Delivery(RuleBasedStateMachine):
             self.let_all_go_on(others)
             self.world.thaw(stalled)
 
+    @precondition(lambda self: self.world.workers)
+    @rule(statements=st.lists(st.integers(3, 20), min_size=2, max_size=5))
+    def fall_silent_in_turn(self, statements: list[int]) -> None:
+        """Each takes over what the one before it had in hand, and falls silent over it; some come back for more."""
+        for count in statements:
+            if self.world.workers and not any(worker.can_run for worker in self.world.workers):
+                self.world.thaw(self.world.workers[0])
+            for worker in [worker for worker in self.world.workers if worker.can_run][:1]:
+                self.world.wake(worker)
+                self.let_one_worker_go_on(0, count)
+                if worker.can_run and worker in self.world.workers:
+                    self.world.freeze(worker)
+            self.world.pass_time(110.0)
+
     @precondition(lambda self: any(worker.is_up for worker in self.world.workers))
     @rule(pick=picks, what=st.sampled_from(["events", "keys", "handlers", "everything"]))
     def wake(self, pick: int, what: Any) -> None:

@@ -13,13 +13,11 @@ from tests.properties.accounts import Accounts, Attempt, Published
 from tests.properties.application import HANDLERS, MAX_ATTEMPTS, PARTITIONS, TIMEOUT, Act, key_of
 from tests.properties.leases import Violation
 from tests.properties.readings import DeliveryRow, Reading
+from tests.properties.silence import Silence
 
 if TYPE_CHECKING:
     from tests.properties.connections import Call
     from tests.properties.process import Process, Worker
-
-CRASHES = 3
-"""Interruptions of a worker by which an event may be taken for one that kills its workers."""
 
 
 class Model(Accounts):
@@ -28,7 +26,7 @@ class Model(Accounts):
     def __init__(self) -> None:
         super().__init__()
         self.tick = 0
-        self.interruptions = 0
+        self.silence = Silence()
         self._asked: set[tuple[str, str]] = set()
         self._found: list[Violation] = []
 
@@ -53,13 +51,13 @@ class Model(Accounts):
     def asked(self, what: str, ids: Sequence[Any]) -> None:
         self._asked |= {(what, str(one)) for one in ids}
 
-    def interrupted(self, _: Process) -> None:
-        self.interruptions += 1
-
     def begins(self, process: Process, handler: str, number: int, delivery: Delivery) -> Attempt:
         """A handler is called. Whether it may be is told by ``check``: what is raised here is the handler's failure."""
         self.tick += 1
-        attempt = Attempt(process, handler, number, delivery.attempt, process.loop.now)
+        # The time of an attempt begins when it has a connection, before the server has begun its transaction.
+        place, now = (self.handlers[handler], delivery.position), process.loop.now
+        began = process.transactions_begun.get(place, now) if HANDLERS[handler].transactional else now
+        attempt = Attempt(process, handler, number, delivery.attempt, began)
         self.attempts.append(attempt)
         try:
             self._check_begin(attempt, delivery)
@@ -85,10 +83,11 @@ class Model(Accounts):
         if rules.ordered and (entitled or rules.transactional):
             self._check_predecessors(what, process, handler, number)
 
-    def answered(self, call: Call, rows: Any) -> None:
+    def answered(self, call: Call, rows: Any, *, heard: bool) -> None:
         """A statement has been carried out: who has which lease now, and did a worker without one change anything?"""
         self.tick += 1
-        self.leases.answered(call, rows, self.tick)
+        self.leases.answered(call, rows, self.tick, heard=heard)
+        self.silence.answered(call, rows)
 
     def look(self, workers: Iterable[Worker]) -> None:
         """Note what the workers know of pauses."""
@@ -122,15 +121,17 @@ class Model(Accounts):
         self._check_effects(before, by, process)
         for handler, number in self.pairs():
             self._check_change(before, handler, number, by)
+            was, row = self.row(handler, number, before), self.row(handler, number)
+            if was is not None and row is not None and was.progress != row.progress:
+                self.silence.forget(row.id)
             if not HANDLERS[handler].parks and self.state(handler, number) == "dead":
                 self.let_pass.add((handler, number))  # redriven, it comes behind those that have passed it
 
     def _is_entitled(self, process: Process, handler: str, number: int) -> bool:
         """Whether nobody has taken over what the process claimed: the lease of the partition, or of the parked key."""
-        key = key_of(self.events[number].key)
+        key, position = key_of(self.events[number].key), self.reading.events[number]
         if self.row(handler, number) is None:
-            return self.leases.has_partition(process, partition_of(key, PARTITIONS))
-        position = self.reading.events[number]
+            return self.leases.has_batch(process, partition_of(key, PARTITIONS), position)
         has_key = self.leases.has_key(process, self.handlers[handler], {key, f"#{position}"})
         return has_key and not self.leases.is_in_batch(process, position)
 
@@ -201,8 +202,8 @@ class Model(Accounts):
             case "max_attempts" | "timed_out":
                 if row.attempts - row.attempts_before < MAX_ATTEMPTS:
                     raise Violation(f"{what} after {row.attempts - row.attempts_before} attempts of {MAX_ATTEMPTS}")
-            case "crashed_worker" if self.interruptions >= CRASHES:
-                pass
+            case "crashed_worker":
+                self.silence.check_verdict(what, row.id)
             case _:
                 raise Violation(f"{what} for {row.reason}")
 

@@ -76,7 +76,8 @@ class Process:
         self.is_dead = self.is_frozen = False
         self.tasks: list[asyncio.Task[Any]] = []
         self.database = GatedDatabase(self)
-        self.began = 0
+        self.transactions_begun: dict[tuple[int, int], float] = {}
+        """When the transaction of the newest attempt was asked for, by handler and position."""
 
     @property
     def can_run(self) -> bool:

@@ -12,7 +12,7 @@ _READ = """
                    FROM events.event),
         'effects', (SELECT json_agg(json_build_array(handler, number, process) ORDER BY id) FROM effect),
         'deliveries', (SELECT json_agg(json_build_array(handler_id, position, state, reason, attempts, attempts_before,
-                                                        redrives, id::text)
+                                                        redrives, postponed, id::text)
                                        ORDER BY handler_id, position)
                        FROM events.delivery),
         'successes', (SELECT json_agg(json_build_array(handler_ids, positions)) FROM events.success_batch))::text
@@ -30,7 +30,13 @@ class DeliveryRow:
     attempts: int
     attempts_before: int
     redrives: int
+    postponed: int
     id: str
+
+    @property
+    def progress(self) -> tuple[object, ...]:
+        """What is different after every attempt at it, and after an operator's act."""
+        return self.state, self.attempts, self.attempts_before, self.redrives, self.postponed
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from unittest.mock import patch
 
 from fastapi_events.engine import dispatch, redelivery
+from fastapi_events.engine.suspects import Suspects
 from fastapi_events.model.outcome import Outcome
 from fastapi_events.store.marks import MarkStore
 from fastapi_events.store.statements import Statements
@@ -135,6 +136,16 @@ def _without_failures() -> Any:
     return patch.object(dispatch.Dispatch, "park", park)
 
 
+def _without_proof() -> Any:
+    """One process that fell silent over an event is enough for it to be dead."""
+    return patch.object(Suspects, "_is_guilty", lambda _, record: record.crashes > 0)
+
+
+def _without_late_newcomers() -> Any:
+    """A dead letter holds what has its place before it, too."""
+    return _edited({"settle_batch": [(r"k\.blocked AND k\.due_at < 'infinity'", "k.blocked")]})
+
+
 TWINS: dict[str, Callable[[], Any]] = {
     "partition-fence": _without_partition_fence,
     "key-fence": _without_key_fence,
@@ -146,4 +157,6 @@ TWINS: dict[str, Callable[[], Any]] = {
     "sparing": _without_sparing,
     "pause": _without_pause,
     "failures": _without_failures,
+    "proof": _without_proof,
+    "late-newcomers": _without_late_newcomers,
 }

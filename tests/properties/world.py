@@ -22,6 +22,7 @@ from tests.properties.application import PARTITIONS, Act
 from tests.properties.gate import Gate
 from tests.properties.ground import CLEAN, Ground
 from tests.properties.leases import Violation
+from tests.properties.picture import picture
 from tests.properties.process import Console, Process, Wakeable, Worker, numbered_ids
 from tests.properties.readings import paused, read
 
@@ -144,7 +145,6 @@ class World(Gate):
         process.is_dead = True
         self.workers.remove(process)
         self._forget(process)
-        self.model.interrupted(process)
         for connection in process.connections:
             connection.terminate()
         self.settle()
@@ -152,7 +152,6 @@ class World(Gate):
     def freeze(self, process: Worker) -> None:
         self.note(f"freeze {process.name}")
         process.is_frozen = True
-        self.model.interrupted(process)
 
     def thaw(self, process: Worker) -> None:
         self.note(f"thaw {process.name}")
@@ -199,6 +198,7 @@ class World(Gate):
         """The server's clock is set."""
         if noted:
             self.note(f"the server's clock jumps by {seconds:g} s")
+        self.model.silence.pass_time(seconds)
         self.observer.execute(
             "SELECT setval('simulated.moment', (SELECT last_value FROM simulated.moment) + %s::bigint)",
             [int(seconds * 1000)],
@@ -229,7 +229,7 @@ class World(Gate):
 
     def _breaks(self, error: Exception) -> None:
         if not self.is_broken:
-            error.add_note("\n".join(self.trace))
+            error.add_note("\n".join([*self.trace, picture(self.observer)]))
         self.is_broken = True
 
     def _settle(self) -> None:

@@ -93,11 +93,18 @@ attempts AS (
 -- whoever empties the queue at this moment sees that it did not. A dead head is due never, until an operator acts. An
 -- attempt that goes on beside its lane holds the key by the token that it brings, until its lease (the delay) is over;
 -- version 1 says to it that nothing has been parked behind it. The head says which version a process must read to take
--- the key, and whether it is to be run alone; a key that is blocked already has another head.
+-- the key, and whether it is to be run alone; a key that is blocked already has another head. What comes
+-- behind a dead delivery brings no moment (the epoch). A newcomer from a transaction that committed late may have its
+-- place before it, and is not held: the key is due; so it is if the dead one is too new to be seen, and whoever claims it
+-- finds out.
 slots AS (
     INSERT INTO {schema}.parked_key AS k (handler_id, slot, needs, due_at, token, worker_id, version, lane, suspect)
     SELECT p.handler_id, p.slot, coalesce((array_agg(p.needs ORDER BY p.position))[1], 0),
            CASE WHEN bool_or(p.state = 'dead') THEN 'infinity'::timestamptz
+                WHEN (SELECT x.position FROM {schema}.delivery x
+                      WHERE x.handler_id = p.handler_id AND x.slot = p.slot AND x.state = 'dead' AND x.holds
+                      ORDER BY x.handler_id, x.slot, x.position
+                      LIMIT 1) < min(p.position) THEN 'epoch'
                 ELSE clock_timestamp() + make_interval(secs => max(p.delay)) END,
            coalesce(max(p.token), 1), CASE WHEN max(p.token) IS NOT NULL THEN $3::uuid END, count(*), $2,
            (array_agg(p.reason = 'crash_suspect' ORDER BY p.position))[1]
@@ -107,7 +114,10 @@ slots AS (
     ORDER BY p.slot, p.handler_id
     ON CONFLICT (slot, handler_id) DO UPDATE
     SET version = k.version + 1,
-        due_at = CASE WHEN k.blocked THEN k.due_at ELSE excluded.due_at END,
+        due_at = CASE WHEN k.blocked AND k.due_at < 'infinity' THEN k.due_at
+                      WHEN excluded.due_at > 'epoch' THEN excluded.due_at
+                      WHEN k.blocked THEN k.due_at
+                      ELSE clock_timestamp() END,
         token = CASE WHEN k.blocked OR excluded.worker_id IS NULL THEN k.token ELSE excluded.token END,
         worker_id = CASE WHEN k.blocked OR excluded.worker_id IS NULL THEN k.worker_id ELSE excluded.worker_id END,
         needs = CASE WHEN k.blocked THEN k.needs ELSE excluded.needs END,
