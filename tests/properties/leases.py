@@ -33,7 +33,7 @@ class Leases:
         self._read: dict[tuple[Process, int], int] = {}
         self._in_batches: dict[tuple[Process, int], int] = {}
         self._keys_claimed: dict[Process, int] = {}
-        self._pause_seen: dict[tuple[Process, int], int] = {}
+        self._pause_seen: dict[tuple[Process, int, str], int] = {}
 
     def has_batch(self, process: Process, partition: int, position: int) -> bool:
         """Whether an attempt at the event can only be of a batch that its process may settle.
@@ -53,18 +53,24 @@ class Leases:
         return (process, position) in self._in_batches
 
     def is_claimed_in_pause(self, process: Process, handler: int, position: int) -> bool:
-        """Whether the process asked for the event when it knew that the handler is paused, and knows so still."""
-        seen, asked = self._pause_seen.get((process, handler)), self._read.get((process, position))
-        return process.knows_paused(handler) and seen is not None and asked is not None and asked > seen
+        """Whether the process asked for the event when it knew of a pause of the handler, of which it knows still.
+
+        The pause of a lane keeps from claiming alone, that of a handler from being called: one may follow the other.
+        """
+        asked = self._read.get((process, position))
+        seen = [self._pause_seen.get((process, handler, kind)) for kind in process.pauses_known(handler)]
+        return asked is not None and any(asked > tick for tick in seen if tick is not None)
 
     def look(self, workers: Iterable[Worker], handlers: Collection[int], tick: int) -> None:
         """Note what the workers know of pauses."""
         for worker in workers:
             for number in handlers:
-                if worker.knows_paused(number):
-                    self._pause_seen.setdefault((worker, number), tick)
-                else:
-                    self._pause_seen.pop((worker, number), None)
+                known = worker.pauses_known(number)
+                for kind in ("lane", "handler"):
+                    if kind in known:
+                        self._pause_seen.setdefault((worker, number, kind), tick)
+                    else:
+                        self._pause_seen.pop((worker, number, kind), None)
 
     def answered(self, call: Call, rows: Any, tick: int, *, heard: bool) -> None:
         """A statement has been carried out: who has which lease, and did a worker without one change anything?

@@ -84,9 +84,9 @@ class Process:
         """Whether it does anything now."""
         return not self.is_dead and not self.is_frozen
 
-    def knows_paused(self, handler: int) -> bool:
-        """Whether this process knows that it is not to call a handler."""
-        return False
+    def pauses_known(self, handler: int) -> frozenset[str]:
+        """The pauses by which this process knows that it is not to call a handler: of its lane, and its own."""
+        return frozenset()
 
     def connect(self, kind: str) -> GatedConnection:
         """A new connection."""
@@ -171,12 +171,13 @@ class Worker(Process):
         failed = self.starting is not None and self.starting.done() and self.starting.exception() is not None
         return failed or (self.stopping is not None and self.stopping.done())
 
-    def knows_paused(self, handler: int) -> bool:
-        """Whether this process knows that it is not to call a handler."""
+    def pauses_known(self, handler: int) -> frozenset[str]:
+        """The pauses by which this process knows that it is not to call a handler: of its lane, and its own."""
         if self.runtime is None:
-            return False
+            return frozenset()
         gates = self.runtime.gates
-        return bool(gates.paused_lanes) or gates.closed.get(handler) == "paused"
+        known = {"lane": bool(gates.paused_lanes), "handler": gates.closed.get(handler) == "paused"}
+        return frozenset(kind for kind, is_known in known.items() if is_known)
 
     def wake(self, what: Wakeable) -> None:
         """Tell it, as a notification would, that something may have happened."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from typing import Any
 import asyncpg
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
+from sqlalchemy.exc import SAWarning
 
 from fastapi_events.store import schema
 from tests.properties.application import PARTITIONS
@@ -70,16 +73,28 @@ def run(
     phases = [Phase.generate, *([Phase.shrink] if shrink else [])]
     began, problem = time.monotonic(), None
     try:
-        run_state_machine_as_test(
-            seed(number)(Seeded),
-            settings=settings(
-                max_examples=examples, stateful_step_count=steps, deadline=None, database=None, phases=phases,
-                suppress_health_check=list(HealthCheck), print_blob=False, report_multiple_bugs=False,
-            ),
-        )  # fmt: skip
+        with _dead_processes_keep_their_connections():
+            run_state_machine_as_test(
+                seed(number)(Seeded),
+                settings=settings(
+                    max_examples=examples, stateful_step_count=steps, deadline=None, database=None, phases=phases,
+                    suppress_health_check=list(HealthCheck), print_blob=False, report_multiple_bugs=False,
+                ),
+            )  # fmt: skip
     except Exception as error:  # noqa: BLE001 - told to whoever asked for the run
         problem = error
     return Run(Seeded.examples, Seeded.steps, Seeded.calls, time.monotonic() - began, problem)
+
+
+@contextmanager
+def _dead_processes_keep_their_connections() -> Iterator[None]:
+    """A process that has crashed gives nothing back to its pool, of which SQLAlchemy warns when it is collected."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The garbage collector is trying to clean up", SAWarning)
+        try:
+            yield
+        finally:
+            gc.collect()
 
 
 def told(error: BaseException) -> str:
