@@ -141,11 +141,6 @@ def _without_proof() -> Any:
     return patch.object(Suspects, "_is_guilty", lambda _, record: record.crashes > 0)
 
 
-def _without_late_newcomers() -> Any:
-    """A dead letter holds what has its place before it, too."""
-    return _edited({"settle_batch": [(r"k\.blocked AND k\.due_at < 'infinity'", "k.blocked")]})
-
-
 TWINS: dict[str, Callable[[], Any]] = {
     "partition-fence": _without_partition_fence,
     "key-fence": _without_key_fence,
@@ -158,5 +153,4 @@ TWINS: dict[str, Callable[[], Any]] = {
     "pause": _without_pause,
     "failures": _without_failures,
     "proof": _without_proof,
-    "late-newcomers": _without_late_newcomers,
 }
