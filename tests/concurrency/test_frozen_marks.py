@@ -9,7 +9,7 @@ from tests.delivery.stage import Placed, Stage, effect, publish, until
 async def test_waiting_for_a_frozen_workers_mark_spends_no_attempt_and_holds_up_nobody(stage: Stage) -> None:
     module = Module("shop")
 
-    @module.on(Placed, retry=Retry(1, fixed(0)), timeout=0.6)
+    @module.on(Placed, retry=Retry(1, fixed(0)), timeout=4)
     async def handle(event: Placed, session: HandlerSession) -> None:
         await effect(session, "handle", event.number)
 

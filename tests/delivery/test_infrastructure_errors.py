@@ -278,7 +278,8 @@ async def test_a_connection_lost_while_reading_ahead_ends_no_drain(
 
     async def read(reader: BatchReader, *args: Any) -> Batch:
         batch = await reading(reader, *args)
-        read_ahead.append(batch)
+        if batch.size:  # a first look may come before the horizon has passed what was published
+            read_ahead.append(batch)
         return batch
 
     monkeypatch.setattr(BatchReader, "read", read)
