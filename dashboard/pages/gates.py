@@ -15,7 +15,7 @@ from fastapi_events.api.routes.guard import Guard, operator_of
 from fastapi_events.dashboard.desk import Desk
 from fastapi_events.dashboard.pages.actions import one_of, read_fields
 from fastapi_events.dashboard.visit import visit_of
-from fastapi_events.errors import InvalidFilter
+from fastapi_events.errors import InvalidFilter, OperationRefused
 
 
 class GatePages:
@@ -36,6 +36,8 @@ class GatePages:
     ) -> Response:  # fmt: skip
         """What will happen, and the question why."""
         gate = _gate(act, handler, lane)
+        if gate.handler is not None:
+            await _look_for(request, gate.handler)
         return await self._desk.show(
             request, "confirm_gate.html", room=_room(gate) or "overview", act=act, gate=gate,
             back=visit_of(request).path(_room(gate)), max_reason=MAX_REASON,
@@ -58,6 +60,12 @@ def _gate(act: GateAct, handler: str | None, lane: str | None) -> Gate:
     if act == "reset-breaker" and gate.handler is None:
         raise InvalidFilter("Lanes have no circuit breaker: it is a handler's.")
     return gate
+
+
+async def _look_for(request: Request, handler: str) -> None:
+    known = {view.name for view in await operator_of(request).observe.handlers() if view.status != "retired"}
+    if handler not in known:
+        raise OperationRefused(f"This group has no handler {ascii(handler)[:80]}. Nothing was asked or changed.")
 
 
 def _room(gate: Gate) -> str:

@@ -107,6 +107,9 @@ async def test_pages_refuse_what_nobody_can_mean(shop: Ground) -> None:
         "stop?lane=change",
     ):
         assert (await shop.client.get(f"{PAGES}/gates/{path}")).status_code == 422, path
+    stranger = await shop.client.get(f"{PAGES}/gates/pause", params={"handler": "shop.nobody"})
+    assert stranger.status_code == 409
+    assert "no handler" in stranger.text
 
 
 async def test_who_may(shop: Ground) -> None:

@@ -12,6 +12,7 @@ from fastapi_events import Event, EventPublisher, HandlerSession, Module
 from fastapi_events.api.session_binding import bind_sync
 from fastapi_events.errors import SettingsError
 from fastapi_events.store.database import sqlalchemy_url
+from fastapi_events.store.unread import UnreadStore
 from tests.delivery.stage import SLOW, Pinged, Placed, Shipped, Stage, publish, until, within
 
 IMMEDIATE: dict[str, Any] = {"immediate": True, **SLOW}
@@ -224,8 +225,15 @@ async def test_a_cancelled_committer_cancels_no_handler(stage: Stage) -> None:
     assert await stage.value("SELECT count(*) FROM events.success_batch") == 1
 
 
-async def test_what_a_sibling_has_claimed_is_waited_for(stage: Stage) -> None:
-    begun, may_end, seen = asyncio.Event(), asyncio.Event(), list[str]()
+async def test_what_a_sibling_has_claimed_is_waited_for(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, may_end, seen, looks = asyncio.Event(), asyncio.Event(), list[str](), list[int]()
+    counting = UnreadStore.count
+
+    async def count(store: UnreadStore, *args: Any) -> int:
+        looks.append(await counting(store, *args))
+        return looks[-1]
+
+    monkeypatch.setattr(UnreadStore, "count", count)
 
     def module(name: str) -> Module:
         made = Module("shop")
@@ -244,11 +252,12 @@ async def test_what_a_sibling_has_claimed_is_waited_for(stage: Stage) -> None:
     draining = asyncio.create_task(sibling.drain_once())
     await within(begun.wait())
     committing = asyncio.create_task(events.publish(Placed(order="a")))
-    done, _ = await asyncio.wait({committing}, timeout=0.3)  # long enough to find nothing that it could claim
-    assert not done
+    await until(lambda: len(looks) >= 3, "looking at what the sibling has claimed")
+    assert not committing.done()
     may_end.set()
     await within(committing)
     assert seen == ["sibling", "sibling"]
+    assert all(looks[:3])
     await within(draining)
 
 
@@ -283,7 +292,8 @@ async def test_what_waits_behind_a_detached_attempt_and_what_that_publishes_is_a
     @module.on(Placed)
     async def place(event: Placed, publisher: EventPublisher) -> None:
         if event.number == 0:
-            await asyncio.sleep(0.1)  # a hundred times the budget
+            detached = events.runtime.detached
+            await until(lambda: detached is not None and detached.taken, "its attempt to be detached")
         placed.append(event.number)
         await publisher(Shipped(order=event.order, number=event.number))
 

@@ -1,6 +1,7 @@
--- Seconds until the next parked key of these handlers is due, and until the next that is run alone; null if none is. $1 handlers, $2 look-back in seconds,
--- $3 lanes that are paused, $4 for each handler the newest version of its event that this process reads. A key that needs
--- a version is due at once or being worked on, so there are few behind those that the claim has just taken.
+-- Seconds until the next parked key of these handlers is due, and until the next that is run alone; null if none is. $1
+-- handlers, $2 look-back in seconds, $3 lanes that are paused, $4 for each handler the newest version of its event that
+-- this process reads. A key that needs a version is due at once or being worked on, so there are few behind those that
+-- the claim has just taken.
 SELECT extract(epoch FROM min(due.due_at) FILTER (WHERE NOT due.suspect) - clock_timestamp())::float8 AS seconds,
        extract(epoch FROM min(due.due_at) FILTER (WHERE due.suspect) - clock_timestamp())::float8 AS suspect_seconds
 FROM unnest($1::integer[], $4::integer[]) AS h(id, reads)

@@ -89,14 +89,13 @@ attempts AS (
         delivery_id uuid, partition smallint, number integer, outcome text, error_type text, error_message text,
         traceback text, duration float8)
     JOIN own ON own.partition = a.partition),
--- A key is parked with the row that waits for it, in the same statement; a newcomer raises the version, so that
--- whoever empties the queue at this moment sees that it did not. A dead head is due never, until an operator acts. An
--- attempt that goes on beside its lane holds the key by the token that it brings, until its lease (the delay) is over;
--- version 1 says to it that nothing has been parked behind it. The head says which version a process must read to take
--- the key, and whether it is to be run alone; a key that is blocked already has another head. What comes
--- behind a dead delivery brings no moment (the epoch). A newcomer from a transaction that committed late may have its
--- place before it, and is not held: the key is due; so it is if the dead one is too new to be seen, and whoever claims it
--- finds out.
+-- A key is parked with the row that waits for it, in the same statement; a newcomer raises the version, so that whoever
+-- empties the queue at this moment sees that it did not. A dead head is due never, until an operator acts. An attempt
+-- that goes on beside its lane holds the key by the token that it brings, until its lease (the delay) is over; version
+-- 1 says to it that nothing has been parked behind it. The head says which version a process must read to take the key,
+-- and whether it is to be run alone; a key that is blocked already has another head. What comes behind a dead delivery
+-- brings no moment (the epoch). A newcomer from a transaction that committed late may have its place before it, and is
+-- not held: the key is due; so it is if the dead one is too new to be seen, and whoever claims it finds out.
 slots AS (
     INSERT INTO {schema}.parked_key AS k (handler_id, slot, needs, due_at, token, worker_id, version, lane, suspect)
     SELECT p.handler_id, p.slot, coalesce((array_agg(p.needs ORDER BY p.position))[1], 0),
