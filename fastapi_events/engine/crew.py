@@ -41,7 +41,7 @@ class Crew:
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
         self._chains: deque[Chain] = deque()
-        self._hands: set[Hand] = set()
+        self._hands: dict[Hand, None] = {}  # oldest first: their turn is by age, not by address
         self._unfinished = 0
         self._error: BaseException | None = None
         self._finished = asyncio.Event()
@@ -117,7 +117,7 @@ class Crew:
         """Add a hand, and look again once it has had its turn: hands that never wait need no company."""
         if self._chains and len(self._hands) < max(self._limit - self._away, int(self._stopping)):
             hand = Hand()
-            self._hands.add(hand)
+            self._hands[hand] = None
             hand.task = self._loop.create_task(self._serve(hand), context=self._context.copy())
             self._loop.call_soon(self._grow)
 
@@ -128,7 +128,7 @@ class Crew:
             if hand in self._hands:
                 self._fail(error)
         finally:
-            self._hands.discard(hand)
+            self._hands.pop(hand, None)
 
     async def _work_through(self, hand: Hand) -> None:
         began = self._loop.time()
@@ -152,7 +152,7 @@ class Crew:
                     # Context variables that a handler has set, and a cancellation of the task it ran in, are its own:
                     # a fresh hand goes on.
                     self._chains.appendleft(chain)
-                    self._hands.discard(hand)
+                    self._hands.pop(hand, None)
                     self._grow()
                     return
                 if self._loop.time() - began > SLICE:
@@ -255,7 +255,7 @@ class Crew:
             return
         hand.away = self._loop.create_future()
         away = self._detached.take(run, hand.task, hand.away)
-        self._hands.discard(hand)
+        self._hands.pop(hand, None)
         self._away += 1
         if away.watch is not None:
             away.watch.add_done_callback(self._came_back)
@@ -276,7 +276,7 @@ class Crew:
 
     def _leave(self, hand: Hand) -> None:
         """Leave a hand behind: whatever its handler does from now on comes to nothing."""
-        self._hands.discard(hand)
+        self._hands.pop(hand, None)
         if hand.run is not None:
             hand.run.abandon()
         if hand.task is not None and hand.task is not asyncio.current_task():

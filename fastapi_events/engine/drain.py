@@ -54,7 +54,7 @@ class LaneDrain(Loop):
         self._committed, self._keys_due, self._lost = committed, keys_due, lost
         self._crew: Crew | None = None
         self._usher = Usher(rules.contended_budget, rules.inline_budget)
-        self._detached, self._away, self._gates = detached, set[Away](), gates
+        self._detached, self._away, self._gates = detached, dict[Away, None](), gates
         self._holding = Holding(self.name, lost)
         self._parked: ParkedKeys = {}
         self._number = 0
@@ -160,7 +160,7 @@ class LaneDrain(Loop):
         try:
             await self._work(dispatch, ahead)
         finally:
-            self._away.update(dispatch.away)
+            self._away.update(dict.fromkeys(dispatch.away))
         if dispatch.suspects:
             tell_of_suspects(dispatch.suspects, self._plan)
         following, problem = await ahead.result()
@@ -288,7 +288,7 @@ class LaneDrain(Loop):
     def _follow(self, attempts: Collection[Away], *, recorded: bool) -> None:
         """Settle detached attempts as they end, if their deliveries are recorded; else they count for nothing."""
         for away in list(attempts):
-            self._away.discard(away)
+            self._away.pop(away, None)
             (self._detached.recorded if recorded else self._detached.forget)(away)
 
     def _note_parked(self, handler: int, key: str) -> None:

@@ -38,7 +38,7 @@ class Gates:
         self.paused_lanes: frozenset[int] = frozenset()
         self._probe_at: dict[int, float] = {}
         self._failures: dict[Handler, int] = {}
-        self._recovered: set[Handler] = set()
+        self._recovered: dict[Handler, None] = {}
         self._task: asyncio.Task[None] | None = None
 
     def learn(self, known: Iterable[KnownHandler], paused_lanes: frozenset[int], own: Mapping[int, Handler]) -> None:
@@ -54,7 +54,7 @@ class Gates:
             elif handler.probe_in is not None and mine.breaker is not None:
                 self._open(handler.id, now + handler.probe_in)
             elif handler.probe_in is not None:
-                self._recovered.add(mine)  # it has no breaker any more: who could close it again?
+                self._recovered[mine] = None  # it has no breaker any more: who could close it again?
                 self._write()
 
     @property
@@ -97,7 +97,7 @@ class Gates:
             self._failed(handler)
         elif kind in ("done", "discarded") or (kind == "dead" and reason in _OF_THE_EVENT):
             if probe:
-                self._recovered.add(handler)
+                self._recovered[handler] = None
                 self._failures.pop(handler, None)
                 self._write()
             if handler.failed_at:
@@ -130,7 +130,7 @@ class Gates:
 
     async def _write_all(self) -> None:
         while self._failures or self._recovered:
-            handler = self._recovered.pop() if self._recovered else None
+            handler = self._recovered.popitem()[0] if self._recovered else None
             try:
                 if handler is not None:
                     await self._close(handler)

@@ -73,7 +73,7 @@ def run(
     phases = [Phase.generate, *([Phase.shrink] if shrink else [])]
     began, problem = time.monotonic(), None
     try:
-        with _dead_processes_keep_their_connections():
+        with _dead_processes_keep_their_connections(), _garbage_by_example():
             run_state_machine_as_test(
                 seed(number)(Seeded),
                 settings=settings(
@@ -95,6 +95,19 @@ def _dead_processes_keep_their_connections() -> Iterator[None]:
             yield
         finally:
             gc.collect()
+
+
+@contextmanager
+def _garbage_by_example() -> Iterator[None]:
+    """Nothing is collected but between two examples: what is found then would otherwise end connections in between."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.unfreeze()
 
 
 def told(error: BaseException) -> str:

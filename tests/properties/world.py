@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import random
 from collections import deque
@@ -25,6 +26,7 @@ from tests.properties.leases import Violation
 from tests.properties.picture import picture
 from tests.properties.process import Console, Process, Wakeable, Worker, numbered_ids
 from tests.properties.readings import paused, read
+from tests.properties.virtual_loop import number_anew
 
 MOST_EVENTS = 24
 
@@ -48,6 +50,7 @@ class World(Gate):
         self.scripts: dict[str, deque[Act]] = {}
         self.hanging: list[tuple[Attempt, asyncio.Future[Act]]] = []
         self.publications: list[Publication] = []
+        number_anew()
         self._numbers = 0
         self.starts = 0
         self._log = EventLog(Statements())
@@ -279,6 +282,7 @@ class World(Gate):
         self._sweep()
         for one in self._patches:
             one.stop()
+        gc.collect()
 
     def _forget(self, process: Process) -> None:
         self.pending = [call for call in self.pending if call.process is not process]
