@@ -1,9 +1,11 @@
 """A million old events are replayed to one handler; are live events handled later for it?
 
-The log is filled with old events before the worker's group exists. Then orders are published at 200 a second from a
-second process and handled by the worker: in the one case while it replays the old events to another, no-op handler as
-fast as it can, without a rate. Compared is the live latency, COMMIT returned to handler start. The replay must go on
-until the last order has been published, and must then have delivered every old event once, else the point fails.
+One database serves every round. Its log is filled with old events before the worker's group exists. In each round
+orders are published at 200 a second from a second process and handled by the worker: once while it replays the old
+events to another, no-op handler as fast as it can, without a rate, and once while that replay is paused. Compared is
+the live latency, COMMIT returned to handler start. The replay must go on until the last order has been published, else
+the point fails; a replay that would be over too soon for another round is let to its end first, and another is begun.
+The first of them is always let to its end, and must have delivered every old event once.
 """
 
 from __future__ import annotations
@@ -11,8 +13,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from time import monotonic_ns, perf_counter
+from typing import Any
 
 import asyncpg
 
@@ -33,8 +35,9 @@ _OLD = (1_000_000, 100_000)
 _DRAINING_SECONDS = 1.0
 _DEADLINE = 1800.0
 _LOOK_AGAIN = 0.25
+_ENOUGH = 1.5  # of what a round replays at most: with less to go, its replay might be over before the round
 _RATE = "replayed"
-_REPLAYING, _ALONE = "while replaying", "without"
+_REPLAYING, _ALONE = "while replaying", "while it is paused"
 
 _OLD_EVENTS = """
     INSERT INTO events.event (lane, partition, name, id, correlation_id, aggregate, aggregate_id, key, payload)
@@ -46,7 +49,7 @@ _OLD_EVENTS = """
 
 
 async def work(parent: Parent, *, url: str, path: str) -> None:
-    """Measured process: the worker; told ``replay`` it starts one, told ``wait`` it tells of its end."""
+    """Measured process: the worker. Told ``begin`` it lets a replay go on, until ``pause`` or ``finish``."""
     from benchmarks import troubled
 
     starts, counted = Recording(), troubled.Counted()
@@ -55,17 +58,19 @@ async def work(parent: Parent, *, url: str, path: str) -> None:
         replays = application.events.operations.replays
         parent.tell(ready=True)
         while (order := await parent.order()) != "stop":
-            if order == "replay":
+            newest = next(iter(await replays.list(limit=1)), None)
+            if order == "begin" and newest is not None and newest.state == "paused":
+                await replays.resume(newest.id, actor="bench")
+            elif order == "begin":
                 preview = await replays.preview(troubled.REPLAYED)
-                began = perf_counter()
-                view = await replays.start(troubled.REPLAYED, expected=preview.count, actor="bench")
-                parent.tell(total=view.total)
-                continue
-            goes_on = (await replays.list())[0].state == "running"
+                newest = await replays.start(troubled.REPLAYED, expected=preview.count, actor="bench")
+            elif order == "pause" and newest is not None:
+                await replays.pause(newest.id, actor="bench")
             async with asyncio.timeout(_DEADLINE):
-                while (view := (await replays.list())[0]).state == "running":
+                while order == "finish" and (await replays.list(limit=1))[0].state == "running":
                     await asyncio.sleep(_LOOK_AGAIN)
-            parent.tell(goes_on=goes_on, seconds=perf_counter() - began, done=view.done, calls=counted.calls)
+            view = (await replays.list(limit=1))[0]
+            parent.tell(state=view.state, total=view.total, done=view.done, calls=counted.calls, now=perf_counter())
     starts.save(path)
     parent.tell(saved=True)
 
@@ -79,52 +84,91 @@ async def load_old(url: str, count: int) -> None:
         await connection.close()
 
 
-@asynccontextmanager
-async def _replay(worker: Child, old: int, figures: dict[str, float]) -> AsyncIterator[None]:
-    await worker.order("replay")
-    total = (await worker.message())["total"]
-    yield
-    await worker.order("wait")
-    end = await worker.message()
-    if not end["goes_on"]:
-        raise RuntimeError("the replay was over before the last order was published: nothing ran beside it.")
-    if not total == end["done"] == end["calls"] == old:
-        raise RuntimeError(f"{end['done']} of {total} were done in {end['calls']} calls; there are {old} old events.")
-    figures[_RATE] = old / end["seconds"]
+class Comparison:
+    """The rounds on one database, and how far its replays are."""
 
+    def __init__(self, stage: Stage, url: str) -> None:
+        self._stage, self._url = stage, url
+        self._left = self._most = self._calls = 0
+        self._checked = False
 
-@asynccontextmanager
-async def _nothing(worker: Child, old: int, figures: dict[str, float]) -> AsyncIterator[None]:
-    yield
-
-
-async def _measure(stage: Stage, *, replays: bool) -> Figures:
-    count, old = _PER_SECOND * (_WARM_UP_SECONDS + stage.scaled(*_SECONDS)), stage.scaled(*_OLD)
-    handled, published = stage.folder / "handled", stage.folder / "published"
-    figures: dict[str, float] = {}
-    async with stage.installed(OURS) as url:
-        await load_old(url, old)
-        await settle(url)
-        async with child(work, url=url, path=str(handled)) as worker:
-            await worker.message()
-            async with (_replay if replays else _nothing)(worker, old, figures):
-                options = {"name": OURS, "url": url, "path": str(published), "count": count}
-                async with child(latency.produce, **options, per_second=_PER_SECOND) as publisher:
-                    await publisher.message()
+    async def with_replay(self) -> Figures:
+        """A round's live traffic beside a replay."""
+        if self._left and self._left < self._most * _ENOUGH:
+            await self.finish()
+        async with self._working() as worker:
+            begun = await _told(worker, "begin")
+            await self._publish()
+            ended = await _told(worker, "pause")
+            if ended["state"] != "paused":
+                raise RuntimeError("the replay was over before the last order was published: nothing ran beside it.")
             await asyncio.sleep(_DRAINING_SECONDS)
+        self._calls += ended["calls"]
+        done = ended["done"] - begun["done"]
+        self._left, self._most = ended["total"] - ended["done"], max(self._most, done)
+        return self._figures() | {_RATE: done / (ended["now"] - begun["now"])}
+
+    async def without(self) -> Figures:
+        """The same beside a replay that is paused."""
+        async with self._working():
+            await self._publish()
+            await asyncio.sleep(_DRAINING_SECONDS)
+        return self._figures()
+
+    async def finish(self) -> None:
+        """Let the replay that is open come to its end, and look whether it delivered every old event once."""
+        async with self._working() as worker:
+            await _told(worker, "begin")
+            end = await _told(worker, "finish")
+        old, calls, self._calls, self._left = self._stage.scaled(*_OLD), self._calls + end["calls"], 0, 0
+        if not end["total"] == end["done"] == calls == old:
+            raise RuntimeError(
+                f"{end['done']} of {end['total']} were done in {calls} calls; there are {old} old events."
+            )
+        self._checked = True
+
+    async def check_once(self) -> None:
+        """Let the first replay come to its end, if no round has."""
+        if not self._checked:
+            await self.finish()
+
+    @asynccontextmanager
+    async def _working(self) -> AsyncIterator[Child]:
+        await settle(self._url)
+        async with child(work, url=self._url, path=str(self._stage.folder / "handled")) as worker:
+            await worker.message()
+            yield worker
             await worker.stop()
-    measured = latency.figures(handled, published, skipped=_PER_SECOND * _WARM_UP_SECONDS)
-    return figures | {quantile: measured[quantile] for quantile in ("p50", "p99")}
+
+    async def _publish(self) -> None:
+        count = _PER_SECOND * (_WARM_UP_SECONDS + self._stage.scaled(*_SECONDS))
+        options = {"name": OURS, "url": self._url, "path": str(self._stage.folder / "published"), "count": count}
+        async with child(latency.produce, **options, per_second=_PER_SECOND) as publisher:
+            await publisher.message()
+
+    def _figures(self) -> dict[str, float]:
+        handled, published = self._stage.folder / "handled", self._stage.folder / "published"
+        measured = latency.figures(handled, published, skipped=_PER_SECOND * _WARM_UP_SECONDS)
+        return {quantile: measured[quantile] for quantile in ("p50", "p99")}
+
+
+async def _told(worker: Child, order: str) -> dict[str, Any]:
+    await worker.order(order)
+    return dict(await worker.message())
 
 
 async def run(stage: Stage) -> Finding:
     """With and without the replay, interleaved."""
-    measures = {_REPLAYING: partial(_measure, stage, replays=True), _ALONE: partial(_measure, stage, replays=False)}
-    rounds = await interleave(stage.rounds, measures, title="replay")
+    async with stage.installed(OURS) as url:
+        await load_old(url, stage.scaled(*_OLD))
+        comparison = Comparison(stage, url)
+        measures = {_REPLAYING: comparison.with_replay, _ALONE: comparison.without}
+        rounds = await interleave(stage.rounds, measures, title="replay")
+        await comparison.check_once()
     return Finding(
         title="Replay: latency of live events while old ones are replayed",
         how=f"{stage.scaled(*_SECONDS)} s at {_PER_SECOND}/s, COMMIT returned to handler start in another process; "
-        f"meanwhile {stage.scaled(*_OLD)} old events are replayed to one no-op handler there, without a rate.",
+        f"meanwhile {stage.scaled(*_OLD):,} old events are replayed to one no-op handler there, without a rate.",
         rows=[
             *(Row(label, name, "ms", rounds.spread(label, name)) for name in ("p50", "p99") for label in measures),
             Row(_REPLAYING, _RATE, "events/s", rounds.spread(_REPLAYING, _RATE)),
