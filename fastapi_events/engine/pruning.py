@@ -1,8 +1,8 @@
 """Retention: what is past its age goes, a little in each round, and nothing that somebody has still to read.
 
-A round works for a bounded time in transactions of some ten milliseconds, and rests between them for twice as long as
-they took: the two bookkeeping connections belong to the drain. Tables without an index on time are swept page by page,
-from where the last round stopped, in whichever process that was.
+A round works for a bounded time in transactions of some ten milliseconds, and rests between them for eight times as
+long as they took: connections, processor and disk belong to the drain, which may feel a tenth of it. Tables without an
+index on time are swept page by page, from where the last round stopped, in whichever process that was.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WORK = 2.0
 """Seconds of work in one round."""
 LEAD = 1 / 8
 """A segment that is past its age as a whole within this share of the retention is left to be dropped whole."""
-_REST = 2.0
+_REST = 8.0
 _REMINDER = 86_400.0
 _FOREVER = datetime.max.replace(tzinfo=UTC)
 
