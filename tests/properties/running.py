@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import time
 import warnings
 from collections.abc import Iterator
@@ -88,13 +89,17 @@ def run(
 
 @contextmanager
 def _dead_processes_keep_their_connections() -> Iterator[None]:
-    """A process that has crashed gives nothing back to its pool, of which SQLAlchemy warns when it is collected."""
+    """A process that has crashed gives nothing back to its pool, of which SQLAlchemy tells when it is collected."""
+    pool = logging.getLogger("sqlalchemy.pool")
+    level = pool.level
+    pool.setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The garbage collector is trying to clean up", SAWarning)
         try:
             yield
         finally:
             gc.collect()
+            pool.setLevel(level)
 
 
 @contextmanager
