@@ -75,7 +75,7 @@ def app_of(port: Port) -> FastAPI:
 
 
 class Standing:
-    """Stands for the port of the test that runs. The routes are made over it once: that takes longer than most tests."""
+    """Stands for the port of the running test. The routes over it are made once: that takes longer than most tests."""
 
     port: Port
 
