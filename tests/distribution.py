@@ -25,7 +25,7 @@ LONGEST = (
 """Files and rooms by the beginnings of their paths; the order of the others does not matter."""
 
 
-class Distribution(LoadFileScheduling):  # type: ignore[misc]
+class Distribution(LoadFileScheduling):
     """Hands out files, or what shares something, one after the other."""
 
     def _split_scope(self, nodeid: str) -> str:
