@@ -5,6 +5,7 @@ installed once per run, in a template; the database of the run is a copy of it t
 a test's rows takes a millisecond where making a database takes fifty.
 """
 
+import gc
 import os
 import shutil
 import tempfile
@@ -48,6 +49,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         from tests import distribution
 
         distribution.longest_first(items)
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collector of garbage what was imported: it stays to the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
