@@ -10,7 +10,7 @@ PYTEST := $(PY) -m pytest -n 3 --dist loadfile
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-all check fmt chaos properties bench lock setup browser pgbouncer
+.PHONY: help demo test test-all check mypy pyright layers fmt chaos properties bench lock setup browser pgbouncer
 .DEFAULT_GOAL := help
 
 help:
@@ -49,8 +49,15 @@ demo: $(READY)
 check: $(READY)
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
+	@$(MAKE) --no-print-directory -j2 pyright mypy layers
+
+mypy: $(READY)
 	$(PY) -m mypy --strict fastapi_events
+
+pyright: $(READY)
 	$(PY) -m pyright
+
+layers: $(READY)
 	$(VENV)/bin/lint-imports --no-cache
 
 test: check browser pgbouncer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import asyncpg
@@ -71,6 +72,22 @@ def app_of(port: Port) -> FastAPI:
     app = FastAPI()
     app.include_router(routes_of(port))
     return app
+
+
+class Standing:
+    """Stands for the port of the running test. The routes over it are made once: that takes longer than most tests."""
+
+    port: Port
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.port, name)
+
+    @staticmethod
+    @cache
+    def app() -> tuple[Standing, FastAPI]:
+        standing: Any = Standing()
+        standing.port = Port(standing, standing)  # nobody is asked while the routes are made
+        return standing, app_of(standing)
 
 
 def client_of(app: Any, **options: Any) -> httpx.AsyncClient:
@@ -145,7 +162,8 @@ class ground_on:  # noqa: N801 - a context manager
         registry = Registry([])
         registry.learn(CardStored)
         self._port = Port(Observe(self._url, group="shop"), operations, registry=registry)
-        app = app_of(self._port)
+        standing, app = Standing.app()
+        standing.port = self._port
         self._client = client_of(app)
         return Ground(self._port, app, self._client, self._seeding, seeded, self._connection, self._url)
 

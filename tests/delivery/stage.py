@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import asyncpg
@@ -67,6 +68,12 @@ def collecting(seen: list[int]) -> Module:
     return module
 
 
+@lru_cache(maxsize=256, typed=True)
+def _settings(*given: tuple[str, Any]) -> EventsSettings:
+    """Settings cannot be changed, so instances may share them: to read and check them takes as long as to start."""
+    return EventsSettings(**dict(given))
+
+
 class Stage:
     """One database and the instances that a test starts on it; all of them are stopped at its end."""
 
@@ -76,7 +83,11 @@ class Stage:
         self.connection: Any = None
 
     def settings(self, **changes: Any) -> EventsSettings:
-        return EventsSettings(**{"database_url": self.url, **QUICK, **changes})
+        given = {"database_url": self.url, **QUICK, **changes}
+        try:
+            return _settings(*given.items())
+        except TypeError:  # a list, say, cannot be remembered
+            return EventsSettings(**given)
 
     def make(
         self,

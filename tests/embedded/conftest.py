@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from fastapi_events.embedded import EmbeddedServer
+
 SCRIPT = Path(__file__).parent / "user_process.py"
 
 
@@ -63,6 +65,22 @@ def made() -> Iterator[Path]:
     """The data folder that most tests use one after the other: making and removing one takes two seconds."""
     with tempfile.TemporaryDirectory(prefix="events-tests-") as name:
         yield Path(name) / "data"
+
+
+@pytest.fixture
+def furnished(made: Path) -> Callable[[Path], Path]:
+    """Give a data folder a copy of the cluster of ``made``, where a test is not about making one."""
+
+    def furnish(data: Path) -> Path:
+        if not (made / "cluster").exists():
+            server = EmbeddedServer()
+            server.start(made)
+            server.stop()
+        data.mkdir(exist_ok=True)
+        subprocess.run(["cp", "-a", made / "cluster", data / "cluster"], check=True)
+        return data
+
+    return furnish
 
 
 @pytest.fixture

@@ -160,10 +160,10 @@ def test_any_data_path(server: EmbeddedServer, folder: Path, name: str) -> None:
 
 
 def test_somebody_elses_socket_folder_is_refused(
-    server: EmbeddedServer, folder: Path, monkeypatch: pytest.MonkeyPatch
+    server: EmbeddedServer, folder: Path, furnished: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(folder))
-    data = folder / ("x" * 200)
+    data = furnished(folder / ("x" * 200))
     server.start(data)
     private = Path(postmaster(data)["socket"])
     server.stop()
@@ -174,8 +174,10 @@ def test_somebody_elses_socket_folder_is_refused(
         server.start(data)
 
 
-def test_a_folder_that_is_deleted_under_the_server(server: EmbeddedServer, folder: Path) -> None:
-    server.start(folder)
+def test_a_folder_that_is_deleted_under_the_server(
+    server: EmbeddedServer, folder: Path, furnished: Callable[[Path], Path]
+) -> None:
+    server.start(furnished(folder))
     os.kill(int(postmaster(folder)["pid"]), signal.SIGQUIT)  # it would notice too, within a minute
     until(lambda: not runs(folder))
     shutil.rmtree(folder, ignore_errors=True)
@@ -191,9 +193,10 @@ def test_environment_variables_of_postgresql_are_ignored(
     assert runs(data)
 
 
-def test_a_folder_that_cannot_be_used_is_named_with_the_log(server: EmbeddedServer, folder: Path) -> None:
-    server.start(folder)
-    server.stop()
+def test_a_folder_that_cannot_be_used_is_named_with_the_log(
+    server: EmbeddedServer, folder: Path, furnished: Callable[[Path], Path]
+) -> None:
+    furnished(folder)
     with (folder / "cluster" / "postgresql.conf").open("a") as configuration:
         configuration.write("no_such_option = 1\n")
     with pytest.raises(SettingsError, match="ended while it started") as refused:
@@ -202,9 +205,10 @@ def test_a_folder_that_cannot_be_used_is_named_with_the_log(server: EmbeddedServ
     assert "no_such_option" in str(refused.value)
 
 
-def test_a_cluster_of_a_version_without_binaries(server: EmbeddedServer, folder: Path) -> None:
-    server.start(folder)
-    server.stop()
+def test_a_cluster_of_a_version_without_binaries(
+    server: EmbeddedServer, folder: Path, furnished: Callable[[Path], Path]
+) -> None:
+    furnished(folder)
     (folder / "cluster" / "PG_VERSION").write_text("12\n")
     with pytest.raises(SettingsError, match="PostgreSQL 12"):
         server.start(folder)

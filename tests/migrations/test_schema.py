@@ -1,11 +1,13 @@
 """The schema by every way to it: start-up, command line, script, Alembic; up, down and beside others."""
 
 import asyncio
+import atexit
 import io
 import os
 import subprocess
 import sys
 from contextlib import redirect_stdout
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import fastapi_events
 from fastapi_events import Events, EventsSettings, Module
 from fastapi_events.errors import SchemaOutOfDate
 from fastapi_events.store import schema
+from tests.cli.forked import Forks
 from tests.conftest import NewDatabase
 from tests.delivery.stage import Placed, Stage, publish
 
@@ -54,14 +57,19 @@ async def upgrade(url: str, **options: Any) -> int:
         await connection.close()
 
 
+@cache
+def forks() -> Forks:
+    """What runs Alembic's command line without starting Python anew."""
+    made = Forks(dict(os.environ), "alembic")
+    atexit.register(made.close)
+    return made
+
+
 def alembic(*arguments: str, url: str | None = None, folder: Path | None = None) -> str:
     environment = {**os.environ, **({"EVENTS_DATABASE_URL": url} if url else {})}
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "alembic", *arguments],
-        capture_output=True, text=True, timeout=60, env=environment, cwd=folder,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr + done.stdout
-    return done.stdout
+    status, output, errors = forks().run(list(arguments), folder or Path.cwd(), environment)
+    assert status == 0, errors + output
+    return output
 
 
 def own_project(folder: Path, url: str) -> None:
