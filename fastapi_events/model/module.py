@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from difflib import get_close_matches
 from typing import Any, Concatenate, Literal, TypeVar, overload
 
@@ -23,6 +23,7 @@ from fastapi_events.model.middleware import Middleware
 from fastapi_events.model.middleware_checks import checked_middleware
 from fastapi_events.model.names import canonical_name, check_pattern, is_pattern, matches
 from fastapi_events.model.retry import Retry
+from fastapi_events.model.start import Start
 from fastapi_events.model.upcast import Upcast, Upcaster, check_function, checked_step
 
 E = TypeVar("E", bound=Event)
@@ -53,6 +54,8 @@ class HandlerDeclaration:
     audit: bool = False
     batch: int | None = None
     """The largest list that it is given; None if it is given single events."""
+    start: Start | None = None
+    """The history that it is given when it is new; None for none."""
 
     def takes(self, name: str) -> bool:
         """Whether the handler selects events of this name."""
@@ -108,6 +111,7 @@ class Module:
         broadcast: bool = False,
         audit: bool = False,
         batch: None = None,
+        start: Literal["now", "beginning"] | int | datetime = "now",
     ) -> HandlerDecorator[E]: ...
 
     @overload
@@ -125,6 +129,7 @@ class Module:
         on_dead: Literal["park", "continue"] = "park",
         breaker: Breaker | Literal[False] | None = None,
         middleware: Sequence[Middleware] = (),
+        start: Literal["now", "beginning"] | int | datetime = "now",
     ) -> ListHandlerDecorator[E]: ...
 
     @overload
@@ -144,6 +149,7 @@ class Module:
         broadcast: bool = False,
         audit: bool = False,
         batch: int | None = None,
+        start: Literal["now", "beginning"] | int | datetime = "now",
     ) -> Callable[[F], F]: ...
 
     def on(
@@ -162,6 +168,7 @@ class Module:
         broadcast: bool = False,
         audit: bool = False,
         batch: int | None = None,
+        start: Literal["now", "beginning"] | int | datetime = "now",
         **unknown: Any,
     ) -> Callable[[Any], Any]:
         """Declare a handler of an event class, of an event's name, or of a wildcard such as ``"orders.*"``.
@@ -184,6 +191,10 @@ class Module:
         in order: one attempt and one transaction, within one ``timeout``. A list that fails is handed over again event
         by event, so that only those are retried or dead that fail by themselves.
 
+        ``start`` counts once, when the handler's id is first registered in its group: ``"now"`` gives it what is not
+        committed yet; ``"beginning"``, a position of the log, or a time (with a zone; both inclusive) gives it what
+        was before too, by a replay that live delivery joins without gap or overlap, per key in order if ``ordered``.
+
         The function is returned as it is and may be declared again, each time with an ``id`` of its own, until an
         ``Events`` object that has the module is started. Raises ``DeclarationError`` and its kinds.
         """
@@ -191,7 +202,7 @@ class Module:
         given = {
             "retry": retry, "timeout": timeout, "idempotency_key": idempotency_key, "ordered": ordered, "was": was,
             "on_dead": on_dead, "breaker": breaker, "middleware": middleware, "broadcast": broadcast,
-            "audit": audit, "batch": batch,
+            "audit": audit, "batch": batch, "start": start,
         }  # fmt: skip
         _check_options(unknown, ["id", *given], self.name)
         return functools.partial(self._add, event, id, given)
