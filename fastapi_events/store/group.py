@@ -102,12 +102,8 @@ class GroupStore:
         group_id = int(rows[0]["id"])
         await self._database.fetch(self._statements["register_cursors"], group_id, list(lanes), partitions)
         await self._register_handlers(group_id, {handler.name: handler for handler in handlers})
-        await self.start_handlers(group_id)
+        await self.handlers(group_id)
         return group_id
-
-    async def start_handlers(self, group_id: int) -> None:
-        """Have handlers that are registered and have not started yet start now, each with the history it asked for."""
-        await self._database.fetch(self._statements["start_handlers"], group_id, list(LANES.values()))
 
     async def _register_handlers(self, group_id: int, handlers: dict[str, HandlerRow]) -> None:
         async with self._database.acquire() as connection, self._database.steered(connection):
@@ -122,9 +118,14 @@ class GroupStore:
             await connection.execute(self._statements["register_handlers"], group_id, json.dumps(given))
 
     async def handlers(self, group_id: int) -> tuple[dict[str, KnownHandler], int]:
-        """The handlers of the group that have not been retired, by name, and the newest revision of all."""
-        await self.start_handlers(group_id)
+        """The handlers of the group that have not been retired, by name, and the newest revision of all.
+
+        Those that are registered and have not started yet start now, each with the history that it asked for.
+        """
         rows = await self._database.fetch(self._statements["list_handlers"], group_id)
+        if any(row["started_after"] is None for row in rows):
+            await self._database.fetch(self._statements["start_handlers"], group_id, list(LANES.values()))
+            rows = await self._database.fetch(self._statements["list_handlers"], group_id)
         known = {row["name"]: _known(row) for row in rows if not row["retired"]}
         return known, max((row["revision"] for row in rows), default=0)
 
