@@ -20,16 +20,17 @@ WITH over AS MATERIALIZED (
                  AND k.due_at < 'infinity'
                LIMIT 1) IS NULL)),
 grouped AS MATERIALIZED (
-    SELECT g.id FROM {schema}.consumer_group g WHERE g.id IN (SELECT o.group_id FROM over o WHERE o.starts)
+    SELECT g.id FROM {schema}.consumer_group g
+    WHERE g.id = ANY (ARRAY(SELECT o.group_id FROM over o WHERE o.starts))
     FOR NO KEY UPDATE),
 done AS (
     UPDATE {schema}.replay r
     SET state = 'done', finished_at = clock_timestamp(), changed_at = clock_timestamp()
-    FROM over o
-    WHERE r.id = o.id AND r.state IN ('running', 'paused') AND r.state = 'running'
-      AND (NOT o.starts OR o.group_id IN (SELECT g.id FROM grouped g))
+    WHERE r.handler_id = ANY ($1::integer[]) AND r.state IN ('running', 'paused') AND r.state = 'running'
+      AND r.id = ANY (ARRAY(SELECT o.id FROM over o
+                            WHERE NOT o.starts OR o.group_id IN (SELECT g.id FROM grouped g)))
     RETURNING r.id, r.handler_id, r.starts),
 told AS (
     UPDATE {schema}.handler h SET revision = nextval('{schema}.handler_revision')
-    WHERE h.id IN (SELECT d.handler_id FROM done d WHERE d.starts))
+    WHERE h.id = ANY (ARRAY(SELECT d.handler_id FROM done d WHERE d.starts)))
 SELECT d.id, d.starts FROM done d
