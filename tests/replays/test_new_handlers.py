@@ -5,7 +5,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
+
 from fastapi_events import Delivery, Events, HandlerSession, Module, Retry, fixed
+from fastapi_events.engine.runtime import Runtime
+from fastapi_events.model.lane import LANES
 from fastapi_events.model.start import Start
 from fastapi_events.store.group import HandlerRow
 from tests.delivery.stage import Pinged, Placed, Stage, collecting, effect, publish, until, within
@@ -238,14 +242,44 @@ async def test_processes_that_drain_by_themselves_hear_of_the_end_at_once(stage:
         seen.append(event.number)
 
     old = await history(stage, range(1))
-    for _ in range(2):
-        await stage.running(module, **slow)
+    several = [await stage.running(module, **slow) for _ in range(2)]
+    assert all(events.runtime.gates.catching_up for events in several)
     await publish(old, [Placed(order=str(n), number=n) for n in range(1, 5)])
     await until(lambda: stage.value("SELECT count(*) = 4 FROM events.delivery WHERE reason = 'catching_up'"))
     assert seen == []
     gate.set()
     await until(lambda: len(seen) == 5)
     assert seen[0] == 0
+    await until(lambda: not any(events.runtime.gates.closed for events in several))
+
+
+async def registered_only(runtime: Runtime) -> None:
+    """What a process has done that dies between registering the handler and starting it."""
+    row = HandlerRow("late.note", "shop.order.placed", True, "park", (), Start())
+    await runtime.store._register_handlers(runtime.group_id, {row.name: row})
+
+
+async def test_of_two_that_start_the_handler_in_the_same_moment_one_does(stage: Stage) -> None:
+    seen: list[int] = []
+    await history(stage, range(3))
+    old = stage.instances[0].runtime
+    await registered_only(old)
+    other = await asyncpg.connect(stage.url)
+    try:
+        starting = other.transaction()
+        await starting.start()
+        await other.execute(old.statements["start_handlers"], old.group_id, list(LANES.values()))
+        new = stage.make(late(seen, "beginning"))
+        process = asyncio.create_task(new.start(drains=False))
+        blocked = "SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid))"
+        await until(lambda: stage.value(blocked, other.get_server_pid()), "the process that starts it too")
+        await starting.commit()
+        await within(process)
+    finally:
+        await other.close()
+    assert await stage.value("SELECT count(*) FROM events.replay") == 1
+    await new.drain_once()
+    assert seen == [0, 1, 2]
 
 
 async def test_a_crash_between_registering_and_starting_loses_no_history(stage: Stage) -> None:
@@ -253,8 +287,7 @@ async def test_a_crash_between_registering_and_starting_loses_no_history(stage: 
     await history(stage, range(3))
     new = stage.make(late(seen, "beginning"))
     old = stage.instances[0].runtime
-    row = HandlerRow("late.note", "shop.order.placed", True, "park", (), Start())
-    await old.store._register_handlers(old.group_id, {row.name: row})
+    await registered_only(old)
     assert await stage.value("SELECT count(*) FROM events.replay") == 0
     await new.start(drains=False)
     await new.drain_once()
