@@ -269,8 +269,7 @@ async def test_of_two_that_start_the_handler_in_the_same_moment_one_does(stage: 
         starting = other.transaction()
         await starting.start()
         await other.execute(old.statements["start_handlers"], old.group_id, list(LANES.values()))
-        new = stage.make(late(seen, "beginning"))
-        process = asyncio.create_task(new.start(drains=False))
+        process = asyncio.create_task(old.store.handlers(old.group_id))
         blocked = "SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid))"
         await until(lambda: stage.value(blocked, other.get_server_pid()), "the process that starts it too")
         await starting.commit()
@@ -278,6 +277,7 @@ async def test_of_two_that_start_the_handler_in_the_same_moment_one_does(stage: 
     finally:
         await other.close()
     assert await stage.value("SELECT count(*) FROM events.replay") == 1
+    new = await stage.idle(late(seen, "beginning"))
     await new.drain_once()
     assert sorted(seen) == [0, 1, 2]
 
