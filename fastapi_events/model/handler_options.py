@@ -84,11 +84,10 @@ def checked_options(
         was=tuple(map(checked_id, was)),
         breaker=breaker,
         middleware=checked_middleware(owner, middleware),
-        broadcast=broadcast,
-        audit=audit,
+        broadcast=broadcast, audit=audit,
         batch=checked_batch(batch, owner, broadcast=broadcast),
         start=checked_start(start, owner, broadcast=broadcast),
-    )
+    )  # fmt: skip
 
 
 def checked_id(handler_id: object) -> str:
