@@ -145,8 +145,10 @@ class Redelivery(Loop):
             self._suspects.expected = True
             self._next_full_search = now + self._poll_interval() * random.uniform(0.8, 1.0)  # noqa: S311 - jitter
         paused, reads = self._gates.paused_lanes, self._plan.reads
-        claims = await self._store.claim(rooms, reads, room, look_back, probes=probes, paused_lanes=paused)
-        claims += await self._claim_history(everything, room - len(claims)) if behind else []
+        claims = await self._claim_history(everything, room) if behind else []
+        claims += await self._store.claim(
+            rooms, reads, room - len(claims), look_back, probes=probes, paused_lanes=paused
+        )
         taken = Counter(claim.handler_id for claim in claims)
         if len(claims) < room and not paused and all(taken[number] < rooms.get(number, 0) for number in numbers):
             self._caught_up = now
@@ -186,12 +188,8 @@ class Redelivery(Loop):
     async def _claim_history(self, rooms: Mapping[int, int], room: int) -> list[KeyClaim]:
         """Keys of the history that handlers begin with, before anything live of them."""
         replays = {number: replay for number, replay in self._gates.catching_up.items() if number in rooms}
-        if room <= 0 or not replays:
-            return []
-        return await self._store.claim_history(
-            {number: rooms[number] for number in replays}, replays, self._plan.reads, room,
-            paused_lanes=self._gates.paused_lanes,
-        )  # fmt: skip
+        wanted, paused = {number: rooms[number] for number in replays}, self._gates.paused_lanes
+        return await self._store.claim_history(wanted, replays, self._plan.reads, room, paused_lanes=paused)
 
     @property
     def _runs_alone(self) -> bool:
