@@ -35,6 +35,7 @@ class ReplayPreview(View):
 class ReplayView(View):
     """A replay and how far it is.
 
+    ``starts``: a handler that is new begins with it; nobody has counted its events then, and ``total`` is None.
     Of ``total`` events ``done`` have been handled, ``failed`` have left a delivery behind, which is tried again by
     itself, and ``skipped`` had been erased. Of those deliveries ``waiting`` and ``dead`` are so now, each counted up to
     1,000. ``held``: it stands still, because 1,000 of its deliveries wait or are dead. ``processes`` are the live ones
@@ -48,7 +49,8 @@ class ReplayView(View):
     state: ReplayState
     note: str | None
     held: bool
-    total: int
+    starts: bool
+    total: int | None
     done: int
     failed: int
     skipped: int
@@ -76,7 +78,12 @@ class ReplayView(View):
 
     @property
     def share(self) -> float:
-        """How much of it has been delivered, from 0 to 1."""
+        """How much of it has been delivered, from 0 to 1; where nobody has counted, how far it is by position."""
+        if self.total is None:
+            if self.reached is None:
+                return 1.0
+            behind, size = self.to_position - self.reached, self.to_position - self.from_position + 1
+            return min(max(1 - behind / size, 0.0), 1.0)
         return min((self.done + self.failed + self.skipped) / self.total, 1.0) if self.total else 1.0
 
     @property

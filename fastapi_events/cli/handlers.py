@@ -29,7 +29,10 @@ class ListedHandler(HandlerView):
 
 def _status(handler: HandlerView) -> str:
     """Whether somebody has it, and whether it is called."""
-    stops = [("breaker open", handler.breaker_opened_at), ("paused", handler.paused_at)]
+    stops = [
+        ("catching up", handler.catching_up_since), ("breaker open", handler.breaker_opened_at),
+        ("paused", handler.paused_at),
+    ]  # fmt: skip
     return ", ".join([handler.status, *(word for word, since in stops if since is not None)])
 
 

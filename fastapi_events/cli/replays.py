@@ -151,7 +151,8 @@ def _facts(view: ReplayView) -> list[tuple[str, object]]:
     names = ", ".join(view.names) if view.names else view.selects
     return [
         ("id", view.id), ("handler", view.handler), ("state", "held" if view.held else view.state), ("note", view.note),
-        ("progress", f"{view.share:.1%} of {view.total:,}"), ("done", view.done), ("failed", view.failed),
+        ("progress", f"{view.share:.1%} of {'the positions' if view.total is None else format(view.total, ',')}"),
+        ("done", view.done), ("failed", view.failed),
         ("skipped", view.skipped), ("waiting", view.waiting), ("dead", view.dead), ("rate", view.rate),
         ("positions", f"{view.from_position} to {view.to_position}"), ("names", names), ("aggregate", view.aggregate),
         ("aggregate id", view.aggregate_id), ("key", view.key),

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from uuid import UUID
 
 from fastapi_events.engine.handlers import Handler
 from fastapi_events.engine.infrastructure import describe
@@ -17,6 +18,7 @@ from fastapi_events.engine.patience import patiently
 from fastapi_events.engine.run import Run
 from fastapi_events.model.delivery import WaitReason
 from fastapi_events.model.outcome import Outcome
+from fastapi_events.model.replay import LIVE
 from fastapi_events.store.gates import GateStore
 from fastapi_events.store.group import KnownHandler
 
@@ -30,11 +32,17 @@ _OF_THE_EVENT = ("gave_up", "rejected_by_handler")
 
 
 class Gates:
-    """``closed`` holds the handlers that are not to be called, by number, each with the reason why its events wait."""
+    """``closed`` has the handlers that are not to be called live, by number, each with the reason why its events wait.
+
+    ``stopped`` are those among them that are not to be called at all. The others are ``catching_up`` with the history
+    that they begin with, by the replay of that id: what is live waits for its end.
+    """
 
     def __init__(self, store: GateStore, *, changed: Callable[[], None], keys_due: Callable[[], None]) -> None:
         self._store, self._changed, self._keys_due = store, changed, keys_due
         self.closed: dict[int, WaitReason] = {}
+        self.stopped: dict[int, WaitReason] = {}
+        self.catching_up: dict[int, UUID] = {}
         self.paused_lanes: frozenset[int] = frozenset()
         self._probe_at: dict[int, float] = {}
         self._failures: dict[Handler, int] = {}
@@ -44,18 +52,25 @@ class Gates:
     def learn(self, known: Iterable[KnownHandler], paused_lanes: frozenset[int], own: Mapping[int, Handler]) -> None:
         """Take over what the database says of the handlers that this process has."""
         now = asyncio.get_running_loop().time()
-        self.paused_lanes, self.closed, self._probe_at = paused_lanes, {}, {}
+        self.paused_lanes, self.closed, self.stopped, self._probe_at = paused_lanes, {}, {}, {}
+        self.catching_up = {}
         for handler in known:
             mine = own.get(handler.id)
             if mine is None:
                 continue
+            if handler.catching_up is not None:
+                self.catching_up[handler.id], self.closed[handler.id] = handler.catching_up, "catching_up"
             if handler.paused:
-                self.closed[handler.id] = "paused"
+                self.closed[handler.id] = self.stopped[handler.id] = "paused"
             elif handler.probe_in is not None and mine.breaker is not None:
                 self._open(handler.id, now + handler.probe_in)
             elif handler.probe_in is not None:
                 self._recovered[mine] = None  # it has no breaker any more: who could close it again?
                 self._write()
+
+    def keep(self, number: int, replay: UUID) -> bool:
+        """Whether a waiting delivery of the handler is not to be attempted now; ``replay`` is whose it is."""
+        return number in (self.closed if replay == LIVE else self.stopped)
 
     @property
     def next_probe(self) -> float | None:
@@ -80,13 +95,13 @@ class Gates:
         reads = {handler.number: handler.reads for handler in handlers}
         taken, closed = await self._store.take_probes(wanted, reads, self.paused_lanes)
         for number, pause in wanted.items():
-            if self.closed.get(number) != "breaker_open":
+            if self.stopped.get(number) != "breaker_open":
                 continue  # somebody has paused or closed it meanwhile
             if number in closed:
                 self._reopen(number)
             else:
                 self._probe_at[number] = now + (pause if number in taken else min(pause, 1.0))
-        return frozenset(number for number in taken if self.closed.get(number) != "paused")
+        return frozenset(number for number in taken if self.stopped.get(number) != "paused")
 
     def note(self, handler: Handler, outcome: Outcome, *, probe: bool = False) -> None:
         """Take note of what became of an attempt of a handler that has a breaker."""
@@ -109,7 +124,8 @@ class Gates:
             await asyncio.wait({self._task})
 
     def _open(self, number: int, probe_at: float) -> None:
-        self.closed[number], self._probe_at[number] = "breaker_open", probe_at
+        self.closed[number] = self.stopped[number] = "breaker_open"
+        self._probe_at[number] = probe_at
 
     def _failed(self, handler: Handler) -> None:
         policy = handler.breaker
@@ -119,7 +135,7 @@ class Gates:
         recent = [at for at in handler.failed_at if at > now - policy.window]
         handler.failed_at = [*recent, now][-policy.threshold :]
         self._failures[handler] = self._failures.get(handler, 0) + 1
-        if len(handler.failed_at) >= policy.threshold and handler.number not in self.closed:
+        if len(handler.failed_at) >= policy.threshold and handler.number not in self.stopped:
             # Nobody waits for the database to say so; if it knows better, the gate opens again a moment later.
             self._open(handler.number, now + policy.recovery)
         self._write()
@@ -139,7 +155,7 @@ class Gates:
                     await self._record(handler, count)
             except Exception as error:  # noqa: BLE001 - the breaker is an aid: attempts are recorded without it
                 logger.warning("circuit breakers: could not be written (%s)", describe(error))
-                if handler is not None and self.closed.get(handler.number) == "breaker_open":
+                if handler is not None and self.stopped.get(handler.number) == "breaker_open":
                     self._reopen(handler.number)  # if the database knows better, it will say so
                     self._keys_due()
 
@@ -150,9 +166,9 @@ class Gates:
         after_success, handler.had_success = handler.had_success, False
         state = await patiently(lambda: self._store.failed(handler.number, count, policy, after_success=after_success))
         if state.is_open:
-            if self.closed.get(handler.number) != "paused":
+            if self.stopped.get(handler.number) != "paused":
                 self._open(handler.number, asyncio.get_running_loop().time() + state.probe_in)
-        elif self.closed.get(handler.number) == "breaker_open":
+        elif self.stopped.get(handler.number) == "breaker_open":
             self._reopen(handler.number)
             self._keys_due()
         if state.opened:
@@ -166,13 +182,16 @@ class Gates:
         if await patiently(lambda: self._store.close(handler.number)):
             logger.info("handler %s: works again; its circuit breaker is closed", handler.id)
         handler.failed_at, handler.had_success = [], True
-        if self.closed.get(handler.number) == "breaker_open":
+        if self.stopped.get(handler.number) == "breaker_open":
             self._reopen(handler.number)
         self._changed()
 
     def _reopen(self, number: int) -> None:
         self.closed.pop(number, None)
+        self.stopped.pop(number, None)
         self._probe_at.pop(number, None)
+        if number in self.catching_up:
+            self.closed[number] = "catching_up"
 
 
 def spared(run: Run, outcome: Outcome) -> Outcome:

@@ -170,7 +170,7 @@ class HandlerPlan:
     def rows(self) -> list[HandlerRow]:
         """What this process says of its handlers when it registers them."""
         declarations = [handler.declaration for handler in self.handlers.values()]
-        return [HandlerRow(d.id, d.selects, d.ordered, d.on_dead, d.was) for d in declarations]
+        return [HandlerRow(d.id, d.selects, d.ordered, d.on_dead, d.was, d.start) for d in declarations]
 
 
 def _taker(row: KnownHandler, handler: Handler | None) -> Taker:

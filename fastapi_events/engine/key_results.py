@@ -11,6 +11,7 @@ from fastapi_events.engine.item import Item
 from fastapi_events.engine.report import report
 from fastapi_events.engine.run import Run
 from fastapi_events.model.outcome import Outcome
+from fastapi_events.model.replay import LIVE
 from fastapi_events.store.parked import KeyResult
 
 
@@ -57,3 +58,15 @@ def _result_row(row: Any, run: Run, outcome: Outcome, attempts: int) -> dict[str
         "holds": outcome.kind == "dead" and parks(run.handler, run.item),
         "tombstone": tombstone_of(run, outcome),
     }
+
+
+def enter_replay(run: Run, result: KeyResult, row: Any) -> None:
+    """Say whose the attempt is: a replay's has marks of its own."""
+    if row["replay_id"] != LIVE:
+        run.replay = result.replay = row["replay_id"]
+        run.waiting_since = row["created_at"]
+
+
+def tried_before(row: Any) -> bool:
+    """Whether the event may have been handled before: also by an attempt that was not heard of again."""
+    return bool(row["attempts"] > 0 or row["reason"] in ("detached", "crash_suspect"))

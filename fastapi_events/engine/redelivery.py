@@ -11,7 +11,7 @@ import asyncio
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any
 
 from fastapi_events.engine.attempt import attempt
@@ -22,7 +22,7 @@ from fastapi_events.engine.handlers import HandlerPlan
 from fastapi_events.engine.infrastructure import is_refusal
 from fastapi_events.engine.item import Item
 from fastapi_events.engine.item_list import as_given
-from fastapi_events.engine.key_results import note
+from fastapi_events.engine.key_results import enter_replay, note, tried_before
 from fastapi_events.engine.patience import patiently
 from fastapi_events.engine.run import Run
 from fastapi_events.engine.service import Loop
@@ -30,7 +30,6 @@ from fastapi_events.engine.suspects import Suspects, note_alone, stops_at
 from fastapi_events.engine.wake import Wake, wait_for_flag
 from fastapi_events.model.lane import LogPlace
 from fastapi_events.model.outcome import Outcome
-from fastapi_events.model.replay import LIVE
 from fastapi_events.store.parked import KeyClaim, KeyQueue, KeyResult, ParkedKeyStore
 
 QUEUE_DEPTH = 20
@@ -40,6 +39,8 @@ ALONE_DEPTH = 2
 CLAIM_LIMIT = 50
 SHORTEST_WAIT = 0.05
 """Seconds until the next search after one that found nothing although a key is due: somebody has its row locked."""
+HISTORY_WAIT = 0.5
+"""Seconds between two searches at most while a handler is given the history that it begins with."""
 LOOK_BACK = 2.0
 """Seconds that a quick search for due keys looks back behind the last one that left none. Keys due before that have
 been claimed, and only leave dead index entries behind; a full search each poll interval finds the stragglers."""
@@ -133,22 +134,29 @@ class Redelivery(Loop):
         room = min(CLAIM_LIMIT, self._concurrency - len(self._working))
         numbers = self._plan.numbers
         probes = await self._gates.probes(self._plan.by_number.values(), all_due=full) if room > 0 else frozenset[int]()
-        rooms = self._rooms(numbers, room, probes)
-        if not rooms:
+        everything = self._rooms(numbers, room, probes)
+        if not everything:
             self._next_due = None
             return 0
+        behind = self._gates.catching_up
+        rooms = {number: most for number, most in everything.items() if number not in behind} if behind else everything
         look_back = None if full else now - self._caught_up + LOOK_BACK
         if full:
             self._suspects.expected = True
             self._next_full_search = now + self._poll_interval() * random.uniform(0.8, 1.0)  # noqa: S311 - jitter
         paused, reads = self._gates.paused_lanes, self._plan.reads
-        claims = await self._store.claim(rooms, reads, room, look_back, probes=probes, paused_lanes=paused)
+        claims = await self._claim_history(everything, room) if behind else []
+        claims += await self._store.claim(
+            rooms, reads, room - len(claims), look_back, probes=probes, paused_lanes=paused
+        )
         taken = Counter(claim.handler_id for claim in claims)
         if len(claims) < room and not paused and all(taken[number] < rooms.get(number, 0) for number in numbers):
             self._caught_up = now
-        alone = await self._claim_alone(rooms, claims, probes)
+        alone = await self._claim_alone(everything, claims, probes)
         if not claims and not alone:
             self._next_due = await self._wait(list(rooms), look_back)
+            if behind:
+                self._next_due = min(self._next_due or HISTORY_WAIT, HISTORY_WAIT)
             return 0
         self._next_due = 0.0
         usual = await self._suspects.separate(claims, QUEUE_DEPTH)
@@ -173,7 +181,15 @@ class Redelivery(Loop):
         if self._runs_alone or not (self._suspects.expected or probes):
             return []
         paused = self._gates.paused_lanes
-        return await self._suspects.claim(rooms, self._plan.reads, probes=probes, taken=taken, paused_lanes=paused)
+        return await self._suspects.claim(
+            rooms, self._plan.reads, probes=probes, taken=taken, paused_lanes=paused, histories=self._gates.catching_up
+        )
+
+    async def _claim_history(self, rooms: Mapping[int, int], room: int) -> list[KeyClaim]:
+        """Keys of the history that handlers begin with, before anything live of them."""
+        replays = {number: replay for number, replay in self._gates.catching_up.items() if number in rooms}
+        wanted, paused = {number: rooms[number] for number in replays}, self._gates.paused_lanes
+        return await self._store.claim_history(wanted, replays, self._plan.reads, room, paused_lanes=paused)
 
     @property
     def _runs_alone(self) -> bool:
@@ -190,7 +206,7 @@ class Redelivery(Loop):
         """How many more keys each handler may have at work: one whose attempts hang leaves half of what there is."""
         busy = Counter(claim.handler_id for claim in self._working.values())
         others = self._concurrency - len(self._working)
-        callable_ = [number for number in numbers if number not in self._gates.closed]
+        callable_ = [number for number in numbers if number not in self._gates.stopped]
         rooms = {number: min(math.ceil((others - busy[number]) / 2), room) for number in callable_}
         return {number: most for number, most in rooms.items() if most > 0} | dict.fromkeys(probes, 1)
 
@@ -217,9 +233,9 @@ class Redelivery(Loop):
                 result.leave_to(needs, row)
                 break
             budget_used = row["attempts"] - row["attempts_before"]
-            run = Run(handler, as_given(handler, item), budget_used + 1, redelivered=_tried_before(row))
+            run = Run(handler, as_given(handler, item), budget_used + 1, redelivered=tried_before(row))
             run.probe = queue.claim.probe
-            _enter_replay(run, result, row)
+            enter_replay(run, result, row)
             outcome = await (self._suspects.attempt(run, row, self._attempt) if alone else self._attempt(run))
             if run.replay is None or run.probe:  # what is wrong with history closes nothing to what is live
                 self._gates.note(handler, outcome, probe=run.probe)
@@ -246,7 +262,7 @@ class Redelivery(Loop):
     def _stops_before(self, row: Any, queue: KeyQueue, last: Run | None) -> bool:
         """Whether no further attempt of a claimed key is to be begun: the rest waits, as it is."""
         claim = queue.claim
-        closed = not claim.probe and claim.handler_id in self._gates.closed
+        closed = not claim.probe and self._gates.keep(claim.handler_id, row["replay_id"])
         unsettled = last is not None and _key(queue) in self._unsettled
         return self.stopping.is_set() or closed or unsettled or row["lane"] in self._gates.paused_lanes
 
@@ -276,18 +292,6 @@ class Redelivery(Loop):
 
     async def _attempt(self, run: Run) -> Outcome:
         return await attempt(self._executor, run, self._cut_off)
-
-
-def _enter_replay(run: Run, result: KeyResult, row: Any) -> None:
-    """Say whose the attempt is: a replay's has marks of its own."""
-    if row["replay_id"] != LIVE:
-        run.replay = result.replay = row["replay_id"]
-        run.waiting_since = row["created_at"]
-
-
-def _tried_before(row: Any) -> bool:
-    """Whether the event may have been handled before: also by an attempt that was not heard of again."""
-    return bool(row["attempts"] > 0 or row["reason"] in ("detached", "crash_suspect"))
 
 
 def _key(queue: KeyQueue) -> tuple[int, str]:

@@ -170,7 +170,7 @@ class Runtime:
             round_handled = sum([await lane.drain() for lane in self.drain_loops])
             if self.detached is not None:
                 await self.detached.drain()
-            for further in (self.redelivery, self.replays):
+            for further in (self.replays, self.redelivery):  # a replay that ends may let go of what is live
                 round_handled += await further.drain() if further is not None else 0
             await self.gates.written()
             handled += round_handled
@@ -262,7 +262,8 @@ class Runtime:
         )  # fmt: skip
         self.replays = make_replays(
             settings, self.database, self.statements, self.log, self.executor, self.plan, self.gates, self.drain_loops,
-            worker=self.worker, committed=self.committed, keys_due=self.keys_due, lost=self._lost,
+            worker=self.worker, refresh_plan=self.refresh_plan, changed=self.handlers_changed,
+            committed=self.committed, keys_due=self.keys_due, lost=self._lost,
         )  # fmt: skip
         schedule = ScheduleStore(self.database, self.statements)
         self.scheduler = Scheduler(

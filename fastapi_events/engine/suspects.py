@@ -54,14 +54,19 @@ class Suspects:
 
     async def claim(
         self, rooms: Collection[int], reads: Mapping[int, int], *, probes: Collection[int], taken: Sequence[KeyClaim],
-        paused_lanes: Collection[int],
+        paused_lanes: Collection[int], histories: Mapping[int, UUID],
     ) -> list[KeyClaim]:  # fmt: skip
-        """A few keys to run alone, or none; not of a handler whose probe has been taken already."""
+        """A few keys to run alone, or none; not of a handler whose probe has been taken already.
+
+        ``histories`` has the handlers of which only keys of that replay are to be taken.
+        """
         spent = {claim.handler_id for claim in taken if claim.probe}
         handlers = [number for number in rooms if number not in spent]
         claims: list[KeyClaim] = []
         if handlers:
-            claims = await self._store.claim(handlers, reads, IN_HAND, probes=probes, paused_lanes=paused_lanes)
+            claims = await self._store.claim(
+                handlers, reads, IN_HAND, probes=probes, paused_lanes=paused_lanes, histories=histories
+            )
         self.expected = bool(claims)
         return claims
 

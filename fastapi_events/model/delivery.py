@@ -10,7 +10,15 @@ from uuid import UUID
 
 DeliveryState = Literal["waiting", "running", "retrying", "dead", "discarded", "done"]
 WaitReason = Literal[
-    "retry", "no_handler", "key_blocked", "breaker_open", "paused", "redrive", "detached", "crash_suspect"
+    "retry",
+    "no_handler",
+    "key_blocked",
+    "breaker_open",
+    "paused",
+    "redrive",
+    "detached",
+    "crash_suspect",
+    "catching_up",
 ]
 DeadReason = Literal[
     "max_attempts",

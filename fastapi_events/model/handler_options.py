@@ -15,6 +15,7 @@ from fastapi_events.model.broadcast import check_broadcast
 from fastapi_events.model.middleware import Middleware
 from fastapi_events.model.middleware_checks import checked_middleware
 from fastapi_events.model.retry import Retry
+from fastapi_events.model.start import Start, checked_start
 
 OnDead = Literal["park", "continue"]
 _HANDLER_ID = re.compile(r"[A-Za-z0-9_.:-]{1,200}\Z")
@@ -34,6 +35,7 @@ class HandlerOptions(TypedDict):
     broadcast: bool
     audit: bool
     batch: int | None
+    start: Start | None
 
 
 def checked_options(
@@ -50,6 +52,7 @@ def checked_options(
     broadcast: Any,
     audit: Any,
     batch: Any,
+    start: Any,
 ) -> HandlerOptions:
     """The options, if each is a value that can work; ``owner`` is what the errors name.
 
@@ -81,10 +84,10 @@ def checked_options(
         was=tuple(map(checked_id, was)),
         breaker=breaker,
         middleware=checked_middleware(owner, middleware),
-        broadcast=broadcast,
-        audit=audit,
+        broadcast=broadcast, audit=audit,
         batch=checked_batch(batch, owner, broadcast=broadcast),
-    )
+        start=checked_start(start, owner, broadcast=broadcast),
+    )  # fmt: skip
 
 
 def checked_id(handler_id: object) -> str:

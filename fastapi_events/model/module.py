@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from difflib import get_close_matches
 from typing import Any, Concatenate, Literal, TypeVar, overload
 
@@ -23,6 +23,7 @@ from fastapi_events.model.middleware import Middleware
 from fastapi_events.model.middleware_checks import checked_middleware
 from fastapi_events.model.names import canonical_name, check_pattern, is_pattern, matches
 from fastapi_events.model.retry import Retry
+from fastapi_events.model.start import Start
 from fastapi_events.model.upcast import Upcast, Upcaster, check_function, checked_step
 
 E = TypeVar("E", bound=Event)
@@ -53,6 +54,8 @@ class HandlerDeclaration:
     audit: bool = False
     batch: int | None = None
     """The largest list that it is given; None if it is given single events."""
+    start: Start | None = None
+    """The history that it is given when it is new; None for none."""
 
     def takes(self, name: str) -> bool:
         """Whether the handler selects events of this name."""
@@ -108,6 +111,7 @@ class Module:
         broadcast: bool = False,
         audit: bool = False,
         batch: None = None,
+        start: Literal["now", "beginning"] | int | datetime = "now",
     ) -> HandlerDecorator[E]: ...
 
     @overload
@@ -125,6 +129,7 @@ class Module:
         on_dead: Literal["park", "continue"] = "park",
         breaker: Breaker | Literal[False] | None = None,
         middleware: Sequence[Middleware] = (),
+        start: Literal["now", "beginning"] | int | datetime = "now",
     ) -> ListHandlerDecorator[E]: ...
 
     @overload
@@ -144,6 +149,7 @@ class Module:
         broadcast: bool = False,
         audit: bool = False,
         batch: int | None = None,
+        start: Literal["now", "beginning"] | int | datetime = "now",
     ) -> Callable[[F], F]: ...
 
     def on(
@@ -162,27 +168,28 @@ class Module:
         broadcast: bool = False,
         audit: bool = False,
         batch: int | None = None,
+        start: Literal["now", "beginning"] | int | datetime = "now",
         **unknown: Any,
     ) -> Callable[[Any], Any]:
-        """Declare a handler of an event class, of an event's name, or of a wildcard such as ``"orders.*"``.
+        """Declare a handler of an event class, a name, or a wildcard; it may ask for dependencies (see the guide).
 
-        The handler is called with the event (a ``RawEvent`` for a name or wildcard whose class this process does not
-        know, or if its parameter says so) and may ask for dependencies, see the guide. Its ``id``, ``module.function``,
-        is the identity of its retries and dead letters: keep it, or list old ids in ``was``.
+        It is called with the event (a ``RawEvent`` where this process does not know the class, or its parameter says
+        so). Its ``id``, ``module.function``, is its identity in the database: keep it, or list old ids in ``was``.
 
         ``timeout`` is in seconds (default: the setting ``handler_timeout``, 30). With ``ordered`` (the default) the
         next event of the same ordering key starts only when this one is settled. ``on_dead="continue"`` lets
         followers of a dead event pass instead of parking them behind it. ``breaker`` is the handler's circuit breaker
-        (default: by the settings ``breaker_threshold``, ``breaker_window`` and ``breaker_recovery``; False: none).
-        ``middleware`` is inside that of the module.
+        (default: by the settings ``breaker_…``; False: none). ``middleware`` is inside that of the module.
 
         With ``broadcast`` it is called in every process that has started with it, also in one that only publishes, for
         what is committed from then on: at most once, without retry, dead letter or session. Only such a handler takes
         audit events, and a wildcard only with ``audit=True``.
 
         With ``batch`` the first parameter is a list, of up to so many consecutive events of one partition and tenant,
-        in order: one attempt and one transaction, within one ``timeout``. A list that fails is handed over again event
-        by event, so that only those are retried or dead that fail by themselves.
+        in order: one attempt and one transaction, within one ``timeout``. One that fails is handed over event by event.
+
+        ``start`` counts when the id is new in its group: ``"beginning"``, a position, or a time with a zone (inclusive)
+        gives it what was before too, by a replay that live delivery joins without gap or overlap, in order if ordered.
 
         The function is returned as it is and may be declared again, each time with an ``id`` of its own, until an
         ``Events`` object that has the module is started. Raises ``DeclarationError`` and its kinds.
@@ -191,7 +198,7 @@ class Module:
         given = {
             "retry": retry, "timeout": timeout, "idempotency_key": idempotency_key, "ordered": ordered, "was": was,
             "on_dead": on_dead, "breaker": breaker, "middleware": middleware, "broadcast": broadcast,
-            "audit": audit, "batch": batch,
+            "audit": audit, "batch": batch, "start": start,
         }  # fmt: skip
         _check_options(unknown, ["id", *given], self.name)
         return functools.partial(self._add, event, id, given)

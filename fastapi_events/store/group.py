@@ -9,7 +9,9 @@ from typing import Any
 from uuid import UUID
 
 from fastapi_events.errors import NotStarted
-from fastapi_events.model.names import matches
+from fastapi_events.model.lane import LANES
+from fastapi_events.model.names import is_pattern, matches, regular_expression
+from fastapi_events.model.start import Start
 from fastapi_events.store.database import Database
 from fastapi_events.store.parked import KeyClaim
 from fastapi_events.store.renames import former_names, rows_to_take
@@ -49,6 +51,8 @@ class KnownHandler:
     paused: bool
     probe_in: float | None
     """Seconds until its breaker, which is open, may be tried; None if it is closed."""
+    catching_up: UUID | None = None
+    """The replay of the history that it begins with, while what is live has to wait for that."""
 
     def takes(self, name: str) -> bool:
         """Whether the handler selects events of this name."""
@@ -64,6 +68,8 @@ class HandlerRow:
     ordered: bool
     on_dead: str
     was: tuple[str, ...]
+    start: Start | None = None
+    """The history that it begins with if it is new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +102,7 @@ class GroupStore:
         group_id = int(rows[0]["id"])
         await self._database.fetch(self._statements["register_cursors"], group_id, list(lanes), partitions)
         await self._register_handlers(group_id, {handler.name: handler for handler in handlers})
-        await self._database.fetch(self._statements["start_handlers"], group_id)
+        await self.handlers(group_id)
         return group_id
 
     async def _register_handlers(self, group_id: int, handlers: dict[str, HandlerRow]) -> None:
@@ -112,9 +118,14 @@ class GroupStore:
             await connection.execute(self._statements["register_handlers"], group_id, json.dumps(given))
 
     async def handlers(self, group_id: int) -> tuple[dict[str, KnownHandler], int]:
-        """The handlers of the group that have not been retired, by name, and the newest revision of all."""
-        await self._database.fetch(self._statements["start_handlers"], group_id)
+        """The handlers of the group that have not been retired, by name, and the newest revision of all.
+
+        Those that are registered and have not started yet start now, each with the history that it asked for.
+        """
         rows = await self._database.fetch(self._statements["list_handlers"], group_id)
+        if any(row["started_after"] is None for row in rows):
+            await self._database.fetch(self._statements["start_handlers"], group_id, list(LANES.values()))
+            rows = await self._database.fetch(self._statements["list_handlers"], group_id)
         known = {row["name"]: _known(row) for row in rows if not row["retired"]}
         return known, max((row["revision"] for row in rows), default=0)
 
@@ -159,7 +170,17 @@ def _given(handler: HandlerRow, row: _Names | None) -> dict[str, Any]:
     name, former = former_names(handler.name, handler.was, row) if row else (handler.name, list(handler.was))
     return {
         "id": row.id if row else None, "name": name, "former_names": former, "selects": handler.selects,
-        "ordered": handler.ordered, "on_dead": handler.on_dead,
+        "ordered": handler.ordered, "on_dead": handler.on_dead, **_start(handler),
+    }  # fmt: skip
+
+
+def _start(handler: HandlerRow) -> dict[str, Any]:
+    start, selects = handler.start, handler.selects
+    if start is None:
+        return {}
+    return {
+        "start_position": start.position, "start_time": start.since.isoformat() if start.since is not None else None,
+        "start_pattern": regular_expression(selects) if is_pattern(selects) else None,
     }  # fmt: skip
 
 
@@ -175,4 +196,5 @@ def _known(row: Any) -> KnownHandler:
         started_after=Snapshot.parse(started) if started else None,
         paused=row["paused"],
         probe_in=row["probe_in"],
+        catching_up=row["catching_up"],
     )

@@ -104,6 +104,18 @@ class ParkedKeyStore:
             for row in rows
         ]
 
+    async def claim_history(
+        self, rooms: Mapping[int, int], replays: Mapping[int, UUID], reads: Mapping[int, int], limit: int, *,
+        paused_lanes: Collection[int],
+    ) -> list[KeyClaim]:  # fmt: skip
+        """As ``claim``, of these handlers' replays alone: whatever else of them is due waits for their ends."""
+        rows = await self._database.fetch(
+            self._statements["claim_replay_keys"], list(rooms), [replays[handler] for handler in rooms],
+            list(rooms.values()), [reads[handler] for handler in rooms], limit, self._lease, self._worker,
+            list(paused_lanes),
+        )  # fmt: skip
+        return [KeyClaim(row["handler_id"], row["slot"], row["token"], crashes=row["crashes"]) for row in rows]
+
     async def next_due(
         self, handlers: Sequence[int], reads: Mapping[int, int], look_back: float | None, paused_lanes: Collection[int]
     ) -> tuple[float | None, float | None]:

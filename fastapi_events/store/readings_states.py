@@ -37,6 +37,7 @@ class Consumer:
     retired_at: datetime | None
     paused_at: datetime | None
     breaker_opened_at: datetime | None
+    catching_up_since: datetime | None
     processes: int
 
     def is_meant(self, event: Any) -> bool:
@@ -78,7 +79,8 @@ async def consumers(reader: Reader, group: str | None) -> list[Consumer]:
             ordered=row["ordered"], on_dead=row["on_dead"],
             started_after=Snapshot.parse(row["started_after"]) if row["started_after"] else None,
             registered_at=row["registered_at"], last_seen_at=row["last_seen_at"], retired_at=row["retired_at"],
-            paused_at=row["paused_at"], breaker_opened_at=row["breaker_opened_at"], processes=row["processes"],
+            paused_at=row["paused_at"], breaker_opened_at=row["breaker_opened_at"],
+            catching_up_since=row["catching_up_since"], processes=row["processes"],
         )
         for row in await reader.rows("read_handlers", group, MOST_HANDLERS)
     ]  # fmt: skip

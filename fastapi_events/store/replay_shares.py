@@ -81,11 +81,15 @@ class ReplayShareStore:
         self._worker, self._lease = worker, lease
         self._doubt = Doubt(database, statements, worker=worker, lease=lease)
 
+    async def finish(self, handlers: Collection[int]) -> bool:
+        """End the replays of these handlers that are at their end; whether a handler had begun with one of them."""
+        rows = await self._database.fetch(self._statements["finish_replays"], list(handlers)) if handlers else []
+        return any(row["starts"] for row in rows)
+
     async def running(self, handlers: Collection[int]) -> list[RunningReplay]:
-        """The replays of these handlers that go on; those that are at their end are ended first."""
+        """The replays of these handlers that go on."""
         if not handlers:
             return []
-        await self._database.fetch(self._statements["finish_replays"], list(handlers))
         rows = await self._database.fetch(self._statements["list_running_replays"], list(handlers))
         return [RunningReplay(row["id"], row["handler_id"], row["rate"], row["wait"]) for row in rows]
 

@@ -36,12 +36,16 @@ class SuspectStore:
 
     async def claim(
         self, handlers: Sequence[int], reads: Mapping[int, int], limit: int, *, probes: Collection[int],
-        paused_lanes: Collection[int],
+        paused_lanes: Collection[int], histories: Mapping[int, UUID],
     ) -> list[KeyClaim]:  # fmt: skip
-        """Take up to ``limit`` keys that are due and to be run alone; the arguments are those of the usual claim."""
+        """Take up to ``limit`` keys that are due and to be run alone; the arguments are those of the usual claim.
+
+        ``histories`` has the handlers of which only keys of that replay are to be taken.
+        """
         rows = await self._database.fetch(
             self._statements["claim_suspect"], list(handlers), self._lease, self._worker, list(probes),
             list(paused_lanes), [reads[handler] for handler in handlers], limit,
+            [histories.get(handler) for handler in handlers],
         )  # fmt: skip
         return [
             KeyClaim(row["handler_id"], row["slot"], row["token"], row["handler_id"] in probes, alone=True)

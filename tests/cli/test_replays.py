@@ -29,6 +29,9 @@ async def test_a_replay_from_its_count_to_its_end(run: Run, connection: Any, cle
         assert said in (await run("replay", act, replay["id"], **given)).output
     shown = await run("replay", "show", replay["id"], **given)
     assert f"0.0% of {counted['count']}" in shown.output
+    await connection.execute("UPDATE events.replay SET starts = true, total = NULL")  # as with a start=
+    assert "% of the positions" in (await run("replay", "show", replay["id"], **given)).output
+    assert "catching up" in (await run("handlers", "list", **given)).output
     cancelled = await run("replay", "cancel", replay["id"], "--yes", **given)
     assert "is cancelled" in cancelled.output
     listed = await run("replay", "list", **given)

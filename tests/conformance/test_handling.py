@@ -261,3 +261,17 @@ async def test_a_batch_handler_is_given_lists_of_all_events_in_order(backend: Ba
     await events.drain_once()
     await events.drain_once()
     assert seen == [0, 1, 2, 3, 4]
+
+
+async def test_a_handler_that_starts_at_the_beginning_is_given_everything_once(backend: Backend) -> None:
+    orders, seen = Module("orders"), list[int]()
+
+    @orders.on(Placed, start="beginning")
+    async def note(event: Placed) -> None:
+        seen.append(event.number)
+
+    events = await backend.idle(orders)
+    await publish(events, *(Placed(order="a", number=number) for number in range(3)))
+    await events.drain_once()
+    await events.drain_once()
+    assert seen == [0, 1, 2]

@@ -57,6 +57,28 @@ async def test_calm_is_said_in_one_line(bare: Ground) -> None:
     assert "Nothing needs attention." in page.text
 
 
+async def test_a_handler_that_begins_with_history_is_seen_to_catch_up(bare: Ground) -> None:
+    handler = await bare.seeding.handler("a.new", "shop.order.placed")
+    replay = await bare.connection.fetchval(
+        "INSERT INTO events.replay (id, handler_id, starts, from_position, to_position, created_by, reason) "
+        "VALUES (gen_random_uuid(), $1, true, 1, 100, 'start', 'the handler is new') RETURNING id",
+        handler,
+    )
+    await bare.connection.execute(
+        "INSERT INTO events.replay_share (replay_id, lane, partition, position, seen) "
+        "VALUES ($1, 1, 0, 25, pg_current_snapshot())",
+        replay,
+    )
+    assert "catching up" in (await bare.client.get("/events/dashboard/consumers")).text
+    listed = (await bare.client.get("/events/dashboard/replays")).text
+    assert "a.new" in listed
+    assert "25 % delivered" in listed
+    page = (await bare.client.get(f"/events/dashboard/replays/{replay}")).text
+    assert "of the positions" in page
+    assert "what is live waits for the end" in page
+    assert "by start: the handler is new" in page
+
+
 async def test_a_handler_that_nobody_has_is_told_with_what_helps(bare: Ground) -> None:
     await bare.seeding.handler("a.gone", "shop.order.placed")
     event = await bare.seeding.event("shop.order.placed", {}, published_at=bare.seeding.seeded.now)

@@ -1,7 +1,7 @@
 """Events that end their process when they are replayed: each is found, and nothing else dies of it."""
 
 from fastapi_events import Delivery, Module, Retry
-from tests.concurrency.vanishing import Fleet, Killer
+from tests.concurrency.vanishing import SILENT, Fleet, Killer
 from tests.delivery.stage import Placed, Stage, publish
 from tests.replays.test_replaying import DUTY, settled
 
@@ -64,3 +64,30 @@ async def test_a_doubtful_delivery_of_a_replay_casts_no_doubt_on_the_live_one_of
         await fleet.vanish()
     reasons = {row["replay_id"] == replay.id: row["reason"] for row in await stage.deliveries("waiting")}
     assert reasons == {True: "crash_suspect", False: "retry"}
+
+
+async def test_an_event_that_ends_processes_in_the_history_of_a_new_handler_dies_and_live_goes_on(stage: Stage) -> None:
+    seen: list[tuple[int, bool]] = []
+
+    def make(killer: Killer) -> Module:
+        module = Module("shop")
+
+        @module.on(Placed, id="shop.handle", start="beginning")
+        async def handle(event: Placed, delivery: Delivery) -> None:
+            await killer.strike(event.number)
+            seen.append((event.number, delivery.replay_id is not None))
+
+        return module
+
+    fleet = Fleet(stage, make, POISON, max_crashes=1)
+    old = await stage.idle(Module("old"), **SILENT)
+    await publish(old, [Placed(order="o", number=n) for n in (1, 2, POISON, 4)])
+    for _ in range(2):  # in company
+        await fleet.vanish()
+    await publish(old, [Placed(order="o", number=5)])
+    seen.clear()
+    await fleet.vanish()  # alone, although what is live of the handler is due and waits
+    events = await fleet.live()
+    [dead] = (await events.observe.dead_letters()).dead_letters
+    assert (dead.reason, dead.replay_id is not None, dead.behind) == ("crashed_worker", True, 1)
+    assert seen == [(1, True), (2, True), (5, False)]

@@ -12,7 +12,8 @@ from fastapi_events.api.observe.view import View
 class HandlerView(View):
     """A handler and its load. ``processes`` counts live ones that have it; counts stop at ``COUNT_LIMIT``.
 
-    While ``paused_at`` or ``breaker_opened_at`` says since when, it is not called.
+    While ``paused_at`` or ``breaker_opened_at`` says since when, it is not called. Since ``catching_up_since`` it is
+    given the history that it begins with.
     """
 
     id: int
@@ -33,6 +34,7 @@ class HandlerView(View):
     retired_at: datetime | None
     paused_at: datetime | None
     breaker_opened_at: datetime | None
+    catching_up_since: datetime | None
 
 
 class BroadcastView(View):

@@ -110,6 +110,7 @@ def handler_view(consumer: readings_states.Consumer, counts: Any) -> HandlerView
         waiting_reasons=tuple(sorted(counts["reasons"])), oldest_waiting=counts["oldest_waiting"], dead=counts["dead"],
         newest_dead=counts["newest_dead"], registered_at=consumer.registered_at, last_seen_at=consumer.last_seen_at,
         retired_at=consumer.retired_at, paused_at=consumer.paused_at, breaker_opened_at=consumer.breaker_opened_at,
+        catching_up_since=consumer.catching_up_since,
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from uuid import UUID
 
 from fastapi_events.engine.drain import LaneDrain
@@ -21,17 +21,23 @@ from fastapi_events.store.statements import Statements
 def make_replays(
     settings: EventsSettings, database: Database, statements: Statements, log: EventLog, executor: Executor,
     plan: HandlerPlan, gates: Gates, lanes: Sequence[LaneDrain], *, worker: UUID,
+    refresh_plan: Callable[[], Awaitable[None]], changed: Callable[[], None],
     committed: Callable[[Collection[LogPlace]], None], keys_due: Callable[[], None], lost: Callable[[int], None],
 ) -> Replays:  # fmt: skip
-    """Made, not started. ``lanes`` are those that replays give way to."""
+    """Made, not started. ``lanes`` are those that replays give way to; the plan is read anew, here and
+    elsewhere, when a handler has been given the history that it begins with."""
 
     async def at_rest() -> None:
         for lane in lanes:
             await lane.at_rest()
 
+    async def caught_up() -> None:
+        await refresh_plan()
+        changed()
+
     return Replays(
         ReplayShareStore(database, statements, log, worker=worker, lease=settings.lease), executor, plan, gates,
         concurrency=settings.concurrency["events_replay"], heartbeat=settings.heartbeat,
-        live_at_rest=at_rest,
+        live_at_rest=at_rest, caught_up=caught_up,
         committed=committed, keys_due=keys_due, lost=lost,
     )  # fmt: skip

@@ -44,13 +44,14 @@ class Replays(Loop):
 
     def __init__(
         self, store: ReplayShareStore, executor: Executor, plan: HandlerPlan, gates: Gates, *, concurrency: int,
-        heartbeat: float, live_at_rest: Callable[[], Awaitable[None]],
+        heartbeat: float, live_at_rest: Callable[[], Awaitable[None]], caught_up: Callable[[], Awaitable[None]],
         committed: Callable[[Collection[LogPlace]], None], keys_due: Callable[[], None], lost: Callable[[int], None],
     ) -> None:  # fmt: skip
         super().__init__()
         self._store, self._executor, self._plan, self._gates = store, executor, plan, gates
         self._concurrency, self._heartbeat, self._manners = concurrency, heartbeat, Manners(live_at_rest)
         self._committed, self._keys_due, self._lost = committed, keys_due, lost
+        self._caught_up = caught_up
         self._flag, self._cut_off = asyncio.Event(), asyncio.Event()
         self._cut: asyncio.Future[None] | None = None
         self._known: dict[UUID, RunningReplay] = {}
@@ -108,7 +109,10 @@ class Replays(Loop):
         async with self._one_at_a_time:
             self._flag.clear()
             async with self._line:
+                caught_up = await self._store.finish(self._plan.numbers)
                 running = await self._store.running(self._plan.numbers)
+            if caught_up:
+                await self._caught_up()
             self._known = {replay.id: replay for replay in running}
             self._brakes = {replay: brake for replay, brake in self._brakes.items() if replay in self._known}
             self._one_by_one &= set(self._known)
@@ -154,7 +158,7 @@ class Replays(Loop):
         """Deliver the next events of one share; how many it was, and None if there is nothing to take."""
         handler = self._plan.by_number.get(replay.handler_id)
         brake = self._brakes.setdefault(replay.id, Brake())
-        if handler is None or handler.number in self._gates.closed or brake.wait:
+        if handler is None or handler.number in self._gates.stopped or brake.wait:
             return None
         async with self._line:
             share = await self._store.claim(replay.id, self._size(replay))
@@ -200,7 +204,9 @@ class Replays(Loop):
         return await attempt_plain(self._executor, run, self._cut)
 
     def _stops(self, handler: Handler, brake: Brake) -> bool:
-        return bool(self.stopping.is_set() or self._flag.is_set() or handler.number in self._gates.closed or brake.wait)
+        return bool(
+            self.stopping.is_set() or self._flag.is_set() or handler.number in self._gates.stopped or brake.wait
+        )
 
     async def _record(self, work: ShareWork, last: Run | None) -> None:
         share, result = work.share, work.result

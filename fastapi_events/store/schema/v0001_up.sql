@@ -88,7 +88,8 @@ CREATE SEQUENCE {schema}.handler_revision AS bigint;
 
 -- Handlers that a group has or had. started_after is taken in a statement after the row became visible, so an event
 -- that is not visible in it is always claimed by somebody who knows the handler. A renamed handler keeps the names it
--- had: processes of the release before go on under them, whichever starts when.
+-- had: processes of the release before go on under them, whichever starts when. start_position, start_time and start_pattern
+-- say of which history a replay begins in the statement that sets started_after; a null position: of none.
 CREATE TABLE {schema}.handler (
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     group_id integer NOT NULL REFERENCES {schema}.consumer_group (id),
@@ -98,6 +99,9 @@ CREATE TABLE {schema}.handler (
     ordered boolean NOT NULL DEFAULT true,
     on_dead text NOT NULL DEFAULT 'park' CHECK (on_dead IN ('park', 'continue')),
     started_after pg_snapshot,
+    start_position bigint,
+    start_time timestamptz,
+    start_pattern text,
     revision bigint NOT NULL DEFAULT nextval('{schema}.handler_revision'),
     registered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     last_seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -344,12 +348,14 @@ CREATE TABLE {schema}.sweep (
 
 -- History given again to one handler. What it is of is fixed when it starts: the events up to to_position that its
 -- shares' snapshots show and every filter lets through. paced_until: no share is taken before; it is how a rate holds for
--- all processes together. total: as counted at the start; done: given to the handler, or found to be done; skipped: erased.
+-- all processes together. starts: it began with its handler, which is ordered or not; what is live waits for its end if it
+-- is. total: as counted at the start, null where nobody has counted; done: given to the handler, or found to be done; skipped: erased.
 CREATE TABLE {schema}.replay (
     id uuid PRIMARY KEY,
     handler_id integer NOT NULL REFERENCES {schema}.handler (id),
     state text NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'paused', 'cancelled', 'done', 'failed')),
     note text,
+    starts boolean NOT NULL DEFAULT false,
     started_after pg_snapshot,
     from_position bigint NOT NULL,
     to_position bigint NOT NULL,
@@ -364,7 +370,7 @@ CREATE TABLE {schema}.replay (
     until timestamptz,
     rate double precision,
     paced_until timestamptz NOT NULL DEFAULT '-infinity',
-    total bigint NOT NULL,
+    total bigint,
     done bigint NOT NULL DEFAULT 0,
     failed bigint NOT NULL DEFAULT 0,
     skipped bigint NOT NULL DEFAULT 0,

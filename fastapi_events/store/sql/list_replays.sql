@@ -1,6 +1,6 @@
 -- Replays, newest first, with how their deliveries stand. $1 group, $2 tenants that the reader may see (null: all),
 -- $3 one replay (null: every), $4 rows at most, $5 handler (null: any), $6 how many deliveries of a kind are counted.
-SELECT r.id, r.state, r.note, h.name AS handler, g.name AS group_name, r.from_position, r.to_position, r.names, r.pattern, h.selects,
+SELECT r.id, r.state, r.note, r.starts, h.name AS handler, g.name AS group_name, r.from_position, r.to_position, r.names, r.pattern, h.selects,
        r.aggregate, r.aggregate_id, r.key, r.tenants, r.correlation_id, r.since, r.until, r.rate, r.total, r.done,
        r.failed, r.skipped, r.created_by, r.reason, r.created_at, r.changed_at, r.finished_at, s.reached,
        h.paused_at, b.opened_at AS breaker_opened_at,

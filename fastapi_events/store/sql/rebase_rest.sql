@@ -1,7 +1,9 @@
--- Handlers and segments know nothing of transactions of the other cluster; from now on the log is this cluster's. A replay
+-- Handlers and segments know nothing of transactions of the other cluster; from now on the log is this cluster's. One that
+-- has not started yet does so as ever. A replay
 -- that had not ended knows its events by such transactions.
 WITH handlers AS (
-    UPDATE {schema}.handler SET started_after = '3:3:', revision = nextval('{schema}.handler_revision')),
+    UPDATE {schema}.handler SET started_after = '3:3:', revision = nextval('{schema}.handler_revision')
+    WHERE started_after IS NOT NULL),
 replays AS (
     UPDATE {schema}.replay
     SET state = 'failed', finished_at = clock_timestamp(), changed_at = clock_timestamp(),

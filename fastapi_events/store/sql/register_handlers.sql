@@ -1,8 +1,10 @@
 -- Makes handlers known to the group; only a change raises the revision, which makes other processes read anew.
--- $1 group, $2 a JSON array of handlers: id (null: a new one), name, former_names, selects, ordered, on_dead.
+-- $1 group, $2 a JSON array of handlers: id (null: a new one), name, former_names, selects, ordered, on_dead, and for a new
+-- one start_position, start_time and start_pattern: see start_handlers.
 WITH given AS MATERIALIZED (
     SELECT h.* FROM jsonb_to_recordset($2::jsonb)
-        AS h(id integer, name text, former_names text[], selects text, ordered boolean, on_dead text)),
+        AS h(id integer, name text, former_names text[], selects text, ordered boolean, on_dead text, start_position bigint,
+             start_time timestamptz, start_pattern text)),
 -- A renamed handler keeps its row, and with it its deliveries, marks and start.
 known AS (
     UPDATE {schema}.handler h
@@ -40,5 +42,7 @@ keys AS (
                   WHERE q.handler_id = p.id AND q.blocked AND q.needs > 0 AND NOT q.suspect
                   ORDER BY q.handler_id, q.needs, q.due_at
                   FOR UPDATE) newer) found)))
-INSERT INTO {schema}.handler (group_id, name, former_names, selects, ordered, on_dead)
-SELECT $1, g.name, g.former_names, g.selects, g.ordered, g.on_dead FROM given g WHERE g.id IS NULL ORDER BY g.name
+INSERT INTO {schema}.handler (group_id, name, former_names, selects, ordered, on_dead, start_position, start_time,
+                              start_pattern)
+SELECT $1, g.name, g.former_names, g.selects, g.ordered, g.on_dead, g.start_position, g.start_time, g.start_pattern
+FROM given g WHERE g.id IS NULL ORDER BY g.name

@@ -174,6 +174,19 @@ async def project_both(events: list[OrderPlaced | OrderPaid]) -> None: ...
 async def project_all(events: list[OrderPlaced | RawEvent]) -> None: ...
 
 
+@inventory.on(OrderPlaced, id="inventory.from_the_beginning", start="beginning")
+@inventory.on(OrderPlaced, id="inventory.since", start=datetime(2026, 1, 31, tzinfo=UTC))
+async def from_then_on(event: OrderPlaced) -> None: ...
+
+
+@inventory.on(OrderPlaced, id="inventory.listed", start=1200, batch=10)
+async def listed_from_then_on(events: list[OrderPlaced]) -> None: ...
+
+
+@inventory.on("orders.*", id="inventory.all", start="beginning")
+async def all_from_the_beginning(event: OrderPlaced | RawEvent) -> None: ...
+
+
 async def called_with_lists(placed: OrderPlaced, session: HandlerSession) -> None:
     await project([placed], session, [])
     await project_sequence([placed])
