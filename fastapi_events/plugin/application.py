@@ -135,7 +135,8 @@ class Events(Module):
                 self.on_memory.refuse_services()
             raise NotStarted(
                 "This Events instance is not started. Include its router (app.include_router(events.router)) "
-                "and let the lifespan run, or call await events.start()."
+                "and let the lifespan run, or call await events.start(). The app's own lifespan begins before the "
+                "router's: what needs the instance there belongs into async with events.lifespan()."
             )
         return self._runtime
 

@@ -64,7 +64,10 @@ def check_stopped(*, started: bool) -> None:
 
 def refuse_session() -> NoReturn:
     """Raise ``NotStarted``: there is nothing to make a session of."""
-    raise NotStarted("events.session() without Events(sessions=...) needs a started instance: await events.start().")
+    raise NotStarted(
+        "events.session() without Events(sessions=...) needs a started instance: await events.start(). The app's own "
+        "lifespan begins before the router's: what needs a session there belongs into async with events.lifespan()."
+    )
 
 
 def check_change(settings: object, *, started: bool) -> None:
