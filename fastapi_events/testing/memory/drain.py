@@ -38,7 +38,7 @@ class MemoryDrain:
         self._plan, self._attempts, self._check = plan, attempts, check
         self._lanes, self.read, self._heard = lanes, read, len(log.events)
         runs = PublishingRuns(attempts.executor, self._append)
-        self._feeds = [Feed(handler, runs, 1, failed=_count_nowhere) for handler in broadcast]
+        self._feeds = [Feed(handler, runs, 1, failed=_count_nowhere, skipped=_count_nowhere) for handler in broadcast]
         self._one_at_a_time = asyncio.Lock()
         self._refused: list[NotOnMemory] = []
 
@@ -148,5 +148,5 @@ class MemoryDrain:
         return Item(shown, lane=row["lane"], version=row["version"], xid=None)
 
 
-def _count_nowhere() -> None:
-    """The log tells of a broadcast handler's failure; PostgreSQL's processes count it too."""
+def _count_nowhere(_: int = 1) -> None:
+    """The log tells of what a broadcast handler did not hear; PostgreSQL's processes count it too."""
