@@ -174,6 +174,35 @@ async def test_a_failed_start_leaves_nothing_behind_and_can_be_repeated(
     await events.stop()
 
 
+@pytest.mark.parametrize("error", [OSError("no way out"), asyncio.CancelledError()])
+async def test_what_fails_to_stop_is_told_and_leaves_nothing_behind(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    events = await stage.running(Module("shop"))
+    pool, runtime = events.publishing, events.runtime
+
+    async def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(runtime.drain_loops[0], "stop", fail)
+    with pytest.raises(type(error)):
+        await events.stop()
+    monkeypatch.undo()
+    await runtime.drain_loops[0].stop()
+    assert runtime.listener is not None
+    assert not runtime.listener.listening.is_set()
+    assert await stage.value("SELECT count(*) FROM events.worker") == 0
+    await until(lambda: no_connections(stage))
+    with pytest.raises(NotStarted):
+        running.current()
+    with pytest.raises(NotStarted):
+        _ = events.runtime
+    events.settings = events.settings.model_copy(update={"batch_size": 7})
+    await events.start()
+    assert events.publishing is pool
+    assert events.runtime is not runtime
+
+
 async def test_draining_by_hand_beside_the_running_loops_loses_no_outcome(stage: Stage) -> None:
     module, seen = Module("shop"), []
 
