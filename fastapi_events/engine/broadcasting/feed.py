@@ -16,7 +16,6 @@ from fastapi_events.engine.outcomes import outcome_of
 from fastapi_events.engine.run import Run
 from fastapi_events.model.envelope import Envelope
 from fastapi_events.model.lane import AUDIT
-from fastapi_events.model.names import is_pattern
 from fastapi_events.model.outcome import Outcome
 
 ROOM = 1_000
@@ -60,9 +59,7 @@ class Feed:
 
     def takes(self, lane: int, name: str) -> bool:
         """Whether the handler wants events of this name from this lane."""
-        declaration = self.handler.declaration
-        heard = lane != AUDIT or declaration.audit or not is_pattern(declaration.selects)
-        return heard and declaration.takes(name)
+        return self.handler.declaration.hears(name, audit=lane == AUDIT)
 
     def put(self, item: Item) -> None:
         """Have the handler called for an event, after those of its key; ``begin`` sets it going.
