@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from fastapi_events.engine.handlers import Handler
 from fastapi_events.errors import NotFound
 from fastapi_events.testing.instance import Instance
+from fastapi_events.testing.services import handlers_of
 
 SideEffect = BaseException | type[BaseException] | Callable[..., Any] | Iterable[Any] | None
 
@@ -135,8 +136,7 @@ async def _awaited(awaitable: Any) -> Any:
 
 
 def _found(events: Instance, wanted: str) -> Handler:
-    runtime = events.runtime
-    known = {**runtime.plan.handlers, **{handler.id: handler for handler in runtime.broadcast_handlers}}
+    known = handlers_of(events)
     if wanted in known:
         return known[wanted]
     near = get_close_matches(str(wanted), known, n=3) or [one for one in known if one.endswith(f".{wanted}")]

@@ -10,6 +10,7 @@ from fastapi_events.errors import NotFound
 from fastapi_events.model.event import Event
 from fastapi_events.testing.instance import Instance
 from fastapi_events.testing.published import PublishedEvent, PublishedEvents
+from fastapi_events.testing.services import handles_by_itself, news_of
 from fastapi_events.testing.telling import found_instead
 
 Ev = TypeVar("Ev", bound=Event)
@@ -35,12 +36,12 @@ async def wait_for(
     """
     __tracebackhide__ = True
     _check_handler(events, handler)
-    published, runtime = PublishedEvents(events), events.runtime
-    if not (runtime.drains and runtime.settings.enabled):
+    published = PublishedEvents(events)
+    if not handles_by_itself(events):
         await events.drain_once()
     loop, standing = asyncio.get_running_loop(), ""
     until = loop.time() + timeout
-    with runtime.wake.news.heard() as news:
+    with news_of(events).heard() as news:
         while True:
             news.clear()
             found = await published.all(event_class, where=where, **fields)
