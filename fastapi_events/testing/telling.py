@@ -41,8 +41,8 @@ def _asked(event_class: type[Any], where: object, fields: Mapping[str, object]) 
 
 def _shown(one: Any, fields: Mapping[str, object]) -> str:
     """One event, what differs first: ``order_id=7 (not 8), sku='A-1'``."""
-    event = one.event
-    kind: type[Any] = type(event)
+    event: Event | RawEvent = one.event
+    kind = type(event)
     values: dict[str, Any] = dict(event) if isinstance(event, Event) else {"payload": _raw(event)}
     differing = [name for name, wanted in fields.items() if name in values and values[name] != wanted]
     shown = {name: _short(_value(kind, name, value)) for name, value in values.items()}
