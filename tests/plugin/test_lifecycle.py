@@ -179,16 +179,31 @@ async def test_what_fails_to_stop_is_told_and_leaves_nothing_behind(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     events = await stage.running(Module("shop"))
-    pool, runtime = events.publishing, events.runtime
+    runtime, order = events.runtime, list[str]()
+    first, second = runtime.drain_loops[:2]
+    stop, written = second.stop, runtime.gates.written
 
     async def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(runtime.drain_loops[0], "stop", fail)
+    async def take_long(grace: float) -> None:
+        for _ in range(100):
+            await asyncio.sleep(0)
+        await stop(grace)
+        order.append("another loop")
+
+    async def note() -> None:
+        order.append("what comes next")
+        await written()
+
+    monkeypatch.setattr(first, "stop", fail)
+    monkeypatch.setattr(second, "stop", take_long)
+    monkeypatch.setattr(runtime.gates, "written", note)
     with pytest.raises(type(error)):
         await events.stop()
     monkeypatch.undo()
-    await runtime.drain_loops[0].stop()
+    assert order == ["another loop", "what comes next"]
+    await first.stop()
     assert runtime.listener is not None
     assert not runtime.listener.listening.is_set()
     assert await stage.value("SELECT count(*) FROM events.worker") == 0
@@ -199,7 +214,6 @@ async def test_what_fails_to_stop_is_told_and_leaves_nothing_behind(
         _ = events.runtime
     events.settings = events.settings.model_copy(update={"batch_size": 7})
     await events.start()
-    assert events.publishing is pool
     assert events.runtime is not runtime
 
 
