@@ -68,7 +68,7 @@ def test_it_loads_nothing_where_it_is_not_used(tmp_path: Path) -> None:
     assert plugin_options() in ([], ["-p", PLUGIN])
 
 
-def test_an_instance_that_failed_to_stop_fails_its_own_test_alone(tmp_path: Path, server_url: str) -> None:
+def test_an_instance_that_is_not_stopped_concerns_its_own_test_alone(tmp_path: Path, server_url: str) -> None:
     (tmp_path / "shop.py").write_text(
         "from fastapi_events import Events\nevents = Events()\nsettings = events.settings\n"
     )
@@ -82,9 +82,15 @@ def test_an_instance_that_failed_to_stop_fails_its_own_test_alone(tmp_path: Path
         "@pytest.mark.asyncio\n"
         "async def test_after_it(events):\n"
         "    assert events.settings.max_attempts == shop.settings.max_attempts\n"
+        "@pytest.mark.asyncio\n"
+        "async def test_that_starts_it_once_more(events):\n"
+        "    await events.start()\n"
+        "@pytest.mark.asyncio\n"
+        "async def test_after_that(events):\n"
+        "    await events.drain_once()\n"
         "def test_at_the_end():\n"
         "    assert shop.events.settings is shop.settings\n"
     )
     done = run_tests(tmp_path, "-o", "fastapi_events_app=shop:events", server_url=server_url)
-    assert "3 passed, 1 error" in done.stdout, done.stdout + done.stderr
+    assert "5 passed, 1 error" in done.stdout, done.stdout + done.stderr
     assert "OSError: no way out" in done.stdout
