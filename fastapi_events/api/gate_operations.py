@@ -6,6 +6,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
 
+from fastapi_events.api.handler_kinds import Kinds, check_recorded
 from fastapi_events.errors import OperationRefused
 from fastapi_events.model.lane import LANES, Lane
 from fastapi_events.store.gates import GateStore
@@ -16,9 +17,11 @@ class GateOperations:
     """Pauses and breakers of one group. Every call is recorded with its actor, and holds for every process."""
 
     def __init__(
-        self, store: GateStore, groups: GroupStore, group_id: Callable[[], int], changed: Callable[[], None]
-    ) -> None:
+        self, store: GateStore, groups: GroupStore, group_id: Callable[[], int], changed: Callable[[], None],
+        kinds: Kinds,
+    ) -> None:  # fmt: skip
         self._store, self._groups, self._group_id, self._changed = store, groups, group_id, changed
+        self._kinds = kinds
         self._tenants: tuple[str, ...] | None = None
 
     async def pause(
@@ -40,7 +43,7 @@ class GateOperations:
     async def reset_breaker(self, handler: str, *, actor: str, reason: str = "") -> bool:
         """Close a handler's circuit breaker; False if it was closed. It opens again if the handler goes on failing."""
         self._check_whole("reset_breaker")
-        known = await self._handler(handler)
+        known = await self._handler(handler, "It has no breaker: nothing of it is ever put off.")
         done = await self._store.reset_breaker(known.id, **_record("reset_breaker", handler, actor, reason))
         return self._told(done)
 
@@ -50,7 +53,7 @@ class GateOperations:
             raise OperationRefused(f"{action}: a handler and a lane at once. Do one after the other.")
         paused = action == "pause"
         if handler is not None:
-            known = await self._handler(handler)
+            known = await self._handler(handler, "There is nothing that could wait, so it is never paused.")
             record = _record(f"{action}_handler", handler, actor, reason)
             changed = await self._store.pause_handler(self._group_id(), known.name, paused=paused, **record)
             return self._told(bool(changed))
@@ -60,10 +63,12 @@ class GateOperations:
         record = _record(f"{action}_lanes", lane or "every lane", actor, reason)
         return self._told(await self._store.pause_lanes(self._group_id(), lanes, paused=paused, **record))
 
-    async def _handler(self, name: str) -> KnownHandler:
+    async def _handler(self, name: str, broadcast: str) -> KnownHandler:
+        """The group's handler of this name; ``broadcast`` says what a broadcast handler has instead."""
         known, _ = await self._groups.handlers(self._group_id())
         found = known.get(name)
         if found is None:
+            check_recorded(self._kinds, name, broadcast)
             near = get_close_matches(str(name), known, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise OperationRefused(f"This group has no handler {ascii(name)[:80]}.{hint}")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from fastapi_events.api.handler_kinds import Kinds, check_recorded
 from fastapi_events.api.operations import MOST_AT_ONCE
 from fastapi_events.errors import OperationRefused
 from fastapi_events.store.retirement import RetirementStore
@@ -27,21 +28,25 @@ class Retired:
 class HandlerOperations:
     """Retires handlers of this group, and gives up what waits for them. Every change is recorded with its actor."""
 
-    def __init__(self, store: RetirementStore, group: str, group_id: Callable[[], int]) -> None:
-        self._store, self._group, self._group_id = store, group, group_id
+    def __init__(
+        self, store: RetirementStore, group: str, group_id: Callable[[], int], *, handler_kinds: Kinds = dict
+    ) -> None:
+        self._store, self._group, self._group_id, self._kinds = store, group, group_id, handler_kinds
 
     async def retire(self, handler: str, *, actor: str, reason: str = "", although_live: bool = False) -> Retired:
         """Give a handler no new deliveries from now on: neither of events to come nor of those not read yet.
 
         What waits for it or is dead stays as it is. A process that has the handler takes it into use again when it
-        starts. Raises ``OperationRefused`` for a name that the group has no handler of, and, unless
-        ``although_live``, for one that a live process runs.
+        starts. Raises ``OperationRefused`` for a name that the group has no handler of, such as a
+        broadcast handler's, and, unless ``although_live``, for one that a live process runs.
         """
         _check_actor(actor)
         done = await self._store.retire(
             self._group_id(), handler, although_live=although_live, actor=actor, details={"reason": reason}
         )
         if not done.known:
+            gone = "There is nothing to retire: once it is out of the code, it ends with the processes that had it."
+            check_recorded(self._kinds, handler, gone)
             raise OperationRefused(
                 f"The group {self._group!r} has no handler {handler[:200]!r}. Look for its id in 'fastapi-events "
                 "handlers list'."

@@ -12,8 +12,9 @@ from uuid import UUID
 
 from fastapi_events.api.erasure import Erased, Erasure
 from fastapi_events.api.gate_operations import GateOperations
+from fastapi_events.api.handler_kinds import Kinds
 from fastapi_events.api.observe.filters import as_uuid
-from fastapi_events.api.replays import HandlerKind, ReplayOperations
+from fastapi_events.api.replays import ReplayOperations
 from fastapi_events.errors import OperationRefused
 from fastapi_events.model.tenancy import UNSAID, Unsaid
 from fastapi_events.store.dead_letters import DeadLetterStore
@@ -59,12 +60,12 @@ class Operations(GateOperations):
     def __init__(
         self, store: DeadLetterStore, gates: GateStore, groups: GroupStore, schedule: ScheduleStore,
         removal: GroupRemoval, group_id: Callable[[], int], *, keys_due: Callable[[], None],
-        handlers_changed: Callable[[], None], handler_kinds: Callable[[], Mapping[str, HandlerKind]] = dict,
+        handlers_changed: Callable[[], None], handler_kinds: Kinds = dict,
     ) -> None:  # fmt: skip
-        super().__init__(gates, groups, group_id, handlers_changed)
+        super().__init__(gates, groups, group_id, handlers_changed, handler_kinds)
         self._dead_letters, self._schedule, self._removal, self._keys_due = store, schedule, removal, keys_due
         self._erasures = ErasureStore(store.database, store.statements)
-        self._replays, self._kinds = ReplayStore(store.database, store.statements), handler_kinds
+        self._replays = ReplayStore(store.database, store.statements)
 
     def within(self, *tenants: str) -> Operations:
         """The same for people of these tenants: what is not theirs is not there, and they see their actions alone.

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, Unpack
+from collections.abc import Callable, Sequence
+from typing import Unpack
 from uuid import UUID
 
+from fastapi_events.api.handler_kinds import Kinds, check_recorded
 from fastapi_events.api.observe.filters import as_uuid
 from fastapi_events.api.replay_filter import ReplayFilter, checked_text, selection_of
 from fastapi_events.api.replay_views import ReplayPreview, ReplayView, preview_of, replay_view
 from fastapi_events.errors import NotFound, OperationRefused
 from fastapi_events.model.replay import ReplaySelection, ReplayState
 from fastapi_events.store.replays import Order, ReplayBounds, ReplayCount, ReplayStore
-
-HandlerKind = Literal["plain", "transactional", "broadcast"]
 
 MOST_UNCONFIRMED = 10_000
 """Events of a replay that starts without ``expected``."""
@@ -32,8 +31,8 @@ class ReplayOperations:
     """
 
     def __init__(
-        self, store: ReplayStore, group_id: Callable[[], int], kinds: Callable[[], Mapping[str, HandlerKind]],
-        changed: Callable[[], None], tenants: tuple[str, ...] | None,
+        self, store: ReplayStore, group_id: Callable[[], int], kinds: Kinds, changed: Callable[[], None],
+        tenants: tuple[str, ...] | None,
     ) -> None:  # fmt: skip
         self._store, self._group_id, self._kinds, self._changed = store, group_id, kinds, changed
         self._tenants = tenants
@@ -119,11 +118,7 @@ class ReplayOperations:
 
     async def _selected(self, handler: str, where: ReplayFilter) -> tuple[ReplayBounds, ReplaySelection]:
         checked_text("handler", handler)
-        if self._kinds().get(handler) == "broadcast":
-            raise OperationRefused(
-                f"{handler!r} is a broadcast handler: every process calls it with what is published while it lives, "
-                "and nothing of that is recorded. It has no place to replay from; start the processes anew."
-            )
+        check_recorded(self._kinds, handler, "It has no place to replay from; start the processes anew.")
         bounds = await self._store.bounds(self._group_id(), handler)
         if bounds is None:
             raise OperationRefused(

@@ -26,16 +26,16 @@ class Declared:
     handlers: tuple[HandlerDeclaration, ...]
 
     @property
-    def kind(self) -> str:
-        """How it is delivered: its direction, or ``audit`` for what no handler is given."""
-        return "audit" if self.options.tier == "audit" else self.options.direction
+    def direction(self) -> str | None:
+        """Its direction; None for an audit event, which no lane carries."""
+        return None if self.options.tier == "audit" else self.options.direction
 
     def summary(self) -> dict[str, Any]:
         """What a list says of it."""
         return {
             "name": self.options.name,
             "version": self.options.version,
-            "direction": self.options.direction,
+            "direction": self.direction,
             "tier": self.options.tier,
             "aggregate": self.options.aggregate,
             "class": f"{self.event_class.__module__}.{self.event_class.__qualname__}",
@@ -47,7 +47,8 @@ class Declared:
 COLUMNS = (
     Column("NAME", lambda d: d.options.name),
     Column("VERSION", lambda d: d.options.version, right=True),
-    Column("DIRECTION", lambda d: d.kind),
+    Column("DIRECTION", lambda d: d.direction),
+    Column("TIER", lambda d: d.options.tier),
     Column("HANDLERS", lambda d: len(d.handlers), right=True),
     Column("AGGREGATE", lambda d: d.options.aggregate, wide=True),
     Column("CLASS", lambda d: d.event_class.__qualname__, wide=True),
@@ -73,8 +74,8 @@ def declared_events(events: Any) -> list[Declared]:
     for (name, _), event_class in sorted(registry.event_classes.items()):
         options = options_of(event_class)
         if options is not None:
-            handlers = () if options.tier == "audit" else tuple(registry.handlers_for(name))
-            found.append(Declared(event_class, options, place_of(event_class), handlers))
+            handlers = registry.handlers_for(name, audit=options.tier == "audit")
+            found.append(Declared(event_class, options, place_of(event_class), tuple(handlers)))
     return found
 
 
@@ -107,7 +108,7 @@ def _unknown(name: str, version: int | None, same: list[Declared]) -> str:
 def show_event(events: Any, name: str, *, version: int | None, as_json: bool) -> int:
     """One event class, whole."""
     one = find(events, name, version)
-    options = _options(one.options)
+    options = _options(one.options) | {"direction": one.direction}
     doc = inspect.cleandoc(one.event_class.__doc__) if one.event_class.__doc__ else None
     json_schema = one.event_class.model_json_schema()
     if as_json:
@@ -133,10 +134,24 @@ def show_event(events: Any, name: str, *, version: int | None, as_json: bool) ->
 
 def handler_facts(handler: HandlerDeclaration) -> dict[str, Any]:
     """What is said of a handler that takes an event."""
-    return {"id": handler.id, "kind": handler_kind(handler), "selects": handler.selects, "where": handler.where}
+    return {
+        "id": handler.id,
+        "kind": handler_kind(handler),
+        "by": selected_by(handler),
+        "batch": handler.batch,
+        "selects": handler.selects,
+        "where": handler.where,
+    }
 
 
 def handler_kind(handler: HandlerDeclaration) -> str:
+    """How a handler is called: ``broadcast`` in every process, with a ``batch``, or ``durable`` for each event."""
+    if handler.broadcast:
+        return "broadcast"
+    return "durable" if handler.batch is None else "batch"
+
+
+def selected_by(handler: HandlerDeclaration) -> str:
     """How a handler selects its events: by ``class``, by ``name`` or by a ``wildcard``."""
     if handler.event_class is not None:
         return "class"
@@ -146,6 +161,7 @@ def handler_kind(handler: HandlerDeclaration) -> str:
 HANDLER_COLUMNS = (
     Column("HANDLER", lambda h: h.id, whole=True),
     Column("KIND", handler_kind),
+    Column("BY", selected_by),
     Column("WHERE", lambda h: shortened(h.where)),
     Column("SELECTS", lambda h: h.selects, wide=True),
 )

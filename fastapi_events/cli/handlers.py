@@ -9,10 +9,11 @@ from typing import Any
 from fastapi_events.api.handler_actions import Retired
 from fastapi_events.api.observe.fleet_views import HandlerView
 from fastapi_events.cli.asking import agreed
+from fastapi_events.cli.broadcasts import BROADCAST_COLUMNS, list_broadcasts
 from fastapi_events.cli.connecting import operators_of
 from fastapi_events.cli.declared import declared_registry, shortened
 from fastapi_events.cli.moments import ago, exact, span
-from fastapi_events.cli.terminal import Column, clean, print_json, print_table, say
+from fastapi_events.cli.terminal import Column, clean, print_json, print_table, say, title
 from fastapi_events.model.module import HandlerDeclaration
 from fastapi_events.plugin.operating import Operators
 
@@ -52,14 +53,17 @@ COLUMNS = (
 
 
 async def list_handlers(events: Any, *, limit: int, as_json: bool) -> int:
-    """The group's handlers."""
+    """The group's handlers, and apart from them the broadcast handlers, which no group knows."""
     async with operators_of(events) as operators:
         found = await operators.observe.handlers()
+        live = await operators.observe.broadcasts()
         age = await operators.observe.oldest_pending_age()
-    declared = declared_registry(events).handlers
+    every = declared_registry(events).handlers
+    declared = {name: handler for name, handler in every.items() if not handler.broadcast}
     listed = [_listed(view, declared.get(view.name)) for view in found[:limit]]
+    broadcasts = list_broadcasts(live, [handler for handler in every.values() if handler.broadcast])[:limit]
     if as_json:
-        print_json(listed)
+        print_json({"handlers": listed, "broadcasts": broadcasts})
         return 0
     print_table(COLUMNS, listed, empty=f"No process of the group {events.group!r} has registered a handler yet.")
     if listed:
@@ -68,6 +72,9 @@ async def list_handlers(events: Any, *, limit: int, as_json: bool) -> int:
     new = sorted(declared.keys() - {view.name for view in found})
     if new:
         say(clean(f"In this code, and not registered by any process yet: {', '.join(new)}."))
+    if broadcasts:
+        title("Broadcast handlers, called in every live process that has them")
+        print_table(BROADCAST_COLUMNS, broadcasts, empty="")
     return 0
 
 

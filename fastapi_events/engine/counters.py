@@ -15,6 +15,6 @@ class Counters:
     broadcast_skipped: int = 0
 
     def count_broadcasts(self, *, failed: int = 0, skipped: int = 0) -> None:
-        """Calls of broadcast handlers that failed, and positions that may have been skipped."""
+        """Calls of broadcast handlers that failed, and events that were, or may have been, skipped."""
         self.broadcast_failures += failed
         self.broadcast_skipped += skipped

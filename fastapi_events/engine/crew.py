@@ -12,7 +12,7 @@ import asyncio
 import contextvars
 import functools
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from fastapi_events.engine.chain import Chain, Runs
@@ -48,6 +48,8 @@ class Crew:
         self._next_check = float("inf")
         self._timer: asyncio.TimerHandle | None = None
         self._stopping = False
+        self.on_broken: Callable[[BaseException], None] | None = None
+        """Told of a defect of ours that has ended its work, once everything is settled but that; raises nothing."""
         self.left_behind: set[asyncio.Task[None]] = set()
 
     @property
@@ -94,11 +96,6 @@ class Crew:
             await self._finished.wait()
         if self._error is not None:
             raise RuntimeError("chains could not be worked through") from self._error
-
-    @property
-    def is_broken(self) -> bool:
-        """Whether a defect of ours has ended its work; chains that it had are forgotten."""
-        return self._error is not None
 
     def stop_starting(self) -> None:
         """Begin no further attempt; those that run go on."""
@@ -171,6 +168,8 @@ class Crew:
         self._unfinished = 0
         self._cancel_timer()
         self._finished.set()
+        if self.on_broken is not None:
+            self.on_broken(error)
 
     def _begin(self, hand: Hand, chain: Chain) -> Run | None:
         ahead = self._ahead.pop(chain, None) if self._ahead else None

@@ -30,6 +30,7 @@ from fastapi_events.engine.replaying.making import make_replays
 from fastapi_events.engine.replaying.replays import Replays
 from fastapi_events.engine.scheduler import Scheduler
 from fastapi_events.engine.service import Loop
+from fastapi_events.engine.stopping import remove_worker, stop_handling
 from fastapi_events.engine.suspects import make_suspects
 from fastapi_events.engine.wake import Wake, running_loop
 from fastapi_events.model.identity import new_id
@@ -101,20 +102,18 @@ class Runtime:
         self.wake.everything()
 
     async def stop(self) -> None:
-        """Stop in the reverse order: no new work, running handlers within the grace period, then the rest."""
-        grace = self.settings.shutdown_grace
-        draining = self.handling
-        until = asyncio.get_running_loop().time() + grace
-        await asyncio.gather(*(service.stop(grace) for service in draining))
-        if self.detached is not None:  # after the lanes, whose attempts may be detached until they end
-            await self.detached.stop(max(until - asyncio.get_running_loop().time(), 0.0))
-        await self.gates.written()
-        for service in reversed([service for service in self._services if service not in draining]):
-            await service.stop()
-        await self.executor.close()
-        if self.group_id:
-            with contextlib.suppress(Exception):  # the lease runs out by itself
-                await self.store.remove_worker(self.worker)
+        """Stop in the reverse order: no new work, running handlers within the grace period, then the rest.
+
+        What fails to stop keeps nothing else from it, and is raised at the end.
+        """
+        async with contextlib.AsyncExitStack() as steps:  # the last one comes first
+            if self.group_id:
+                steps.push_async_callback(remove_worker, self.store, self.worker)
+            steps.push_async_callback(self.executor.close)
+            for service in [service for service in self._services if service not in self.handling]:
+                steps.push_async_callback(service.stop)
+            steps.push_async_callback(self.gates.written)
+            steps.push_async_callback(stop_handling, self.handling, self.detached, self.settings.shutdown_grace)
 
     def committed(self, places: Collection[LogPlace]) -> None:
         """Events of these places have been committed by this process: wake its own loops, and tell the others."""

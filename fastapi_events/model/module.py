@@ -61,6 +61,11 @@ class HandlerDeclaration:
         """Whether the handler selects events of this name."""
         return matches(self.selects, name)
 
+    def hears(self, name: str, *, audit: bool) -> bool:
+        """Whether it is given events of this name. Audit events are for broadcast handlers, wildcards if they ask."""
+        heard = not audit or (self.broadcast and (self.audit or not is_pattern(self.selects)))
+        return heard and self.takes(name)
+
     @property
     def where(self) -> str:
         """File and line of the function, for people."""

@@ -73,9 +73,9 @@ class Registry:
             if handler.event_class is not None:
                 self.upcasters.check(handler.event_class, handler=f"handler {handler.id!r} ({handler.where})")
 
-    def handlers_for(self, name: str) -> list[HandlerDeclaration]:
-        """The handlers that select events of this name, in the order of their declaration."""
-        return [handler for handler in self.handlers.values() if handler.takes(name)]
+    def handlers_for(self, name: str, *, audit: bool) -> list[HandlerDeclaration]:
+        """The handlers that are given events of this name, audit events or not, in the order of their declaration."""
+        return [handler for handler in self.handlers.values() if handler.hears(name, audit=audit)]
 
     @property
     def event_classes(self) -> dict[tuple[str, int], type[Event]]:

@@ -211,7 +211,10 @@ class Events(Module):
         return self._lock
 
     async def stop(self) -> None:
-        """Stop in good order: claim nothing more, let running handlers finish within ``shutdown_grace``, release."""
+        """Stop in good order: claim nothing more, let running handlers finish within ``shutdown_grace``, release.
+
+        Whatever fails to stop is raised once everything else has stopped; the instance may be started again.
+        """
         if self._lock is None:
             return
         async with self._lock:
@@ -289,8 +292,9 @@ class Events(Module):
 
     async def _close(self) -> None:
         running.unregister(self)
-        stack, self._exit = self._exit, None
-        if stack is not None:
+        stack, self._exit = self._exit or contextlib.AsyncExitStack(), None
+        try:
             await stack.aclose()
-        self.publishing.disconnect()
-        self._runtime = self.on_memory = self._observe = self._operations = self._own_sessions = None
+        finally:  # whatever failed to stop, and a cancellation: it is stopped, and may be started anew
+            self.publishing.disconnect()
+            self._runtime = self.on_memory = self._observe = self._operations = self._own_sessions = None

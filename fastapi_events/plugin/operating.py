@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fastapi_events.api.handler_actions import HandlerOperations
+from fastapi_events.api.handler_kinds import HandlerKind, Kinds
 from fastapi_events.api.observe import Observe
 from fastapi_events.api.operations import Operations
-from fastapi_events.api.replays import HandlerKind
 from fastapi_events.engine.handlers import Handler
 from fastapi_events.errors import SettingsError
+from fastapi_events.model.registry import Registry
 from fastapi_events.plugin.assembly import checked_handlers
 from fastapi_events.plugin.locating import locate
 from fastapi_events.settings import EventsSettings
@@ -59,7 +60,7 @@ def make_observe(database: Database, settings: EventsSettings, group: str) -> Ob
 
 def make_operations(
     database: Database, statements: Statements, group_id: Callable[[], int], *, keys_due: Callable[[], None],
-    handlers_changed: Callable[[], None], handler_kinds: Callable[[], Mapping[str, HandlerKind]],
+    handlers_changed: Callable[[], None], handler_kinds: Kinds,
 ) -> Operations:  # fmt: skip
     """The actions on a group's deliveries and handlers, on the schedule, and on groups as a whole.
 
@@ -74,8 +75,9 @@ def make_operations(
 
 
 def kinds_of(events: Events) -> Mapping[str, HandlerKind]:
-    """What the application's handlers are, by id."""
-    handlers = checked_handlers(events.registry, events.sessions, events.sync_sessions)
+    """What the application's handlers are, by id; of an instance that was never started too."""
+    registry = Registry(events.registry.modules)  # its own is as old as its last start
+    handlers = checked_handlers(registry, events.sessions, events.sync_sessions)
     return {handler.id: _kind(handler) for handler in handlers}
 
 
@@ -111,7 +113,7 @@ async def connected(events: Events) -> AsyncGenerator[Operators]:
         stack.push_async_callback(announcer.close)
         observe = make_observe(database, settings, events.group)
         stack.push_async_callback(observe.close)
-        retirement = RetirementStore(database, statements)
+        retirement, kinds = RetirementStore(database, statements), functools.partial(kinds_of, events)
         yield Operators(
             observe,
             make_operations(
@@ -120,9 +122,9 @@ async def connected(events: Events) -> AsyncGenerator[Operators]:
                 lambda: number,
                 keys_due=announcer.keys_due,
                 handlers_changed=announcer.handlers_changed,
-                handler_kinds=functools.partial(kinds_of, events),
+                handler_kinds=kinds,
             ),
-            HandlerOperations(retirement, events.group, lambda: number),
+            HandlerOperations(retirement, events.group, lambda: number, handler_kinds=kinds),
         )
 
 

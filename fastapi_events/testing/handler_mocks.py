@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any, NamedTuple
@@ -12,12 +12,16 @@ from typing import Any, NamedTuple
 from fastapi_events.engine.handlers import Handler
 from fastapi_events.errors import NotFound
 from fastapi_events.testing.instance import Instance
+from fastapi_events.testing.services import handlers_of
 
 SideEffect = BaseException | type[BaseException] | Callable[..., Any] | Iterable[Any] | None
 
 
 class Call(NamedTuple):
-    """One call: the event, and what else the handler's signature asks for (sessions, publishers, dependencies)."""
+    """One call: the event, and what else the handler's signature asks for (sessions, publishers, dependencies).
+
+    A batch handler's ``event`` is the list of events that it was called with.
+    """
 
     event: Any
     arguments: dict[str, Any]
@@ -48,7 +52,7 @@ class HandlerMock:
 
     @property
     def events(self) -> list[Any]:
-        """The events that it was given, in order, a redelivered one each time."""
+        """The events that it was given, in order, a redelivered one each time; of a batch handler the lists."""
         return [call.event for call in self.calls]
 
     @property
@@ -87,13 +91,17 @@ class HandlerMock:
 
 
 @contextmanager
-def mock_handler(events: Instance, handler: str, *, side_effect: SideEffect = None) -> Generator[HandlerMock]:
+def mock_handler(
+    events: Instance, handler: str | Callable[..., Any], *, side_effect: SideEffect = None
+) -> Generator[HandlerMock]:
     """Replace a handler's function for a block of code, and restore it afterwards.
 
-    ``handler`` is its id, as the dashboard and ``fastapi-events handlers`` show it. Only the function is replaced: the
-    events are claimed, validated, retried and settled as ever, with the handler's own policy, session and marks.
+    ``handler`` is its id, as the dashboard and ``fastapi-events handlers`` show it, or its function. Only the function
+    is replaced: the events are claimed, validated, retried and settled as ever, with the handler's own policy, session
+    and marks.
 
-    Raises ``NotFound``, with the near misses, for an id that no handler of the instance has, and ``NotStarted``.
+    Raises ``NotFound``, with the near misses, for what is no handler of the instance, or the function of several, and
+    ``NotStarted``.
 
     Example::
 
@@ -102,7 +110,8 @@ def mock_handler(events: Instance, handler: str, *, side_effect: SideEffect = No
             await events.drain_once()
         assert mock.call_count == 2
     """
-    found, mock = _found(events, handler), HandlerMock(handler, side_effect)
+    found = _found(events, handler)
+    mock = HandlerMock(found.id, side_effect)
     original, found.function = found.function, _stand_in(found, mock)
     try:
         yield mock
@@ -134,11 +143,23 @@ async def _awaited(awaitable: Any) -> Any:
     return await awaitable
 
 
-def _found(events: Instance, wanted: str) -> Handler:
-    runtime = events.runtime
-    known = {**runtime.plan.handlers, **{handler.id: handler for handler in runtime.broadcast_handlers}}
+def _found(events: Instance, wanted: str | Callable[..., Any]) -> Handler:
+    known = handlers_of(events)
+    if not isinstance(wanted, str):
+        return known[_id_of(wanted, known)]
     if wanted in known:
         return known[wanted]
-    near = get_close_matches(str(wanted), known, n=3) or [one for one in known if one.endswith(f".{wanted}")]
+    near = get_close_matches(wanted, known, n=3) or [one for one in known if one.endswith(f".{wanted}")]
     hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"There are: {', '.join(sorted(known))}."
     raise NotFound(f"mock_handler(): this instance has no handler with the id {wanted!r}. {hint}")
+
+
+def _id_of(function: object, known: Mapping[str, Handler]) -> str:
+    found = sorted(handler.id for handler in known.values() if handler.declaration.function == function)
+    if len(found) == 1:
+        return found[0]
+    shown = getattr(function, "__qualname__", None) or ascii(function)[:80]
+    what = f"the function of {len(found)} handlers" if found else "no handler's function"
+    raise NotFound(
+        f"mock_handler(): {shown} is {what} of this instance. Give the id: one of {', '.join(found or sorted(known))}."
+    )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Protocol
 
 from fastapi_events.api.observe import Observe
+from fastapi_events.engine.handlers import Handler, HandlerPlan
+from fastapi_events.engine.news import News
 from fastapi_events.engine.runtime import Runtime
 from fastapi_events.model.registry import Registry
 from fastapi_events.settings import EventsSettings
@@ -25,6 +28,29 @@ class OnMemory(Protocol):
     @property
     def clock(self) -> Moved:
         """What back-offs, delays and schedules go by."""
+        ...
+
+    @property
+    def plan(self) -> HandlerPlan:
+        """The handlers of the instance."""
+        ...
+
+    @property
+    def broadcast_handlers(self) -> Sequence[Handler]:
+        """Its broadcast handlers."""
+        ...
+
+    @property
+    def drains(self) -> bool:
+        """Whether it handles events by itself."""
+        ...
+
+    def hear(self) -> News:
+        """Tells of what is committed and handled; raises ``SettingsError`` on another event loop than its own."""
+        ...
+
+    def published(self, name: str | None, *, after: int) -> list[dict[str, Any]]:
+        """The rows of what is committed, as ``PublishedStore.read`` gives them."""
         ...
 
 

@@ -19,8 +19,8 @@ from fastapi_events.model.envelope import Envelope
 from fastapi_events.model.event import Event, RawEvent, options_of
 from fastapi_events.model.names import one_slip_apart
 from fastapi_events.model.registry import Registry
-from fastapi_events.store.published import PublishedStore
 from fastapi_events.testing.instance import Instance
+from fastapi_events.testing.services import rows_published
 from fastapi_events.testing.telling import found_instead
 
 E = TypeVar("E")
@@ -113,8 +113,7 @@ class PublishedEvents:
         return [_read(row, self._events.registry, event_class) for row in rows]
 
     async def _rows(self, name: str | None) -> Sequence[Any]:
-        runtime = self._events.runtime
-        return await PublishedStore(runtime.database, runtime.statements).read(name, after=self._after)
+        return await rows_published(self._events, name, after=self._after)
 
 
 class SessionEventsPublished(PublishedEvents):

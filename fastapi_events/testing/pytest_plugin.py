@@ -138,6 +138,17 @@ async def _started(request: pytest.FixtureRequest, prepared: Any) -> AsyncGenera
         yield prepared
     finally:
         await prepared.stop()
+        while _is_started(prepared):  # starts are counted, and the test has made some more
+            await prepared.stop()
+
+
+def _is_started(events: Any) -> bool:
+    from fastapi_events.errors import NotStarted
+
+    try:
+        return events.observe is not None
+    except NotStarted:
+        return False
 
 
 @pytest.fixture

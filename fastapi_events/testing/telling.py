@@ -1,10 +1,15 @@
-"""What an assertion says when it fails; all wording is here."""
+"""What an assertion says when it fails, without secrets: all wording is here."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from fastapi_events.api.redaction import Redactor
+from fastapi_events.model.event import Event, RawEvent
+from fastapi_events.model.secrets import HIDDEN, holds_secret, inside
 
 MOST_SHOWN = 10
 _LONGEST = 120
@@ -28,7 +33,7 @@ def found_instead(
 
 
 def _asked(event_class: type[Any], where: object, fields: Mapping[str, object]) -> str:
-    asked = [f"{name}={value!r}" for name, value in fields.items()]
+    asked = [f"{name}={_value(event_class, name, value)!r}" for name, value in fields.items()]
     if where is not None:
         asked.append("where=...")
     return f"{event_class.__name__}({', '.join(asked)})"
@@ -36,15 +41,35 @@ def _asked(event_class: type[Any], where: object, fields: Mapping[str, object]) 
 
 def _shown(one: Any, fields: Mapping[str, object]) -> str:
     """One event, what differs first: ``order_id=7 (not 8), sku='A-1'``."""
-    event = one.event
-    values: dict[str, Any] = (
-        dict(event) if hasattr(event, "model_fields_set") else {"payload": getattr(event, "payload", event)}
-    )
+    event: Event | RawEvent = one.event
+    kind = type(event)
+    values: dict[str, Any] = dict(event) if isinstance(event, Event) else {"payload": _raw(event)}
     differing = [name for name, wanted in fields.items() if name in values and values[name] != wanted]
-    told = [f"{name}={_short(values[name])} (not {_short(fields[name])})" for name in differing]
-    told += [f"{name}={_short(value)}" for name, value in values.items() if name not in differing]
+    shown = {name: _short(_value(kind, name, value)) for name, value in values.items()}
+    told = [f"{name}={shown[name]} (not {_short(_value(kind, name, fields[name]))})" for name in differing]
+    told += [f"{name}={text}" for name, text in shown.items() if name not in differing]
     place = f"at {one.position}" if one.position is not None else "scheduled" if one.due_at else "uncommitted"
     return f"{place}: {', '.join(told) or 'no fields'}"
+
+
+def _value(kind: type[Any], name: str, value: object) -> object:
+    """A field's value, or what stands for it as in the event's own ``repr``."""
+    hidden = value is not None and issubclass(kind, Event) and holds_secret(inside((kind,), name))
+    return _HIDDEN if hidden else value
+
+
+def _raw(event: RawEvent) -> object:
+    """A payload that is of no class here; what any class of the name says is secret is hidden."""
+    shown = Redactor().payload(event.name, json.dumps(event.payload, default=str))
+    return shown.value if shown.text is None else shown.text
+
+
+class _Hidden:
+    def __repr__(self) -> str:
+        return HIDDEN
+
+
+_HIDDEN = _Hidden()
 
 
 def _short(value: object) -> str:

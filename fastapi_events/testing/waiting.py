@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from typing import Any, Literal, TypeVar
 
 from fastapi_events.errors import NotFound
-from fastapi_events.model.event import Event
+from fastapi_events.model.event import Event, EventOptions
 from fastapi_events.testing.instance import Instance
 from fastapi_events.testing.published import PublishedEvent, PublishedEvents
+from fastapi_events.testing.services import handles_by_itself, news_of
 from fastapi_events.testing.telling import found_instead
 
 Ev = TypeVar("Ev", bound=Event)
@@ -30,17 +32,18 @@ async def wait_for(
     ``drain_once()``. What happens in this process is heard of at once.
 
     Raises ``AssertionError`` after ``timeout`` seconds, or as soon as the delivery has ended in another way; it says
-    what there was instead. Raises ``NotFound`` for an unknown handler, ``UnknownOption`` for an unknown field, and
-    ``NotStarted``.
+    what there was instead. Raises ``NotFound`` for an unknown handler, for one that is not given such events, and for
+    a broadcast handler, of which nothing is recorded; ``UnknownOption`` for an unknown field, and ``NotStarted``.
     """
     __tracebackhide__ = True
-    _check_handler(events, handler)
-    published, runtime = PublishedEvents(events), events.runtime
-    if not (runtime.drains and runtime.settings.enabled):
+    if handler is not None:
+        _check_handler(events, handler, event_class)
+    published = PublishedEvents(events)
+    if not handles_by_itself(events):
         await events.drain_once()
     loop, standing = asyncio.get_running_loop(), ""
     until = loop.time() + timeout
-    with runtime.wake.news.heard() as news:
+    with news_of(events).heard() as news:
         while True:
             news.clear()
             found = await published.all(event_class, where=where, **fields)
@@ -62,14 +65,25 @@ async def wait_for(
                 pass
 
 
-def _check_handler(events: Instance, handler: str | None) -> None:
-    if handler is not None and handler not in events.registry.handlers:
-        from difflib import get_close_matches
-
-        known = events.registry.handlers
+def _check_handler(events: Instance, handler: str, event_class: type[Event]) -> None:
+    """Raise ``NotFound`` for a handler that nobody could ever see to be through with such an event."""
+    known = events.registry.handlers
+    options: EventOptions | None = getattr(event_class, "__event_options__", None)
+    if (found := known.get(handler)) is None:
         near = get_close_matches(handler, known, n=3)
         hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"There are: {', '.join(sorted(known))}."
         raise NotFound(f"wait_for(): this instance has no handler with the id {handler!r}. {hint}")
+    if found.broadcast:
+        raise NotFound(
+            f"wait_for(): {handler!r} is a broadcast handler: nothing is recorded of what it is given, so nobody can "
+            "tell when it is through. Leave handler= out and await events.drain_once(), which calls it, or wait for "
+            "what it does."
+        )
+    if options is not None and not found.hears(options.name, audit=options.tier == "audit"):
+        raise NotFound(
+            f"wait_for(): {handler!r} takes {found.selects!r}, and is never given {options.name!r}. Name a handler "
+            "that is."
+        )
 
 
 async def _standing(events: Instance, one: PublishedEvent[Any], handler: str, wanted: Wanted) -> tuple[bool, str]:

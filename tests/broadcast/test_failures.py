@@ -132,7 +132,7 @@ async def test_a_slow_handler_holds_up_no_other_until_it_is_far_behind(
     for number in range(20):
         await numbered(events, number)
     await until(lambda: seen == list(range(5)))
-    assert len([feed for feed in events.runtime.broadcasts._feeds if feed._waiting == 5]) == 1
+    assert len([feed for feed in events.runtime.broadcasts._feeds if len(feed._waiting) == 5]) == 1
     gate.set()
     await until(lambda: seen == list(range(20)), "the rest, which had been left in the log")
 

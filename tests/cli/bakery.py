@@ -10,6 +10,8 @@ from fastapi_events.model.outcome import Failure
 from tests.dashboard.seeding import Seeded, Seeding
 
 APP = "bakery.events:events"
+LISTENING = "listening:events"
+"""One with broadcast handlers."""
 FILES = {
     "bakery/__init__.py": "",
     "bakery/contracts/__init__.py": "from .orders import Cake, Placed as OrderPlaced\n",
@@ -104,6 +106,39 @@ async def note(event: object) -> None: ...
 
 @bakery.on(Cake)
 async def eat(event: Cake) -> None: ...
+""",
+    "listening.py": """from fastapi_events import Event, Events, RawEvent
+
+
+class Failed(Event, name="auth.login.failed", tier="audit"):
+    user: str
+
+
+class Changed(Event, name="auth.password.changed"):
+    user: str
+
+
+events = Events()
+
+
+@events.on(Failed, id="auth.count", broadcast=True)
+async def count(event: Failed) -> None: ...
+
+
+@events.on("auth.*", id="auth.watch", broadcast=True, audit=True)
+async def watch(event: RawEvent) -> None: ...
+
+
+@events.on("auth.*", id="auth.cache", broadcast=True)
+async def cache(event: RawEvent) -> None: ...
+
+
+@events.on("auth.*", id="auth.mail")
+async def mail(event: RawEvent) -> None: ...
+
+
+@events.on(Changed, id="auth.project", batch=50)
+async def project(events: list[Changed]) -> None: ...
 """,
     "breaking.py": "from fastapi_events import Events\nevents = Events()\n1 / 0\n",
 }

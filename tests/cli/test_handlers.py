@@ -8,7 +8,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.cli.bakery import APP, fill
+import pytest
+
+from tests.cli.bakery import APP, LISTENING, fill
 from tests.cli.conftest import Run
 from tests.dashboard.seeding import Seeding
 
@@ -21,13 +23,64 @@ async def test_handlers_are_listed_as_the_database_and_the_code_know_them(
     people, script = await asyncio.gather(
         run("handlers", "list", **given), run("handlers", "list", "--json", "--limit", "2", **given)
     )
-    bake, note = json.loads(script.output)
+    told = json.loads(script.output)
+    bake, note = told["handlers"]
+    assert told["broadcasts"] == []
+    assert "Broadcast" not in people.output
     assert (bake["name"], bake["status"], bake["processes"], bake["dead"]) == ("bakery.bake", "live", 1, 4)
     assert bake["where"].startswith(f"{project}/bakery/events.py:")
     assert (note["on_dead"], note["ordered"], note["lag"]) == ("continue", False, None)
     assert "Group app: nothing is pending." in people.output
     assert "In this code, and not registered by any process yet: bakery.by_name, bakery.eat." in people.output
     assert next(line for line in people.output.splitlines() if line.startswith("bakery.gone")).endswith("  -")
+
+
+async def test_broadcast_handlers_are_listed_apart(
+    run: Run, project: Path, connection: Any, clean_database: str
+) -> None:
+    await fill(connection, live=True)
+    live = [
+        {"name": "auth.count", "selects": "auth.login.failed", "audit": False},
+        {"name": "auth.old", "selects": "auth.*", "audit": False},
+    ]
+    await connection.execute("UPDATE events.worker SET broadcasts = $1", json.dumps(live))
+    given = {"EVENTS_DATABASE_URL": clean_database, "EVENTS_APP": LISTENING}
+    people, script = await asyncio.gather(run("handlers", "list", **given), run("handlers", "list", "--json", **given))
+    told = json.loads(script.output)
+    assert [handler["name"] for handler in told["handlers"]] == ["bakery.bake", "bakery.note", "bakery.gone"]
+    assert [(b["name"], b["processes"], b["audit"], bool(b["where"])) for b in told["broadcasts"]] == [
+        ("auth.cache", 0, False, True), ("auth.count", 1, False, True), ("auth.old", 1, False, False),
+        ("auth.watch", 0, True, True),
+    ]  # fmt: skip
+    assert told["broadcasts"][1]["where"].startswith(f"{project}/listening.py:")
+    assert "In this code, and not registered by any process yet: auth.mail, auth.project." in people.output
+    lines = people.output.splitlines()
+    apart = lines.index("Broadcast handlers, called in every live process that has them")
+    assert [line.split()[:3] for line in lines[apart + 2 :]] == [
+        ["auth.cache", "0", "auth.*"], ["auth.count", "1", "auth.login.failed"], ["auth.old", "1", "auth.*"],
+        ["auth.watch", "0", "auth.*"],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("act", ["pause", "resume", "reset-breaker", "retire"])
+async def test_what_cannot_be_done_to_a_broadcast_handler_is_refused_as_that(
+    run: Run, connection: Any, clean_database: str, act: str
+) -> None:
+    await fill(connection)
+    given = {"EVENTS_DATABASE_URL": clean_database, "EVENTS_APP": LISTENING}
+    done = await run("handlers", act, "auth.count", *(["--yes"] if act == "retire" else []), **given)
+    assert done.status == 1
+    assert "'auth.count' is a broadcast handler: every process calls it" in done.errors
+    assert "Did you mean" not in done.errors
+    assert await connection.fetchval("SELECT count(*) FROM events.operator_action") == 0
+
+
+async def test_what_a_broadcast_handler_was_before_is_retired(run: Run, connection: Any, clean_database: str) -> None:
+    await fill(connection)
+    await connection.execute("UPDATE events.handler SET name = 'auth.count' WHERE name = 'bakery.gone'")
+    given = {"EVENTS_DATABASE_URL": clean_database, "EVENTS_APP": LISTENING}
+    done = [await run("handlers", *act, "auth.count", **given) for act in (["pause"], ["resume"], ["retire", "--yes"])]
+    assert [one.status for one in done] == [0, 0, 0]
 
 
 async def test_a_handler_is_retired_once_and_recorded(run: Run, connection: Any, clean_database: str) -> None:

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.cli.bakery import APP, FILES
+from tests.cli.bakery import APP, FILES, LISTENING
 from tests.cli.conftest import Run
 
 
@@ -33,7 +33,7 @@ async def test_every_event_is_listed_with_its_place_and_its_handlers(run: Run, p
     assert (people.status, script.status) == (0, 0)
     row = next(line for line in people.output.splitlines() if line.startswith("bakery.order.placed"))
     assert row.split() == [
-        "bakery.order.placed", "1", "change", "3", "order", "Placed",
+        "bakery.order.placed", "1", "change", "domain", "3", "order", "Placed",
         line_of("bakery/contracts/orders.py", "class Placed"),
     ]  # fmt: skip
 
@@ -76,7 +76,7 @@ async def test_consumers_are_handlers_of_all_kinds_and_the_calls_that_make_the_e
         run("events", "consumers", "bakery.order.placed", "--app", APP, "--json"),
     )
     told = json.loads(script.output)
-    assert {(h["id"], h["kind"], h["where"]) for h in told["handlers"]} == {
+    assert {(h["id"], h["by"], h["where"]) for h in told["handlers"]} == {
         ("bakery.bake", "class", f"{project}/{line_of('bakery/events.py', '@bakery.on(Placed')}"),
         ("bakery.by_name", "name", f"{project}/{line_of('bakery/events.py', 'id=')}"),
         ("bakery.note", "wildcard", f"{project}/{line_of('bakery/events.py', 'bakery.order.*')}"),
@@ -102,3 +102,28 @@ async def test_an_event_that_nobody_makes_or_takes_says_so(run: Run) -> None:
     done = await run("events", "consumers", "bakery.page.seen", "--app", APP)
     assert "none in this application" in done.output
     assert "no call was found" in done.output
+
+
+async def test_handlers_are_listed_by_what_they_are_given_and_how(run: Run) -> None:
+    app = ("--app", LISTENING)
+    listed, shown, consumers, ordinary, people, table = await asyncio.gather(
+        run("events", "list", *app, "--json"),
+        run("events", "show", "auth.login.failed", *app, "--json"),
+        run("events", "consumers", "auth.login.failed", *app, "--json"),
+        run("events", "consumers", "auth.password.changed", *app, "--json"),
+        run("events", "consumers", "auth.password.changed", *app),
+        run("events", "list", *app),
+    )
+    counts = {(e["name"], e["direction"], e["tier"], e["handlers"]) for e in json.loads(listed.output)}
+    assert counts == {("auth.login.failed", None, "audit", 2), ("auth.password.changed", "change", "domain", 4)}
+    audit = [("auth.count", "broadcast", "class", None), ("auth.watch", "broadcast", "wildcard", None)]
+    for done in (shown, consumers):
+        told = json.loads(done.output)["handlers"]
+        assert [(h["id"], h["kind"], h["by"], h["batch"]) for h in told] == audit
+    assert (json.loads(shown.output)["options"]["direction"], json.loads(shown.output)["direction"]) == (None, None)
+    assert {(h["id"], h["kind"], h["batch"]) for h in json.loads(ordinary.output)["handlers"]} == {
+        ("auth.watch", "broadcast", None), ("auth.cache", "broadcast", None), ("auth.mail", "durable", None),
+        ("auth.project", "batch", 50),
+    }  # fmt: skip
+    assert ["auth.project", "batch", "class"] in [line.split()[:3] for line in people.output.splitlines()]
+    assert ["auth.login.failed", "1", "-", "audit", "2"] in [line.split()[:5] for line in table.output.splitlines()]

@@ -1,5 +1,6 @@
 """Older and newer payloads, and whose events they are."""
 
+import logging
 from typing import Any
 
 import pytest
@@ -56,6 +57,95 @@ async def test_a_newer_payload_waits_with_its_key(backend: Backend) -> None:
     assert seen == ["CHF"]
     found = (await events.observe.events("status:waiting")).events
     assert [one.handlers[0].reason for one in reversed(found)] == ["no_handler", "key_blocked"]
+
+
+class OldPriced(Event, name="shop.order.priced", version=1, aggregate_id="order"):
+    order: str
+
+
+def hearing(seen: list[str], taken: type[Priced | OldPriced]) -> Module:
+    """A module whose broadcast handler takes one of the two; of version 1 nothing but the order can be noted."""
+    module = Module("shop")
+    if taken is Priced:
+
+        @module.upcast(Priced, from_version=1)
+        def add_currency(payload: dict[str, Any]) -> dict[str, Any]:
+            if payload["order"] == "bad":
+                raise LookupError("no currency")
+            return payload | {"currency": "EUR"}
+
+    @module.on(taken, id="shop.hear", broadcast=True)
+    async def hear(event: Any) -> None:
+        seen.append(f"{event.order} {getattr(event, 'currency', '-')}")
+
+    return module
+
+
+async def test_a_broadcast_handler_hears_of_older_payloads(backend: Backend, caplog: pytest.LogCaptureFixture) -> None:
+    seen = list[str]()
+    events = await backend.idle(hearing(seen, Priced))
+    async with events.session() as session:
+        publisher = events.publisher(session)
+        await publisher(Priced(order="a", currency="USD"))
+        await publisher.raw("shop.order.priced", {"order": "a"}, version=1, aggregate_id="a")
+        await publisher(Priced(order="a", currency="CHF"))
+        await session.commit()
+    await events.drain_once()
+    assert seen == ["a USD", "a EUR", "a CHF"]
+    assert caplog.messages == []
+
+
+async def test_a_broadcast_handler_leaves_out_what_cannot_be_lifted_and_hears_the_rest(
+    backend: Backend, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen = list[str]()
+    events = await backend.idle(hearing(seen, Priced))
+    async with events.session() as session:
+        publisher = events.publisher(session)
+        await publisher(Priced(order="bad", currency="USD"))
+        bad = await publisher.raw("shop.order.priced", {"order": "bad"}, version=1, aggregate_id="bad")
+        await publisher(Priced(order="bad", currency="CHF"))
+        await session.commit()
+    await events.drain_once()
+    await events.drain_once()
+    assert seen == ["bad USD", "bad CHF"]
+    [line] = caplog.messages
+    assert f"failed for shop.order.priced {bad.event_id} in this process" in line
+    assert "UpcastFailed" in line
+    assert "LookupError: no currency" in line
+
+
+async def test_a_broadcast_handler_skips_what_is_newer_than_its_class(
+    backend: Backend, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen = list[str]()
+    events = await backend.idle(hearing(seen, OldPriced))
+    async with events.session() as session:
+        publisher = events.publisher(session)
+        await publisher(OldPriced(order="a"))
+        newer = await publisher(Priced(order="b", currency="USD"))
+        await publisher(OldPriced(order="c"))
+        await session.commit()
+    with caplog.at_level(logging.INFO, logger="fastapi_events"):
+        await events.drain_once()
+        await events.drain_once()
+    assert seen == ["a -", "c -"]
+    [line] = [line for line in caplog.messages if "shop.hear" in line]
+    assert line.startswith(f"broadcast handler shop.hear: skipped shop.order.priced {newer.event_id}")
+    assert "version 2" in line
+    assert "version 1 and older" in line
+
+
+@pytest.mark.parametrize(("taken", "heard"), [(Priced, "a USD"), (OldPriced, "a -")])
+async def test_a_broadcast_handler_takes_its_version_of_what_is_published_in_several(
+    backend: Backend, caplog: pytest.LogCaptureFixture, taken: type[Priced | OldPriced], heard: str
+) -> None:
+    seen = list[str]()
+    events = await backend.idle(hearing(seen, taken))
+    await publish(events, Priced(order="a", currency="USD"), also=OldPriced(order="a"))
+    await events.drain_once()
+    assert seen == [heard]
+    assert caplog.messages == []
 
 
 async def test_without_a_tenant_nothing_is_published_where_one_is_needed(backend: Backend) -> None:

@@ -133,6 +133,20 @@ async def test_without_notifications_the_heartbeat_brings_the_news(stage: Stage)
     await until(lambda: deaf.runtime.gates.closed)
 
 
+async def test_a_broadcast_handler_is_refused_as_what_it_is(stage: Stage) -> None:
+    module = Module("shop")
+
+    @module.on(Placed, id="shop.cache", broadcast=True)
+    async def cache(event: Placed) -> None: ...
+
+    events = await stage.idle(module)
+    for act in (events.operations.pause, events.operations.resume):
+        with pytest.raises(OperationRefused, match=r"'shop.cache' is a broadcast handler: .* never paused"):
+            await act(handler="shop.cache", actor="me")
+    with pytest.raises(OperationRefused, match=r"'shop.cache' is a broadcast handler: .* It has no breaker"):
+        await events.operations.reset_breaker("shop.cache", actor="me")
+
+
 async def test_what_does_not_exist_is_refused(stage: Stage) -> None:
     events = await stage.idle(shop([]))
     with pytest.raises(OperationRefused, match=r"no handler 'shop.oen'. Did you mean 'shop.one'\?"):

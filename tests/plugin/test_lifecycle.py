@@ -174,6 +174,49 @@ async def test_a_failed_start_leaves_nothing_behind_and_can_be_repeated(
     await events.stop()
 
 
+@pytest.mark.parametrize("error", [OSError("no way out"), asyncio.CancelledError()])
+async def test_what_fails_to_stop_is_told_and_leaves_nothing_behind(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    events = await stage.running(Module("shop"))
+    runtime, order = events.runtime, list[str]()
+    first, second = runtime.drain_loops[:2]
+    stop, written = second.stop, runtime.gates.written
+
+    async def fail(*_: object) -> None:
+        raise error
+
+    async def take_long(grace: float) -> None:
+        for _ in range(100):
+            await asyncio.sleep(0)
+        await stop(grace)
+        order.append("another loop")
+
+    async def note() -> None:
+        order.append("what comes next")
+        await written()
+
+    monkeypatch.setattr(first, "stop", fail)
+    monkeypatch.setattr(second, "stop", take_long)
+    monkeypatch.setattr(runtime.gates, "written", note)
+    with pytest.raises(type(error)):
+        await events.stop()
+    monkeypatch.undo()
+    assert order == ["another loop", "what comes next"]
+    await first.stop()
+    assert runtime.listener is not None
+    assert not runtime.listener.listening.is_set()
+    assert await stage.value("SELECT count(*) FROM events.worker") == 0
+    await until(lambda: no_connections(stage))
+    with pytest.raises(NotStarted):
+        running.current()
+    with pytest.raises(NotStarted):
+        _ = events.runtime
+    events.settings = events.settings.model_copy(update={"batch_size": 7})
+    await events.start()
+    assert events.runtime is not runtime
+
+
 async def test_draining_by_hand_beside_the_running_loops_loses_no_outcome(stage: Stage) -> None:
     module, seen = Module("shop"), []
 

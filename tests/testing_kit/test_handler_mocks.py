@@ -1,13 +1,14 @@
 """Standing in for handlers."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from fastapi_events import Delivery, HandlerSession, Module, Retry, fixed
 from fastapi_events.errors import NotFound, NotStarted
 from fastapi_events.testing import mock_handler
-from tests.delivery.stage import Pinged, Placed, Stage
+from tests.delivery.stage import Pinged, Placed, Stage, publish
 
 
 def _module(seen: list[str]) -> Module:
@@ -71,6 +72,46 @@ async def test_it_is_restored_after_an_error(stage: Stage) -> None:
         assert events.runtime.plan.handlers["shop.place"].function is not original
         raise ZeroDivisionError
     assert events.runtime.plan.handlers["shop.place"].function is original
+
+
+async def test_a_function_says_which_handler_is_meant(stage: Stage) -> None:
+    module, seen = Module("shop"), list[int]()
+
+    @module.on(Placed, id="shop.place")
+    async def place(event: Placed) -> None:
+        seen.append(event.number)
+
+    @module.on(Pinged, id="shop.ping")
+    @module.on(Pinged, id="shop.cache", broadcast=True)
+    async def ping(event: Pinged) -> None: ...
+
+    events = await stage.idle(module)
+    with mock_handler(events, place) as mock:
+        await events.publish(Placed(order="a", number=3))
+        await events.drain_once()
+        assert mock.assert_called_once() == Placed(order="a", number=3)
+        assert mock.handler == "shop.place"
+    assert seen == []
+    with pytest.raises(NotFound, match=r"ping is the function of 2 handlers .* Give the id: one of shop.cache, shop.p"):
+        mock_handler(events, ping).__enter__()
+    for other in (print, 7):
+        wrong: Any = other
+        with pytest.raises(NotFound, match=r"(print|7) is no handler's function .* Give the id: one of shop.cache, "):
+            mock_handler(events, wrong).__enter__()
+
+
+async def test_a_mock_of_a_batch_handler_is_given_lists(stage: Stage) -> None:
+    module = Module("shop")
+
+    @module.on(Placed, id="shop.project", batch=10)
+    async def project(events: list[Placed]) -> None: ...
+
+    events = await stage.idle(module)
+    placed = [Placed(order="a", number=number) for number in range(3)]
+    with mock_handler(events, "shop.project") as mock:
+        await publish(events, placed)
+        await events.drain_once()
+    assert mock.events == [placed]
 
 
 async def test_unknown_handlers_are_refused_with_the_near_miss(stage: Stage) -> None:

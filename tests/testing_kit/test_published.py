@@ -1,10 +1,12 @@
 """Assertions about what has been published."""
 
+from typing import Annotated
 from uuid import uuid4
 
 import pytest
+from pydantic import BaseModel
 
-from fastapi_events import Event, Events, Module
+from fastapi_events import Event, Events, Module, Secret
 from fastapi_events.errors import UnknownOption
 from fastapi_events.testing import PublishedEvents
 from tests.delivery.stage import Pinged, Placed, Shipped, Stage, publish
@@ -81,6 +83,37 @@ async def test_a_failed_assertion_says_what_there_was(stage: Stage) -> None:
         await published.none(Placed)
     with pytest.raises(AssertionError, match=r"There is no shop\.order\.shipped"):
         await published.one(Shipped)
+
+
+class Bank(BaseModel):
+    iban: Annotated[str, Secret]
+
+
+class Charged(Event, name="kit.card.charged", aggregate_id="order"):
+    order: str
+    card: Annotated[str, Secret]
+    pin: int | None = None
+    bank: Bank | None = None
+
+
+async def test_a_failed_assertion_shows_no_secret(stage: Stage) -> None:
+    events = await stage.idle()
+    published = PublishedEvents(events)
+    bank = Bank(iban="DE-8888")
+    async with events.session() as session:
+        publisher = events.publisher(session)
+        await publisher(Charged(order="a", card="4444-5555", pin=7777, bank=bank))
+        await publisher.raw(
+            "kit.card.charged", {"order": "b", "card": "4444-5555", "bank": {"iban": "DE-8888"}}, version=9
+        )
+        await session.commit()
+    with pytest.raises(AssertionError) as missing:
+        await published.one(Charged, order="c", card="4444-6666")
+    told = str(missing.value)
+    assert "Charged(order='c', card=••••••): exactly one expected" in told
+    assert "order='a' (not 'c'), card=•••••• (not ••••••), pin=••••••, bank=••••••" in told
+    assert "'order': 'b'" in told
+    assert not [secret for secret in ("4444", "7777", "8888", "6666") if secret in told]
 
 
 async def test_wrong_questions_are_refused(stage: Stage) -> None:

@@ -66,3 +66,31 @@ def test_it_loads_nothing_where_it_is_not_used(tmp_path: Path) -> None:
     )
     assert "1 passed" in done.stdout, done.stdout + done.stderr
     assert plugin_options() in ([], ["-p", PLUGIN])
+
+
+def test_an_instance_that_is_not_stopped_concerns_its_own_test_alone(tmp_path: Path, server_url: str) -> None:
+    (tmp_path / "shop.py").write_text(
+        "from fastapi_events import Events\nevents = Events()\nsettings = events.settings\n"
+    )
+    (tmp_path / "test_it.py").write_text(
+        "import pytest, shop\n"
+        "@pytest.mark.asyncio\n"
+        "@pytest.mark.fastapi_events(max_attempts=2)\n"
+        "async def test_whose_instance_does_not_stop(events):\n"
+        "    async def fail(*_): raise OSError('no way out')\n"
+        "    events.runtime.executor.close = fail\n"
+        "@pytest.mark.asyncio\n"
+        "async def test_after_it(events):\n"
+        "    assert events.settings.max_attempts == shop.settings.max_attempts\n"
+        "@pytest.mark.asyncio\n"
+        "async def test_that_starts_it_once_more(events):\n"
+        "    await events.start()\n"
+        "@pytest.mark.asyncio\n"
+        "async def test_after_that(events):\n"
+        "    await events.drain_once()\n"
+        "def test_at_the_end():\n"
+        "    assert shop.events.settings is shop.settings\n"
+    )
+    done = run_tests(tmp_path, "-o", "fastapi_events_app=shop:events", server_url=server_url)
+    assert "5 passed, 1 error" in done.stdout, done.stdout + done.stderr
+    assert "OSError: no way out" in done.stdout

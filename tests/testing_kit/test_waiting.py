@@ -86,3 +86,28 @@ async def test_too_late_says_what_there_was(stage: Stage) -> None:
     with pytest.raises(NotFound, match=r"Did you mean 'shop\.place'"):
         await wait_for(events, Placed, handler="shop.plaec")
     go_on.set()
+
+
+@pytest.mark.parametrize(
+    ("event", "handler", "told"),
+    [
+        (Placed, "shop.cache", r"'shop\.cache' is a broadcast handler: nothing is recorded .* events\.drain_once\(\)"),
+        (
+            Shipped,
+            "shop.place",
+            r"'shop\.place' takes 'shop\.order\.placed', and is never given 'shop\.order\.shipped'",
+        ),
+    ],
+)
+async def test_what_nobody_could_see_is_not_waited_for(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, event: Any, handler: str, told: str
+) -> None:
+    monkeypatch.setattr(waiting, "ELSEWHERE", 600.0)
+    module = _module(asyncio.Event())
+
+    @module.on(Placed, id="shop.cache", broadcast=True)
+    async def cache(event: Placed) -> None: ...
+
+    events = await stage.running(module, **SLOW)
+    with pytest.raises(NotFound, match=told):
+        await within(wait_for(events, event, handler=handler, timeout=600))

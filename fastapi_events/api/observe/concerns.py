@@ -149,7 +149,8 @@ def _skipped_broadcasts(workers: Sequence[WorkerView]) -> Iterator[Concern]:
     if behind:
         yield Concern(
             severity="warning", what=f"{_count(len(behind), 'process', 'processes')} skipped broadcast events",
-            why="They were too far behind. What they keep in memory may be stale until they are restarted.",
+            why="They were too far behind, or the events were of a newer version than they read: their log says which. "
+            "What they keep in memory may be stale until they are restarted.",
             page="workers",
         )  # fmt: skip
 

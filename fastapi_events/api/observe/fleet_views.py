@@ -69,7 +69,8 @@ class WorkerView(View):
     """A process. It is alive while its lease runs; ``stale_settles`` counts results that came too late.
 
     ``broadcasts`` counts the broadcast handlers that it calls, ``broadcast_failures`` their calls that failed, and
-    ``broadcast_skipped`` the positions of events that they may have missed because the process was too far behind.
+    ``broadcast_skipped`` the positions of events that they may have missed because the process was too far behind, and
+    the events that were of a newer version than it reads.
     """
 
     id: UUID

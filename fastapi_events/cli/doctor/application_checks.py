@@ -35,7 +35,7 @@ def _handlers(events: Any) -> Finding:
 
 def unhandled_finding(events: Any, selections: Sequence[str]) -> Finding:
     """Events that nobody takes: no handler here, and none of the ``selections`` of all groups in the database."""
-    alone = {d.options.name for d in declared_events(events) if not d.handlers and d.kind != "audit"}
+    alone = {d.options.name for d in declared_events(events) if not d.handlers and d.options.tier != "audit"}
     unhandled = sorted(name for name in alone if not any(matches(selects, name) for selects in selections))
     if unhandled:
         return warn(

@@ -16,7 +16,6 @@ from fastapi_events.engine.outcomes import outcome_of
 from fastapi_events.engine.run import Run
 from fastapi_events.model.envelope import Envelope
 from fastapi_events.model.lane import AUDIT
-from fastapi_events.model.names import is_pattern
 from fastapi_events.model.outcome import Outcome
 
 ROOM = 1_000
@@ -44,26 +43,35 @@ class PublishingRuns:
 class Feed:
     """The events that wait for one handler, and those that it is called for."""
 
-    def __init__(self, handler: Handler, runs: Runs, limit: int, *, failed: Callable[[], None]) -> None:
-        self.handler, self._runs, self._limit, self._failed = handler, runs, limit, failed
-        self._crew = Crew(runs, limit, None)
+    def __init__(
+        self, handler: Handler, runs: Runs, limit: int, *, failed: Callable[[], None], skipped: Callable[[int], None],
+    ) -> None:  # fmt: skip
+        self.handler, self._runs, self._limit = handler, runs, limit
+        self._failed, self._skipped = failed, skipped
+        self._closed = False
+        self._crew = self._new_crew()
         self._chains: dict[str, _KeyChain] = {}
         self._new: list[_KeyChain] = []
         self._has_room = asyncio.Event()
         self._has_room.set()
-        self._closed = False
-        self._waiting = self._dropped = 0
+        self._waiting: dict[Item, None] = {}
+        self._dropped = 0
 
     def takes(self, lane: int, name: str) -> bool:
         """Whether the handler wants events of this name from this lane."""
-        declaration = self.handler.declaration
-        heard = lane != AUDIT or declaration.audit or not is_pattern(declaration.selects)
-        return heard and declaration.takes(name)
+        return self.handler.declaration.hears(name, audit=lane == AUDIT)
 
     def put(self, item: Item) -> None:
-        """Have the handler called for an event, after those of its key; ``begin`` sets it going."""
-        self._waiting += 1
-        if self._waiting >= ROOM:
+        """Have the handler called for an event, after those of its key; ``begin`` sets it going.
+
+        What is newer than the handler's class is skipped: nothing keeps it for the release that could read it.
+        """
+        if item.version > self.handler.reads and item.versions.oldest > self.handler.reads:
+            self._skipped(1)
+            report.newer(self.handler, item)
+            return
+        self._waiting[item] = None
+        if len(self._waiting) >= ROOM:
             self._has_room.clear()
         key = item.key if self.handler.ordered else None
         chain = self._chains.get(key) if key is not None else None
@@ -76,8 +84,6 @@ class Feed:
 
     def begin(self) -> None:
         """Set what has been put going."""
-        if self._crew.is_broken:
-            self._start_anew()
         new, self._new = self._new, []
         self._crew.add(new)
 
@@ -104,7 +110,7 @@ class Feed:
 
     def settled(self, run: Run, outcome: Outcome) -> None:
         """Take note of what became of a call: of success, nothing."""
-        self._count_down(1)
+        self._done_with(run.item)
         if outcome.kind == "done":
             return
         if outcome.kind == "discarded":
@@ -116,7 +122,7 @@ class Feed:
     def drop(self, chain: _KeyChain) -> None:
         """The process stops: what has not begun does not."""
         self._dropped += len(chain.items)
-        self._count_down(len(chain.items))
+        self._done_with(*chain.items)
         chain.items.clear()
         self.forget(chain)
 
@@ -125,20 +131,29 @@ class Feed:
         if chain.key is not None:
             self._chains.pop(chain.key, None)
 
-    def _count_down(self, events: int) -> None:
-        self._waiting -= events
-        if self._waiting < ROOM and not self._has_room.is_set():
+    def _done_with(self, *items: Item) -> None:
+        for item in items:
+            self._waiting.pop(item, None)
+        if len(self._waiting) < ROOM and not self._has_room.is_set():
             self._has_room.set()
 
-    def _start_anew(self) -> None:
+    def _new_crew(self) -> Crew:
+        crew = Crew(self._runs, self._limit, None)
+        crew.on_broken = self._lose
+        if self._closed:
+            crew.stop_starting()
+        return crew
+
+    def _lose(self, error: BaseException) -> None:
         """After a defect nobody works on the chains any more, and a key that waited for one would wait for ever."""
-        lost = self._waiting - sum(len(chain.items) for chain in self._new)
-        report.broken(self.handler.id, lost)
-        self._crew, self._chains = (
-            Crew(self._runs, self._limit, None),
-            {c.key: c for c in self._new if c.key is not None},
-        )
-        self._count_down(lost)
+        lost = list(self._waiting)
+        for _ in lost:
+            self._failed()
+        report.broken(self.handler.id, [item.id for item in lost], error)
+        self._chains.clear()
+        self._new.clear()
+        self._crew = self._new_crew()
+        self._done_with(*lost)
 
 
 class _KeyChain:

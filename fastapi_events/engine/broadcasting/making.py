@@ -36,7 +36,7 @@ def make_broadcasts(
 
     runs = PublishingRuns(executor, append)
     limit = sum(settings.lane_concurrency.values())
-    feeds = [Feed(handler, runs, limit, failed=failed) for handler in handlers]
+    feeds = [Feed(handler, runs, limit, failed=failed, skipped=skipped) for handler in handlers]
     interest = interest_of(handlers)
     tail = Tail(
         database, statements, lanes=lanes_of(interest), partitions=partitions, interest=interest,

@@ -114,7 +114,7 @@ class Broadcasts(Loop):
         self.interrupt()
         with suppress(TimeoutError):
             async with asyncio.timeout(grace):
-                await asyncio.gather(*(feed.rest() for feed in self._feeds))
+                await asyncio.gather(*(feed.rest() for feed in self._feeds), return_exceptions=True)
         await super().stop(grace=5.0)
         await asyncio.gather(*(feed.end() for feed in self._feeds), return_exceptions=True)
 

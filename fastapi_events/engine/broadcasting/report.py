@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from uuid import UUID
 
+from fastapi_events.engine.handlers import Handler
+from fastapi_events.engine.item import Item
 from fastapi_events.engine.run import Run
 from fastapi_events.model.outcome import Outcome
 from fastapi_events.store.tail import Restart
 
 logger = logging.getLogger("fastapi_events")
+
+SHOWN = 20
+"""How many ids a line names."""
 
 
 def failed(run: Run, outcome: Outcome) -> None:
@@ -55,6 +62,18 @@ def dropped(handler: str, events: int) -> None:
     logger.info("broadcast handler %s: %d event(s) dropped, the process stops", handler, events)
 
 
-def broken(handler: str, events: int) -> None:
+def newer(handler: Handler, item: Item) -> None:
+    """An event that a handler of this release cannot read; nothing keeps it for another release."""
+    logger.warning(
+        "broadcast handler %s: skipped %s %s in this process: it is version %d, and this process reads version %d and "
+        "older", handler.id, item.name, item.id, item.versions.oldest, handler.reads,
+    )  # fmt: skip
+
+
+def broken(handler: str, events: Sequence[UUID], error: BaseException) -> None:
     """A defect of ours."""
-    logger.error("broadcast handler %s: its work was ended by a defect; %d event(s) dropped", handler, events)
+    ids = ", ".join(map(str, events[:SHOWN])) + (", …" if len(events) > SHOWN else "")
+    logger.error(
+        "broadcast handler %s: its work was ended by a defect; %d event(s) dropped (%s). It goes on with what comes "
+        "next", handler, len(events), ids, exc_info=error,
+    )  # fmt: skip

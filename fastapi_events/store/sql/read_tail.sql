@@ -52,14 +52,15 @@ taken AS MATERIALIZED (
 SELECT 0 AS kind, NULL::integer AS place, NULL::smallint AS lane, NULL::smallint AS partition, NULL::bigint AS position,
        NULL::uuid AS id, NULL::text AS name, NULL::bigint AS version, NULL::text AS key, NULL::uuid AS correlation_id,
        NULL::uuid AS causation_id, NULL::text AS tenant_id, NULL::text AS actor, NULL::smallint AS depth,
-       NULL::timestamptz AS published_at, NULL::text AS headers,
+       NULL::timestamptz AS published_at, NULL::text AS headers, NULL::text AS other_versions,
        json_build_object('snapshot', m.snapshot::text, 'last_position', m.last_position)::text AS payload
 FROM moment m
 UNION ALL
-SELECT 1, t.place, NULL, NULL, max(t.position), NULL, NULL, count(*), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+SELECT 1, t.place, NULL, NULL, max(t.position), NULL, NULL, count(*), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+       NULL, NULL
 FROM taken t GROUP BY t.place
 UNION ALL
 SELECT 2, t.place, t.lane, t.partition, t.position, t.id, t.name, t.version, t.key, t.correlation_id, t.causation_id,
-       t.tenant_id, t.actor, t.depth, t.published_at, t.headers::text, t.payload::text
+       t.tenant_id, t.actor, t.depth, t.published_at, t.headers::text, t.other_versions::text, t.payload::text
 FROM taken t
 WHERE t.name = ANY ($9::text[]) OR t.name ~ ANY (CASE WHEN t.lane = 3 THEN $11::text[] ELSE $10::text[] END)

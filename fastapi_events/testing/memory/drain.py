@@ -32,14 +32,14 @@ class MemoryDrain:
     def __init__(
         self, log: MemoryLog, deliveries: Deliveries, marks: MemoryMarks, clock: Clock, plan: HandlerPlan,
         attempts: Attempts, check: Callable[[Handler], None], *, lanes: frozenset[int], read: int,
-        broadcast: Sequence[Handler],
+        broadcast: Sequence[Handler], told: Callable[[], None],
     ) -> None:  # fmt: skip
         self._log, self._deliveries, self._marks, self._clock = log, deliveries, marks, clock
         self._plan, self._attempts, self._check = plan, attempts, check
         self._lanes, self.read, self._heard = lanes, read, len(log.events)
         runs = PublishingRuns(attempts.executor, self._append)
-        self._feeds = [Feed(handler, runs, 1, failed=_count_nowhere) for handler in broadcast]
-        self._one_at_a_time = asyncio.Lock()
+        self._feeds = [Feed(handler, runs, 1, failed=_count_nowhere, skipped=_count_nowhere) for handler in broadcast]
+        self._told, self._one_at_a_time = told, asyncio.Lock()
         self._refused: list[NotOnMemory] = []
 
     async def drain(self) -> int:
@@ -51,6 +51,7 @@ class MemoryDrain:
             handled = 0
             while await self._step():
                 handled += 1
+                self._told()
             refused, self._refused = self._refused, []
         if refused:
             raise refused[0]
@@ -148,5 +149,5 @@ class MemoryDrain:
         return Item(shown, lane=row["lane"], version=row["version"], xid=None)
 
 
-def _count_nowhere() -> None:
-    """The log tells of a broadcast handler's failure; PostgreSQL's processes count it too."""
+def _count_nowhere(_: int = 1) -> None:
+    """The log tells of what a broadcast handler did not hear; PostgreSQL's processes count it too."""

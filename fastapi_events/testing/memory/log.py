@@ -122,6 +122,15 @@ class MemoryLog(EventLog):
         with lock:
             return min((_due_of(one) for one in self.waiting.values()), default=None)
 
+    def published(self, name: str | None, *, after: int) -> list[Row]:
+        """The log above a position, and what waits for its time, in the order of publishing; ``name`` None: all."""
+        settle()
+        with lock:
+            now, waiting = self._clock.now(), list(self.waiting.values())
+        rows = [row | {"due_at": None} for row in self.events if row["position"] > after]
+        rows += [row_of(one.envelope, 0, now) | {"position": None, "due_at": one.due_at} for one in waiting]
+        return [row for row in rows if name in (None, row["name"])]
+
     def written_on(self, connection: Connection) -> list[Envelope]:
         """The events that the connection's open transaction has written to the log, in order."""
         return [one.envelope for one in held_on(connection, self) if isinstance(one, Written) and one.due_at is None]

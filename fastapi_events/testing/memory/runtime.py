@@ -16,6 +16,7 @@ from fastapi_events.engine.handler_connection import HandlerConnection
 from fastapi_events.engine.handler_session import HandlerSession, SyncHandlerSession, handler_session_class
 from fastapi_events.engine.handler_transaction import PlainTransactions, session_options
 from fastapi_events.engine.handlers import Handler, HandlerPlan
+from fastapi_events.engine.news import News
 from fastapi_events.engine.service import Loop
 from fastapi_events.errors import SettingsError
 from fastapi_events.model.lane import AUDIT, LANES, LogPlace
@@ -84,7 +85,8 @@ class MemoryRuntime:
         self.settings, self.plan, self.kept, self.log = parts.settings, parts.plan, kept, kept.log
         self.partitions, self.channel = parts.settings.partitions, "memory"
         self.drains = parts.drains and parts.settings.enabled
-        self.broadcast = list(parts.broadcast)
+        self.broadcast_handlers = list(parts.broadcast)
+        self._news = News()
         self.plan.learn(_known(self.plan), 1)
         self.parts, self.sessions, self.alone = parts, parts.sessions, Alone(kept.log)
         self.attempts = Attempts(
@@ -95,7 +97,7 @@ class MemoryRuntime:
         lanes = frozenset(int(LANES[name]) for name in parts.settings.lanes)
         self._drain = MemoryDrain(
             kept.log, kept.deliveries, kept.marks, kept.clock, self.plan, self.attempts, self._check,
-            lanes=lanes, broadcast=self.broadcast, read=kept.read,
+            lanes=lanes, broadcast=self.broadcast_handlers, read=kept.read, told=self._news.tell,
         )  # fmt: skip
         self.loop = asyncio.get_running_loop()
         self._drain_loop = _DrainLoop(self)
@@ -123,12 +125,17 @@ class MemoryRuntime:
 
     async def drain_once(self) -> int:
         """Handle what is there until nothing is due; raises ``SettingsError`` on another event loop."""
-        if asyncio.get_running_loop() is not self.loop:
-            raise SettingsError(
-                "This Events instance is started on another event loop, and its handlers run there. In a test with "
-                "TestClient, call memory.drain() of `with in_memory(events) as memory:`."
-            )
+        self._check_loop()
         return await self._drain.drain()
+
+    def hear(self) -> News:
+        """Tells of what is committed and handled; raises ``SettingsError`` on another event loop."""
+        self._check_loop()
+        return self._news
+
+    def published(self, name: str | None, *, after: int) -> list[Row]:
+        """What is committed, of this name (None: of any) above a position, and what waits for its time."""
+        return self.log.published(name, after=after)
 
     def health(self) -> Health:
         """How it is doing: a probe of an app on memory is answered."""
@@ -160,6 +167,14 @@ class MemoryRuntime:
     def _wake(self) -> None:
         if not self.loop.is_closed():
             self.loop.call_soon_threadsafe(self._drain_loop.wake.set)
+            self.loop.call_soon_threadsafe(self._news.tell)
+
+    def _check_loop(self) -> None:
+        if asyncio.get_running_loop() is not self.loop:
+            raise SettingsError(
+                "This Events instance is started on another event loop, and its handlers run there. In a test with "
+                "TestClient, call memory.drain() of `with in_memory(events) as memory:`."
+            )
 
     def _check(self, handler: Handler) -> None:
         wants = handler.signature.wants
