@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from difflib import get_close_matches
 from typing import Literal, TypedDict
@@ -13,6 +13,7 @@ from fastapi_events.api.observe.filters import as_uuid, parse_event_filter
 from fastapi_events.errors import OperationRefused
 from fastapi_events.model.names import is_pattern, matches, regular_expression
 from fastapi_events.model.replay import ReplaySelection
+from fastapi_events.model.unknown_options import check_known
 
 _UNASKABLE = re.compile("[\x00\ud800-\udfff]")
 _HIGHEST = 2**63 - 1
@@ -35,6 +36,15 @@ class ReplayFilter(TypedDict, total=False):
     key: str | None
     tenant_id: str | None
     correlation_id: UUID | str | None
+
+
+_OPTIONS: dict[str, tuple[str, ...]] = {"preview": ("rate",), "start": ("rate", "expected", "actor", "reason")}
+
+
+def check_conditions(act: Literal["preview", "start"], where: Mapping[str, object]) -> None:
+    """Raise ``UnknownOption`` for what is no condition: one that is not understood would let all of history through."""
+    known = (*ReplayFilter.__annotations__, *_OPTIONS[act])
+    check_known(where, known, owner=f"replays.{act}()")
 
 
 def moment_of(word: Literal["since", "until"], text: str | None) -> datetime | None:

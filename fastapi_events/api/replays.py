@@ -8,7 +8,7 @@ from uuid import UUID
 
 from fastapi_events.api.handler_kinds import Kinds, check_recorded
 from fastapi_events.api.observe.filters import as_uuid
-from fastapi_events.api.replay_filter import ReplayFilter, checked_text, selection_of
+from fastapi_events.api.replay_filter import ReplayFilter, check_conditions, checked_text, selection_of
 from fastapi_events.api.replay_views import ReplayPreview, ReplayView, preview_of, replay_view
 from fastapi_events.errors import NotFound, OperationRefused
 from fastapi_events.model.replay import ReplaySelection, ReplayState
@@ -41,9 +41,10 @@ class ReplayOperations:
         """Count what a replay would deliver, and say what to know before it starts; changes nothing.
 
         Without filters it is all of the history that the handler selects. Raises ``OperationRefused`` for an unknown or
-        a broadcast handler and for filters that make no sense, ``OperationUnavailable`` if it takes too long.
+        a broadcast handler and for filters that make no sense, ``UnknownOption`` for a condition that there is not,
+        ``OperationUnavailable`` if it takes too long.
         """
-        bounds, selection = await self._selected(handler, where)
+        bounds, selection = await self._selected("preview", handler, where)
         count = await self._store.count(bounds, selection, MOST_EVENTS)
         kind = self._kinds().get(bounds.handler)
         return preview_of(bounds, selection, count, kind, rate=_checked_rate(rate), most=MOST_EVENTS)
@@ -60,7 +61,7 @@ class ReplayOperations:
         10,000,000 events of one replay at most. Raises ``OperationRefused`` as ``preview`` does, and for these.
         """
         _check_actor(actor)
-        bounds, selection = await self._selected(handler, where)
+        bounds, selection = await self._selected("start", handler, where)
         count = await self._store.count(bounds, selection, MOST_EVENTS)
         self._check_count(bounds, count, expected)
         order = Order(bounds, selection, count, _checked_rate(rate), actor, reason)
@@ -116,7 +117,10 @@ class ReplayOperations:
             self._changed()
         return changed
 
-    async def _selected(self, handler: str, where: ReplayFilter) -> tuple[ReplayBounds, ReplaySelection]:
+    async def _selected(
+        self, act: Literal["preview", "start"], handler: str, where: ReplayFilter
+    ) -> tuple[ReplayBounds, ReplaySelection]:
+        check_conditions(act, where)
         checked_text("handler", handler)
         check_recorded(self._kinds, handler, "It has no place to replay from; start the processes anew.")
         bounds = await self._store.bounds(self._group_id(), handler)

@@ -8,7 +8,7 @@ import pytest
 
 from fastapi_events import HandlerSession, Module
 from fastapi_events.api import replays as limits
-from fastapi_events.errors import NotFound, OperationRefused
+from fastapi_events.errors import NotFound, OperationRefused, UnknownOption
 from tests.delivery.stage import Pinged, Placed, Shipped, Stage, publish
 from tests.replays.test_replaying import DUTY, settled
 
@@ -58,6 +58,25 @@ async def test_what_cannot_be_meant_is_refused(stage: Stage, handler: str, where
     events = await shop(stage)
     with pytest.raises(OperationRefused, match=message):
         await events.operations.replays.start(handler, actor=DUTY, **where)
+    assert await stage.value("SELECT count(*) FROM events.replay") == 0
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ({"tenant": "acme"}, r"has no option 'tenant'. Did you mean 'tenant_id'\?"),
+        ({"sinse": datetime(2026, 1, 1, tzinfo=UTC)}, r"Did you mean 'since'\?"),
+        ({"correlation": 1}, r"Did you mean 'correlation_id'\?"),
+        ({"name": "nope"}, r"has no option 'name'. The options are from_position, to_position, since"),
+    ],
+)
+async def test_a_condition_that_there_is_not_lets_no_history_through(stage: Stage, where: Any, message: str) -> None:
+    events = await shop(stage)
+    replays = events.operations.replays
+    with pytest.raises(UnknownOption, match=rf"replays.preview\(\) .*{message}"):
+        await replays.preview("shop.plain", **where)
+    with pytest.raises(UnknownOption, match=rf"replays.start\(\) .*{message}"):
+        await replays.start("shop.plain", actor=DUTY, **where)
     assert await stage.value("SELECT count(*) FROM events.replay") == 0
 
 
