@@ -161,9 +161,10 @@ class Operations(GateOperations):
     async def remove_group(self, name: str, *, actor: str, reason: str) -> None:
         """End a consumer group for good: nothing is kept for it any more, and what waits for its handlers is given up.
 
-        Its dead letters that park a key and its waiting deliveries become discarded, a part in each round of retention.
-        Processes that start under the name later begin a new group, with what is published from then on. Raises
-        ``OperationRefused`` for an unknown group, for one that has a live process, and without actor or reason.
+        Its replays are cancelled. Its dead letters that park a key and its waiting deliveries become discarded, a part
+        in each round of retention. Processes that start under the name later begin a new group, with what is published
+        from then on. Raises ``OperationRefused`` for an unknown group, for one that has a live process, and without
+        actor or reason.
         """
         self._check_whole("remove_group")
         _check_actor(actor)

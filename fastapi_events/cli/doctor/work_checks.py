@@ -22,15 +22,31 @@ def needed_connections(overview: Overview, handler_connections: int) -> tuple[in
 
 
 def kept_finding(log: KeptLog) -> Finding:
-    """Groups, of any service, for which the log keeps what is past its age."""
-    if not log.kept_for:
-        return ok("retention", "no group keeps old events from being removed")
-    held = [f"{kept.group!r} (event {kept.position}, {ago(kept.published_at)})" for kept in log.kept_for]
-    resume = " Resume what is paused." if any(kept.paused for kept in log.kept_for) else ""
+    """Groups and replays, of any service, for which the log keeps what is past its age."""
+    groups = [f"{kept.group!r} (event {kept.position}, {ago(kept.published_at)})" for kept in log.kept_for]
+    replays = [
+        f"{kept.replay_id} of {kept.handler!r} in {kept.group!r}, {kept.state} ({ago(kept.published_at)})"
+        for kept in log.kept_for_replays
+    ]
+    if not groups and not replays:
+        return ok("retention", "no group and no replay keeps old events from being removed")
+    holders, mends = [], []
+    if groups:
+        holders.append(f"unread by {some(groups)}")
+        resume = " Resume what is paused." if any(kept.paused for kept in log.kept_for) else ""
+        mends.append(
+            "Start the processes of these groups, or remove those that are gone: fastapi-events groups remove "
+            f"NAME.{resume}"
+        )
+    if replays:
+        holders.append(f"kept for the replay {some(replays)}")
+        mends.append(
+            "Let the replay end, resume it if it is paused, or end it: fastapi-events replay cancel ID. One that does "
+            "not move keeps nothing after seven days."
+        )
     return warn(
-        "retention", f"The log cannot shrink. Events past history_retention are unread by {some(held)}.",
-        "Start the processes of these groups, or remove those that are gone: fastapi-events groups remove "
-        f"NAME.{resume}",
+        "retention", f"The log cannot shrink. Events past history_retention are {' and '.join(holders)}.",
+        " ".join(mends),
     )  # fmt: skip
 
 
