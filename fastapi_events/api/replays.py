@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from typing import Unpack
+from typing import Literal, Unpack
 from uuid import UUID
 
 from fastapi_events.api.handler_kinds import Kinds, check_recorded
@@ -57,10 +58,12 @@ class ReplayOperations:
 
         ``rate`` is events per second for all of them together; None is as fast as live work lets it. ``expected`` is
         the count that ``preview`` gave: needed for more than 10,000 events and where effects in the database are
-        applied again, and if a tenth more match by now, nothing is started. One replay at a time of each handler, and
-        10,000,000 events of one replay at most. Raises ``OperationRefused`` as ``preview`` does, and for these.
+        applied again. If more than a tenth more match by now (rounded up: 1 lets 2 pass, 31 lets 35), nothing is
+        started. One replay at a time of each handler, and 10,000,000 events of one replay at most. Raises as
+        ``preview`` does, and ``OperationRefused`` for these.
         """
         _check_actor(actor)
+        _check_expected(expected)
         bounds, selection = await self._selected("start", handler, where)
         count = await self._store.count(bounds, selection, MOST_EVENTS)
         self._check_count(bounds, count, expected)
@@ -151,10 +154,18 @@ class ReplayOperations:
                 f"{count.events:,} events would be given to {bounds.handler!r} again. {why}{' ' if why else ''}"
                 f"Nothing was started: look at the preview, then pass expected={count.events}."
             )
-        if expected is not None and count.events > expected + max(expected // 10, 100):
+        if expected is not None and count.events > expected + math.ceil(expected / 10):
             raise OperationRefused(
                 f"{count.events:,} events match now, but {expected:,} were confirmed. Nothing was started: look again."
             )
+
+
+def _check_expected(expected: object) -> None:
+    if expected is not None and (not isinstance(expected, int) or isinstance(expected, bool) or expected < 0):
+        raise OperationRefused(
+            f"expected={ascii(expected)[:80]} is no count of events, which is a whole number from 0. Pass the "
+            "preview's count: expected=preview.count."
+        )
 
 
 def _check_actor(actor: str) -> None:

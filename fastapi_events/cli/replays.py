@@ -74,9 +74,7 @@ async def start_replay(
             _tell_preview(preview)
         if preview.count and not agreed(f"Give {preview.count:,} events to {preview.handler} again?", yes=yes):
             return 1
-        view = await replays.start(
-            handler, rate=rate, expected=preview.count or None, actor=actor, reason=reason, **where
-        )
+        view = await replays.start(handler, rate=rate, expected=preview.count, actor=actor, reason=reason, **where)
     if as_json:
         print_json(view)
     else:

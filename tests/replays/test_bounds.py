@@ -9,7 +9,7 @@ import pytest
 from fastapi_events import HandlerSession, Module
 from fastapi_events.api import replays as limits
 from fastapi_events.errors import NotFound, OperationRefused, UnknownOption
-from tests.delivery.stage import Pinged, Placed, Shipped, Stage, publish
+from tests.delivery.stage import Pinged, Placed, Shipped, Stage, collecting, publish
 from tests.replays.test_replaying import DUTY, settled
 
 
@@ -123,12 +123,23 @@ async def test_many_events_and_effects_need_the_count_that_was_looked_at(
         await replays.start("shop.plain", actor=" ")
 
 
-async def test_more_than_was_confirmed_is_not_started(stage: Stage) -> None:
-    events = await shop(stage)
-    await publish(events, [Placed(order="o", number=n) for n in range(100)])
+@pytest.mark.parametrize(("expected", "most"), [(0, 0), (1, 2), (4, 5), (31, 35), (100, 110)])
+async def test_more_than_was_confirmed_is_not_started(stage: Stage, expected: int, most: int) -> None:
+    events = await stage.idle(collecting([]))
+    await publish(events, [Placed(order="o", number=n) for n in range(most + 1)])
     await events.drain_once()
-    with pytest.raises(OperationRefused, match="107 events match now, but 3 were confirmed"):
-        await events.operations.replays.start("shop.plain", actor=DUTY, expected=3)
+    replays, last = events.operations.replays, await stage.value("SELECT max(position) FROM events.event")
+    with pytest.raises(OperationRefused, match=f"{most + 1} events match now, but {expected} were confirmed"):
+        await replays.start("shop.placed", actor=DUTY, expected=expected)
+    if most:
+        await replays.start("shop.placed", actor=DUTY, expected=expected, to_position=last - 1)
+
+
+@pytest.mark.parametrize("expected", [-1, "7", 7.0, True])
+async def test_what_is_no_count_confirms_nothing(stage: Stage, expected: Any) -> None:
+    events = await shop(stage)
+    with pytest.raises(OperationRefused, match="is no count of events, which is a whole number from 0"):
+        await events.operations.replays.start("shop.plain", actor=DUTY, expected=expected)
 
 
 async def test_one_replay_at_a_time_of_each_handler(stage: Stage) -> None:

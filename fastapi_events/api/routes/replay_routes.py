@@ -55,7 +55,7 @@ class ReplayOf(Body):
 class ReplayOrder(ReplayOf):
     """A replay that is to begin. ``expected`` is the count of the preview."""
 
-    expected: Annotated[int, Field(ge=1)] | None = None
+    expected: Annotated[int, Field(ge=0)] | None = None
     reason: Annotated[str, Field(max_length=MAX_REASON)] = ""
 
 
