@@ -9,6 +9,7 @@ from fastapi_events.api.observe.fleet_views import HandlerView
 from fastapi_events.api.observe.retention import KeptLog
 from fastapi_events.api.observe.views import Overview
 from fastapi_events.cli.doctor.finding import Finding, fail, ok, some, warn
+from fastapi_events.cli.doctor.gate_checks import gate_findings
 from fastapi_events.cli.moments import ago
 
 READINGS = 2
@@ -57,6 +58,7 @@ def work_findings(overview: Overview, parked: Sequence[Any], group: str) -> Iter
     if draining:
         yield _polling(overview)
         yield _missing(overview.handlers)
+    yield from gate_findings(overview)
     yield _no_handler(overview.handlers)
     yield _dead(overview)
     yield _parked(parked)
