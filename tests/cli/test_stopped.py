@@ -44,6 +44,27 @@ async def test_what_is_paused_or_only_fails(connection: Any, clean_database: str
     assert [found[name].status for name in ("paused", "breakers")] == ["ok", "ok"]
 
 
+async def test_a_version_that_nobody_reads_is_not_taken_for_a_handler_that_nobody_has(
+    connection: Any, clean_database: str
+) -> None:
+    seeding = await Seeding.on(connection)
+    await seeding.group("app")
+    await seeding.handler("bakery.bake", "bakery.order.placed")
+    await seeding.process()
+    event = await seeding.event("bakery.order.placed", {}, aggregate_id="1")
+    await seeding.delivery(event, "bakery.bake", "waiting", "no_handler")
+    found = (await findings(made(clean_database)))["no_handler deliveries"]
+    told(
+        found, "warn", "another release: bakery.bake (1 waiting), some of a newer version of the event", "release that"
+    )
+    assert "has the handler" not in f"{found.message} {found.mend}"
+    await seeding.handler("bakery.gone", "bakery.order.placed")
+    await seeding.delivery(event, "bakery.gone", "waiting", "no_handler")
+    found = (await findings(made(clean_database)))["no_handler deliveries"]
+    told(found, "warn", "a process that has bakery.gone (1 waiting). Waiting for another release: bakery.bake", "")
+    told(found, "warn", "", "Start a process that has the handler: it takes them. Start a process of the release")
+
+
 async def test_a_paused_lane_is_told_where_handlers_are_listed(run: Run, connection: Any, clean_database: str) -> None:
     await fill(connection, live=True)
     given = {"EVENTS_DATABASE_URL": clean_database, "EVENTS_APP": APP}

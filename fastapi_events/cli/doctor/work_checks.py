@@ -99,13 +99,22 @@ def _missing(handlers: Sequence[HandlerView]) -> Finding:
 
 
 def _no_handler(handlers: Sequence[HandlerView]) -> Finding:
-    waiting = [f"{h.name} ({h.waiting:,} waiting)" for h in handlers if "no_handler" in h.waiting_reasons]
-    if waiting:
-        return warn(
-            "no_handler deliveries", f"Waiting for a process that has {some(waiting)}.",
-            "Start a process that has the handler: it takes them.",
-        )  # fmt: skip
-    return ok("no_handler deliveries", "none waits")
+    waiting = [handler for handler in handlers if "no_handler" in handler.waiting_reasons]
+    absent = [f"{h.name} ({h.waiting:,} waiting)" for h in waiting if h.status != "live"]
+    older = [f"{h.name} ({h.waiting:,} waiting)" for h in waiting if h.status == "live"]
+    if not waiting:
+        return ok("no_handler deliveries", "none waits")
+    what, mends = [], []
+    if absent:
+        what.append(f"Waiting for a process that has {some(absent)}.")
+        mends.append("Start a process that has the handler: it takes them.")
+    if older:
+        what.append(
+            f"Waiting for another release: {some(older)}, some of a newer version of the event than its live processes "
+            "read."
+        )
+        mends.append("Start a process of the release that publishes it.")
+    return warn("no_handler deliveries", " ".join(what), " ".join(mends))
 
 
 def _dead(overview: Overview) -> Finding:
