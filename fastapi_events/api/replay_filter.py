@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Literal, TypedDict
 from uuid import UUID
 
-from fastapi_events.api.observe.filters import as_uuid, parse_event_filter
+from fastapi_events.api.observe.filters import as_uuid, is_whole_key, own_part, parse_event_filter
 from fastapi_events.errors import OperationRefused
 from fastapi_events.model.names import is_pattern, matches, regular_expression
 from fastapi_events.model.replay import ReplaySelection
@@ -23,7 +23,7 @@ class ReplayFilter(TypedDict, total=False):
     """What narrows a replay; what is left out, or None, narrows nothing, and every condition must hold.
 
     Positions are inclusive. ``since`` is inclusive and ``until`` exclusive; both need a time zone. ``events`` are names
-    of events among those that the handler selects. ``key`` is an ordering key as the log has it.
+    of events among those that the handler selects. ``key`` is a whole ordering key: ``tenant/aggregate/value``.
     """
 
     from_position: int | None
@@ -70,6 +70,7 @@ def selection_of(selects: str, where: ReplayFilter, tenants: tuple[str, ...] | N
         raise OperationRefused(f"until={until.isoformat()} is not after since={since.isoformat()}.")
     names = _names(selects, where.get("events"))
     texts = {name: checked_text(name, where.get(name)) for name in ("aggregate", "aggregate_id", "key", "tenant_id")}
+    _check_key(texts["key"])
     return ReplaySelection(
         names=names, pattern=regular_expression(selects) if names is None else None,
         aggregate=texts["aggregate"], aggregate_id=texts["aggregate_id"], key=texts["key"],
@@ -91,6 +92,15 @@ def _names(selects: str, wanted: Sequence[str] | None) -> tuple[str, ...] | None
             hint = f" Did you mean {near[0]!r}?" if near and not is_pattern(selects) else ""
             raise OperationRefused(f"The handler takes {selects!r}, and {ascii(name)[:80]} is none of it.{hint}")
     return names
+
+
+def _check_key(key: str | None) -> None:
+    if key is not None and not is_whole_key(key):
+        own = own_part(key)
+        raise OperationRefused(
+            f"key={ascii(key)[:60]} is no whole ordering key, which is tenant/aggregate/value. Say "
+            f"{f'acme/order/{own}'!r}, or {f'/order/{own}'!r} where there is no tenant."
+        )
 
 
 def _tenants(wanted: str | None, allowed: tuple[str, ...] | None) -> tuple[str, ...] | None:

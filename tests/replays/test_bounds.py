@@ -49,6 +49,8 @@ async def shop(stage: Stage) -> Any:
          r"is not after since"),
         ("shop.plain", {"correlation_id": "x"}, r"correlation_id='x' is no UUID"),
         ("shop.plain", {"aggregate": "a\x00"}, r"nothing that an event can have"),
+        ("shop.plain", {"key": "book/1"},
+         r"key='book/1' is no whole ordering key, .* Say 'acme/order/1', or '/order/1' where there is no tenant"),
         ("shop.plain", {"rate": 0}, r"rate=0: "),
         ("shop.plain", {"rate": float("nan")}, r"rate=nan: "),
         ("shop.plain", {"aggregate_id": "nobody"}, r"nothing to replay"),
