@@ -14,6 +14,7 @@ from fastapi_events.api.erasure import Erased, Erasure
 from fastapi_events.api.gate_operations import GateOperations
 from fastapi_events.api.handler_kinds import Kinds
 from fastapi_events.api.observe.filters import as_uuid
+from fastapi_events.api.observe.given import aware, tenants_within, whole
 from fastapi_events.api.replays import ReplayOperations
 from fastapi_events.errors import OperationRefused
 from fastapi_events.model.tenancy import UNSAID, Unsaid
@@ -75,9 +76,7 @@ class Operations(GateOperations):
         result, it never widens what that may do.
         """
         narrowed = copy(self)
-        known = self._tenants
-        # In the tables of ours the empty text stands for no tenant, and what belongs to none is for staff.
-        narrowed._tenants = tuple(sorted({one for one in tenants if one and (known is None or one in known)}))
+        narrowed._tenants = tenants_within(tenants, self._tenants)
         return narrowed
 
     @property
@@ -112,7 +111,10 @@ class Operations(GateOperations):
         self, *, handler: str | None = None, event_name: str | None = None, fingerprint: str | None = None,
         changed_before: datetime, limit: int = 1000, actor: str, reason: str = "",
     ) -> Changed:  # fmt: skip
-        """Redrive up to ``limit`` dead deliveries that match and were dead before ``changed_before``, oldest first."""
+        """Redrive up to ``limit`` dead deliveries that match and were dead before ``changed_before``, oldest first.
+
+        ``changed_before`` needs a time zone. Raises ``OperationRefused``.
+        """
         ids = await self._matching(handler, event_name, fingerprint, changed_before, limit)
         return await self.redrive(ids, actor=actor, reason=reason) if ids else Changed(0, 0)
 
@@ -120,7 +122,10 @@ class Operations(GateOperations):
         self, *, handler: str | None = None, event_name: str | None = None, fingerprint: str | None = None,
         changed_before: datetime, limit: int = 1000, actor: str, reason: str,
     ) -> Changed:  # fmt: skip
-        """Discard up to ``limit`` dead deliveries that match and were dead before ``changed_before``, oldest first."""
+        """Discard up to ``limit`` dead deliveries that match and were dead before ``changed_before``, oldest first.
+
+        Raises as ``redrive_matching`` does, and without a reason.
+        """
         ids = await self._matching(handler, event_name, fingerprint, changed_before, limit)
         return await self.discard(ids, actor=actor, reason=reason) if ids else Changed(0, 0)
 
@@ -185,13 +190,13 @@ class Operations(GateOperations):
     async def _matching(
         self, handler: str | None, event_name: str | None, fingerprint: str | None, changed_before: datetime, limit: int
     ) -> list[UUID]:
-        if not 1 <= limit <= MOST_AT_ONCE:
+        if not 1 <= whole("limit", limit) <= MOST_AT_ONCE:
             raise OperationRefused(
                 f"limit={limit}: one action changes 1 to {MOST_AT_ONCE:,} deliveries. Do it in parts."
             )
         return await self._dead_letters.matching(
             self._group_id(), handler=handler, event_name=event_name, fingerprint=fingerprint,
-            changed_before=changed_before, limit=limit, tenants=self._tenants,
+            changed_before=aware("changed_before", changed_before), limit=limit, tenants=self._tenants,
         )  # fmt: skip
 
     def _after(self, asked: Sequence[UUID], done: Sequence[UUID]) -> Changed:

@@ -10,13 +10,13 @@ from typing import Literal, TypedDict
 from uuid import UUID
 
 from fastapi_events.api.observe.filters import as_uuid, is_whole_key, own_part, parse_event_filter
+from fastapi_events.api.observe.given import HIGHEST, aware, whole
 from fastapi_events.errors import OperationRefused
 from fastapi_events.model.names import is_pattern, matches, regular_expression
 from fastapi_events.model.replay import ReplaySelection
 from fastapi_events.model.unknown_options import check_known
 
 _UNASKABLE = re.compile("[\x00\ud800-\udfff]")
-_HIGHEST = 2**63 - 1
 
 
 class ReplayFilter(TypedDict, total=False):
@@ -58,14 +58,17 @@ def moment_of(word: Literal["since", "until"], text: str | None) -> datetime | N
 def selection_of(selects: str, where: ReplayFilter, tenants: tuple[str, ...] | None) -> ReplaySelection:
     """The selection, within tenants if somebody may see only theirs; raises ``OperationRefused``."""
     low, high = where.get("from_position") or 0, where.get("to_position")
-    if low < 0 or (high is not None and high < low) or max(low, high or 0) > _HIGHEST:
+    for name, number in (("from_position", low), ("to_position", high)):
+        if number is not None:
+            whole(name, number)
+    if low < 0 or (high is not None and high < low) or max(low, high or 0) > HIGHEST:
         raise OperationRefused(
             f"from_position={low} to_position={high}: positions count from 0, and the last is not before the first."
         )
     since, until = where.get("since"), where.get("until")
     for name, moment in (("since", since), ("until", until)):
-        if moment is not None and moment.tzinfo is None:
-            raise OperationRefused(f"{name}={moment.isoformat()} has no time zone. Pass datetime(..., tzinfo=UTC).")
+        if moment is not None:
+            aware(name, moment)
     if since is not None and until is not None and until <= since:
         raise OperationRefused(f"until={until.isoformat()} is not after since={since.isoformat()}.")
     names = _names(selects, where.get("events"))

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from fastapi_events.api.handler_kinds import Kinds, check_recorded
 from fastapi_events.api.observe.filters import as_uuid
+from fastapi_events.api.observe.given import whole
 from fastapi_events.api.replay_filter import ReplayFilter, check_conditions, checked_text, selection_of
 from fastapi_events.api.replay_views import ReplayPreview, ReplayView, preview_of, replay_view
 from fastapi_events.errors import NotFound, OperationRefused
@@ -93,7 +94,7 @@ class ReplayOperations:
 
     async def list(self, *, handler: str | None = None, limit: int = 100) -> Sequence[ReplayView]:
         """The newest replays, with their progress; 1,000 at most."""
-        if not 1 <= limit <= 1_000:
+        if not 1 <= whole("limit", limit) <= 1_000:
             raise OperationRefused(f"limit={limit}: from 1 to 1,000 replays are listed.")
         wanted = checked_text("handler", handler)
         rows = await self._store.listing(self._group_id(), self._tenants, handler=wanted, limit=limit)
@@ -174,10 +175,12 @@ def _check_actor(actor: str) -> None:
 
 
 def _checked_rate(rate: float | None) -> float | None:
-    if rate is None or 0 < rate <= HIGHEST_RATE:
+    number = isinstance(rate, int | float) and not isinstance(rate, bool)
+    if rate is None or (number and 0 < rate <= HIGHEST_RATE):
         return rate
+    shown = format(rate, "g") if number else ascii(rate)[:80]
     raise OperationRefused(
-        f"rate={rate:g}: a replay goes at more than 0 and at most {HIGHEST_RATE:,.0f} events per second. Leave it out "
+        f"rate={shown}: a replay goes at more than 0 and at most {HIGHEST_RATE:,.0f} events per second. Leave it out "
         "for as fast as live work allows."
     )
 

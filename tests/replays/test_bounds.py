@@ -53,6 +53,9 @@ async def shop(stage: Stage) -> Any:
          r"key='book/1' is no whole ordering key, .* Say 'acme/order/1', or '/order/1' where there is no tenant"),
         ("shop.plain", {"rate": 0}, r"rate=0: "),
         ("shop.plain", {"rate": float("nan")}, r"rate=nan: "),
+        ("shop.plain", {"rate": "50"}, r"rate='50': a replay goes at"),
+        ("shop.plain", {"from_position": "3"}, r"from_position='3' is no whole number"),
+        ("shop.plain", {"since": "2026-01-01"}, r"since='2026-01-01' is no datetime"),
         ("shop.plain", {"aggregate_id": "nobody"}, r"nothing to replay"),
     ],
 )  # fmt: skip
