@@ -16,6 +16,7 @@ from fastapi_events.api.handler_kinds import Kinds
 from fastapi_events.api.observe.filters import as_uuid
 from fastapi_events.api.observe.given import aware, tenants_within, whole
 from fastapi_events.api.replays import ReplayOperations
+from fastapi_events.api.unknown_handler import unknown_handler
 from fastapi_events.errors import OperationRefused
 from fastapi_events.model.tenancy import UNSAID, Unsaid
 from fastapi_events.store.dead_letters import DeadLetterStore
@@ -82,7 +83,9 @@ class Operations(GateOperations):
     @property
     def replays(self) -> ReplayOperations:
         """Deliver history again: ``replays.preview(...)``, then ``replays.start(...)``."""
-        return ReplayOperations(self._replays, self._group_id, self._kinds, self._changed, self._tenants)
+        return ReplayOperations(
+            self._replays, self._group_id, self._kinds, self._changed, self._tenants, self._handler_names
+        )
 
     async def redrive(self, delivery_ids: Sequence[UUID | str], *, actor: str, reason: str = "") -> Changed:
         """Run dead deliveries again, each by the handler that failed and no other.
@@ -113,7 +116,8 @@ class Operations(GateOperations):
     ) -> Changed:  # fmt: skip
         """Redrive up to ``limit`` dead deliveries that match and were dead before ``changed_before``, oldest first.
 
-        ``changed_before`` needs a time zone. Raises ``OperationRefused``.
+        ``changed_before`` needs a time zone. Raises ``OperationRefused``, also if nothing matches a handler that the
+        group does not have.
         """
         ids = await self._matching(handler, event_name, fingerprint, changed_before, limit)
         return await self.redrive(ids, actor=actor, reason=reason) if ids else Changed(0, 0)
@@ -194,10 +198,17 @@ class Operations(GateOperations):
             raise OperationRefused(
                 f"limit={limit}: one action changes 1 to {MOST_AT_ONCE:,} deliveries. Do it in parts."
             )
-        return await self._dead_letters.matching(
+        found = await self._dead_letters.matching(
             self._group_id(), handler=handler, event_name=event_name, fingerprint=fingerprint,
             changed_before=aware("changed_before", changed_before), limit=limit, tenants=self._tenants,
         )  # fmt: skip
+        if handler is not None and not found and handler not in (known := await self._handler_names()):
+            raise unknown_handler(handler, known)
+        return found
+
+    async def _handler_names(self) -> list[str]:
+        """Those that the group has, and those of this code, which nobody may have registered yet."""
+        return [*await self._dead_letters.handler_names(self._group_id()), *self._kinds()]
 
     def _after(self, asked: Sequence[UUID], done: Sequence[UUID]) -> Changed:
         if done:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, Unpack
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from fastapi_events.api.observe.filters import as_uuid
 from fastapi_events.api.observe.given import whole
 from fastapi_events.api.replay_filter import ReplayFilter, check_conditions, checked_text, selection_of
 from fastapi_events.api.replay_views import ReplayPreview, ReplayView, preview_of, replay_view
+from fastapi_events.api.unknown_handler import unknown_handler
 from fastapi_events.errors import NotFound, OperationRefused
 from fastapi_events.model.replay import ReplaySelection, ReplayState
 from fastapi_events.store.replays import Order, ReplayBounds, ReplayCount, ReplayStore
@@ -34,10 +35,10 @@ class ReplayOperations:
 
     def __init__(
         self, store: ReplayStore, group_id: Callable[[], int], kinds: Kinds, changed: Callable[[], None],
-        tenants: tuple[str, ...] | None,
+        tenants: tuple[str, ...] | None, names: Callable[[], Awaitable[Sequence[str]]],
     ) -> None:  # fmt: skip
         self._store, self._group_id, self._kinds, self._changed = store, group_id, kinds, changed
-        self._tenants = tenants
+        self._tenants, self._names = tenants, names
 
     async def preview(self, handler: str, *, rate: float | None = None, **where: Unpack[ReplayFilter]) -> ReplayPreview:
         """Count what a replay would deliver, and say what to know before it starts; changes nothing.
@@ -129,9 +130,7 @@ class ReplayOperations:
         check_recorded(self._kinds, handler, "It has no place to replay from; start the processes anew.")
         bounds = await self._store.bounds(self._group_id(), handler)
         if bounds is None:
-            raise OperationRefused(
-                f"This group has no handler {ascii(handler)[:80]}. Look for its id in 'fastapi-events handlers list'."
-            )
+            raise unknown_handler(handler, await self._names())
         if bounds.retired:
             raise OperationRefused(
                 f"{handler!r} is retired: nobody would run the replay. Start a process that has the handler first."
@@ -188,5 +187,8 @@ def _checked_rate(rate: float | None) -> float | None:
 def _checked_id(given: UUID | str) -> UUID:
     found = as_uuid(given)
     if found is None:
-        raise OperationRefused(f"{str(given)[:60]!r} is no replay id, which is a UUID: see operations.replays.list().")
+        raise OperationRefused(
+            f"{str(given)[:60]!r} is no replay id, which is a UUID: see operations.replays.list(), or "
+            "'fastapi-events replay list'."
+        )
     return found

@@ -11,6 +11,7 @@ from fastapi_events.api.replay_filter import ReplayFilter, moment_of
 from fastapi_events.api.replay_views import ReplayPreview, ReplayView
 from fastapi_events.cli.asking import agreed
 from fastapi_events.cli.connecting import operators_of
+from fastapi_events.cli.known_handlers import check_handler
 from fastapi_events.cli.moments import ago, exact, span
 from fastapi_events.cli.terminal import Column, clean, note, print_facts, print_json, print_table, say
 
@@ -86,6 +87,8 @@ async def list_replays(events: Any, *, handler: str | None, limit: int, as_json:
     """The newest replays."""
     async with operators_of(events) as operators:
         found = await operators.operations.replays.list(handler=handler, limit=limit)
+        if not found:
+            await check_handler(operators, events, handler)
     if as_json:
         print_json(found)
     else:

@@ -40,6 +40,7 @@ async def shop(stage: Stage) -> Any:
     ("handler", "where", "message"),
     [
         ("shop.none", {}, r"no handler 'shop.none'"),
+        ("shop.plan", {}, r"no handler 'shop.plan'. Did you mean 'shop.plain'\?"),
         ("shop.cache", {}, r"'shop.cache' is a broadcast handler"),
         ("shop.plain", {"events": ["shop.order.shipped"]}, r"takes 'shop.order.placed'"),
         ("shop.plain", {"events": "shop.order.placed"}, r"not a list of names"),
