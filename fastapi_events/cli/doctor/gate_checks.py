@@ -19,7 +19,7 @@ def _paused(lanes: Sequence[LaneView], handlers: Sequence[HandlerView]) -> Findi
     stopped = [handler for handler in handlers if handler.paused_at is not None]
     if not lanes and not stopped:
         return ok("paused", "neither a lane nor a handler")
-    what, mends = [], []
+    what, mends = list[str](), list[str]()
     if lanes:
         pending = [f"{lane.lane} ({lane.pending:,}{'+' if lane.at_least else ''} pending)" for lane in lanes]
         what.append(f"Paused lanes, of which nothing is read: {some(pending)}.")

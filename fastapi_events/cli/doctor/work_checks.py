@@ -31,7 +31,7 @@ def kept_finding(log: KeptLog) -> Finding:
     ]
     if not groups and not replays:
         return ok("retention", "no group and no replay keeps old events from being removed")
-    holders, mends = [], []
+    holders, mends = list[str](), list[str]()
     if groups:
         holders.append(f"unread by {some(groups)}")
         resume = " Resume what is paused." if any(kept.paused for kept in log.kept_for) else ""
@@ -104,7 +104,7 @@ def _no_handler(handlers: Sequence[HandlerView]) -> Finding:
     older = [f"{h.name} ({h.waiting:,} waiting)" for h in waiting if h.status == "live"]
     if not waiting:
         return ok("no_handler deliveries", "none waits")
-    what, mends = [], []
+    what, mends = list[str](), list[str]()
     if absent:
         what.append(f"Waiting for a process that has {some(absent)}.")
         mends.append("Start a process that has the handler: it takes them.")
