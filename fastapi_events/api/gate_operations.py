@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import Any
 
 from fastapi_events.api.handler_kinds import Kinds, check_recorded
+from fastapi_events.api.unknown_handler import unknown_handler
 from fastapi_events.errors import OperationRefused
 from fastapi_events.model.lane import LANES, Lane
 from fastapi_events.store.gates import GateStore
@@ -69,9 +69,7 @@ class GateOperations:
         found = known.get(name)
         if found is None:
             check_recorded(self._kinds, name, broadcast)
-            near = get_close_matches(str(name), known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise OperationRefused(f"This group has no handler {ascii(name)[:80]}.{hint}")
+            raise unknown_handler(name, known)
         return found
 
     def _check_whole(self, action: str) -> None:

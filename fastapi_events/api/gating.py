@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
+from fastapi_events.api.body import Body
 from fastapi_events.api.dead_letter_actions import MAX_REASON, check_reason
 from fastapi_events.api.operator import Operator
 from fastapi_events.model.lane import Lane
@@ -13,7 +14,7 @@ from fastapi_events.model.lane import Lane
 GateAct = Literal["pause", "resume", "reset-breaker"]
 
 
-class Gate(BaseModel):
+class Gate(Body):
     """What is paused or let go on: either a ``handler``, or a ``lane``; the lane ``every`` is each of them."""
 
     handler: Annotated[str, Field(min_length=1, max_length=500)] | None = None

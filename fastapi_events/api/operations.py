@@ -14,7 +14,9 @@ from fastapi_events.api.erasure import Erased, Erasure
 from fastapi_events.api.gate_operations import GateOperations
 from fastapi_events.api.handler_kinds import Kinds
 from fastapi_events.api.observe.filters import as_uuid
+from fastapi_events.api.observe.given import aware, tenants_within, whole
 from fastapi_events.api.replays import ReplayOperations
+from fastapi_events.api.unknown_handler import unknown_handler
 from fastapi_events.errors import OperationRefused
 from fastapi_events.model.tenancy import UNSAID, Unsaid
 from fastapi_events.store.dead_letters import DeadLetterStore
@@ -75,15 +77,15 @@ class Operations(GateOperations):
         result, it never widens what that may do.
         """
         narrowed = copy(self)
-        known = self._tenants
-        # In the tables of ours the empty text stands for no tenant, and what belongs to none is for staff.
-        narrowed._tenants = tuple(sorted({one for one in tenants if one and (known is None or one in known)}))
+        narrowed._tenants = tenants_within(tenants, self._tenants)
         return narrowed
 
     @property
     def replays(self) -> ReplayOperations:
         """Deliver history again: ``replays.preview(...)``, then ``replays.start(...)``."""
-        return ReplayOperations(self._replays, self._group_id, self._kinds, self._changed, self._tenants)
+        return ReplayOperations(
+            self._replays, self._group_id, self._kinds, self._changed, self._tenants, self._handler_names
+        )
 
     async def redrive(self, delivery_ids: Sequence[UUID | str], *, actor: str, reason: str = "") -> Changed:
         """Run dead deliveries again, each by the handler that failed and no other.
@@ -112,7 +114,11 @@ class Operations(GateOperations):
         self, *, handler: str | None = None, event_name: str | None = None, fingerprint: str | None = None,
         changed_before: datetime, limit: int = 1000, actor: str, reason: str = "",
     ) -> Changed:  # fmt: skip
-        """Redrive up to ``limit`` dead deliveries that match and were dead before ``changed_before``, oldest first."""
+        """Redrive up to ``limit`` dead deliveries that match and were dead before ``changed_before``, oldest first.
+
+        ``changed_before`` needs a time zone. Raises ``OperationRefused``, also if nothing matches a handler that the
+        group does not have.
+        """
         ids = await self._matching(handler, event_name, fingerprint, changed_before, limit)
         return await self.redrive(ids, actor=actor, reason=reason) if ids else Changed(0, 0)
 
@@ -120,7 +126,10 @@ class Operations(GateOperations):
         self, *, handler: str | None = None, event_name: str | None = None, fingerprint: str | None = None,
         changed_before: datetime, limit: int = 1000, actor: str, reason: str,
     ) -> Changed:  # fmt: skip
-        """Discard up to ``limit`` dead deliveries that match and were dead before ``changed_before``, oldest first."""
+        """Discard up to ``limit`` dead deliveries that match and were dead before ``changed_before``, oldest first.
+
+        Raises as ``redrive_matching`` does, and without a reason.
+        """
         ids = await self._matching(handler, event_name, fingerprint, changed_before, limit)
         return await self.discard(ids, actor=actor, reason=reason) if ids else Changed(0, 0)
 
@@ -161,9 +170,10 @@ class Operations(GateOperations):
     async def remove_group(self, name: str, *, actor: str, reason: str) -> None:
         """End a consumer group for good: nothing is kept for it any more, and what waits for its handlers is given up.
 
-        Its dead letters that park a key and its waiting deliveries become discarded, a part in each round of retention.
-        Processes that start under the name later begin a new group, with what is published from then on. Raises
-        ``OperationRefused`` for an unknown group, for one that has a live process, and without actor or reason.
+        Its replays are cancelled. Its dead letters that park a key and its waiting deliveries become discarded, a part
+        in each round of retention. Processes that start under the name later begin a new group, with what is published
+        from then on. Raises ``OperationRefused`` for an unknown group, for one that has a live process, and without
+        actor or reason.
         """
         self._check_whole("remove_group")
         _check_actor(actor)
@@ -184,14 +194,21 @@ class Operations(GateOperations):
     async def _matching(
         self, handler: str | None, event_name: str | None, fingerprint: str | None, changed_before: datetime, limit: int
     ) -> list[UUID]:
-        if not 1 <= limit <= MOST_AT_ONCE:
+        if not 1 <= whole("limit", limit) <= MOST_AT_ONCE:
             raise OperationRefused(
                 f"limit={limit}: one action changes 1 to {MOST_AT_ONCE:,} deliveries. Do it in parts."
             )
-        return await self._dead_letters.matching(
+        found = await self._dead_letters.matching(
             self._group_id(), handler=handler, event_name=event_name, fingerprint=fingerprint,
-            changed_before=changed_before, limit=limit, tenants=self._tenants,
+            changed_before=aware("changed_before", changed_before), limit=limit, tenants=self._tenants,
         )  # fmt: skip
+        if handler is not None and not found and handler not in (known := await self._handler_names()):
+            raise unknown_handler(handler, known)
+        return found
+
+    async def _handler_names(self) -> list[str]:
+        """Those that the group has, and those of this code, which nobody may have registered yet."""
+        return [*await self._dead_letters.handler_names(self._group_id()), *self._kinds()]
 
     def _after(self, asked: Sequence[UUID], done: Sequence[UUID]) -> Changed:
         if done:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Unpack
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal, Unpack
 from uuid import UUID
 
 from fastapi_events.api.handler_kinds import Kinds, check_recorded
 from fastapi_events.api.observe.filters import as_uuid
-from fastapi_events.api.replay_filter import ReplayFilter, checked_text, selection_of
+from fastapi_events.api.observe.given import whole
+from fastapi_events.api.replay_filter import ReplayFilter, check_conditions, checked_text, selection_of
 from fastapi_events.api.replay_views import ReplayPreview, ReplayView, preview_of, replay_view
+from fastapi_events.api.unknown_handler import unknown_handler
 from fastapi_events.errors import NotFound, OperationRefused
 from fastapi_events.model.replay import ReplaySelection, ReplayState
 from fastapi_events.store.replays import Order, ReplayBounds, ReplayCount, ReplayStore
@@ -32,18 +35,19 @@ class ReplayOperations:
 
     def __init__(
         self, store: ReplayStore, group_id: Callable[[], int], kinds: Kinds, changed: Callable[[], None],
-        tenants: tuple[str, ...] | None,
+        tenants: tuple[str, ...] | None, names: Callable[[], Awaitable[Sequence[str]]],
     ) -> None:  # fmt: skip
         self._store, self._group_id, self._kinds, self._changed = store, group_id, kinds, changed
-        self._tenants = tenants
+        self._tenants, self._names = tenants, names
 
     async def preview(self, handler: str, *, rate: float | None = None, **where: Unpack[ReplayFilter]) -> ReplayPreview:
         """Count what a replay would deliver, and say what to know before it starts; changes nothing.
 
         Without filters it is all of the history that the handler selects. Raises ``OperationRefused`` for an unknown or
-        a broadcast handler and for filters that make no sense, ``OperationUnavailable`` if it takes too long.
+        a broadcast handler and for filters that make no sense, ``UnknownOption`` for a condition that there is not,
+        ``OperationUnavailable`` if it takes too long.
         """
-        bounds, selection = await self._selected(handler, where)
+        bounds, selection = await self._selected("preview", handler, where)
         count = await self._store.count(bounds, selection, MOST_EVENTS)
         kind = self._kinds().get(bounds.handler)
         return preview_of(bounds, selection, count, kind, rate=_checked_rate(rate), most=MOST_EVENTS)
@@ -56,11 +60,13 @@ class ReplayOperations:
 
         ``rate`` is events per second for all of them together; None is as fast as live work lets it. ``expected`` is
         the count that ``preview`` gave: needed for more than 10,000 events and where effects in the database are
-        applied again, and if a tenth more match by now, nothing is started. One replay at a time of each handler, and
-        10,000,000 events of one replay at most. Raises ``OperationRefused`` as ``preview`` does, and for these.
+        applied again. If more than a tenth more match by now (rounded up: 1 lets 2 pass, 31 lets 35), nothing is
+        started. One replay at a time of each handler, and 10,000,000 events of one replay at most. Raises as
+        ``preview`` does, and ``OperationRefused`` for these.
         """
         _check_actor(actor)
-        bounds, selection = await self._selected(handler, where)
+        _check_expected(expected)
+        bounds, selection = await self._selected("start", handler, where)
         count = await self._store.count(bounds, selection, MOST_EVENTS)
         self._check_count(bounds, count, expected)
         order = Order(bounds, selection, count, _checked_rate(rate), actor, reason)
@@ -89,7 +95,7 @@ class ReplayOperations:
 
     async def list(self, *, handler: str | None = None, limit: int = 100) -> Sequence[ReplayView]:
         """The newest replays, with their progress; 1,000 at most."""
-        if not 1 <= limit <= 1_000:
+        if not 1 <= whole("limit", limit) <= 1_000:
             raise OperationRefused(f"limit={limit}: from 1 to 1,000 replays are listed.")
         wanted = checked_text("handler", handler)
         rows = await self._store.listing(self._group_id(), self._tenants, handler=wanted, limit=limit)
@@ -116,14 +122,15 @@ class ReplayOperations:
             self._changed()
         return changed
 
-    async def _selected(self, handler: str, where: ReplayFilter) -> tuple[ReplayBounds, ReplaySelection]:
+    async def _selected(
+        self, act: Literal["preview", "start"], handler: str, where: ReplayFilter
+    ) -> tuple[ReplayBounds, ReplaySelection]:
+        check_conditions(act, where)
         checked_text("handler", handler)
         check_recorded(self._kinds, handler, "It has no place to replay from; start the processes anew.")
         bounds = await self._store.bounds(self._group_id(), handler)
         if bounds is None:
-            raise OperationRefused(
-                f"This group has no handler {ascii(handler)[:80]}. Look for its id in 'fastapi-events handlers list'."
-            )
+            raise unknown_handler(handler, await self._names())
         if bounds.retired:
             raise OperationRefused(
                 f"{handler!r} is retired: nobody would run the replay. Start a process that has the handler first."
@@ -147,10 +154,18 @@ class ReplayOperations:
                 f"{count.events:,} events would be given to {bounds.handler!r} again. {why}{' ' if why else ''}"
                 f"Nothing was started: look at the preview, then pass expected={count.events}."
             )
-        if expected is not None and count.events > expected + max(expected // 10, 100):
+        if expected is not None and count.events > expected + math.ceil(expected / 10):
             raise OperationRefused(
                 f"{count.events:,} events match now, but {expected:,} were confirmed. Nothing was started: look again."
             )
+
+
+def _check_expected(expected: object) -> None:
+    if expected is not None and (not isinstance(expected, int) or isinstance(expected, bool) or expected < 0):
+        raise OperationRefused(
+            f"expected={ascii(expected)[:80]} is no count of events, which is a whole number from 0. Pass the "
+            "preview's count: expected=preview.count."
+        )
 
 
 def _check_actor(actor: str) -> None:
@@ -159,10 +174,12 @@ def _check_actor(actor: str) -> None:
 
 
 def _checked_rate(rate: float | None) -> float | None:
-    if rate is None or 0 < rate <= HIGHEST_RATE:
+    number = isinstance(rate, int | float) and not isinstance(rate, bool)
+    if rate is None or (number and 0 < rate <= HIGHEST_RATE):
         return rate
+    shown = format(rate, "g") if number else ascii(rate)[:80]
     raise OperationRefused(
-        f"rate={rate:g}: a replay goes at more than 0 and at most {HIGHEST_RATE:,.0f} events per second. Leave it out "
+        f"rate={shown}: a replay goes at more than 0 and at most {HIGHEST_RATE:,.0f} events per second. Leave it out "
         "for as fast as live work allows."
     )
 
@@ -170,5 +187,8 @@ def _checked_rate(rate: float | None) -> float | None:
 def _checked_id(given: UUID | str) -> UUID:
     found = as_uuid(given)
     if found is None:
-        raise OperationRefused(f"{str(given)[:60]!r} is no replay id, which is a UUID: see operations.replays.list().")
+        raise OperationRefused(
+            f"{str(given)[:60]!r} is no replay id, which is a UUID: see operations.replays.list(), or "
+            "'fastapi-events replay list'."
+        )
     return found

@@ -16,6 +16,7 @@ from fastapi_events.api.observe.filters import DeadLetterFilter, checked_id, par
 from fastapi_events.api.operations import Changed
 from fastapi_events.cli.asking import agreed
 from fastapi_events.cli.connecting import operators_of
+from fastapi_events.cli.known_handlers import check_handler
 from fastapi_events.cli.terminal import note, print_json, say
 from fastapi_events.errors import EventsError, InvalidFilter
 from fastapi_events.plugin.operating import Operators
@@ -80,6 +81,8 @@ async def act(events: Any, plan: Plan, *, dry_run: bool, yes: bool, as_json: boo
     plan = replace(plan, reason=check_reason(plan.reason, needed=plan.action == "discard"))
     async with operators_of(events) as operators:
         counted = await _count(operators, plan)
+        if not counted.matching and isinstance(plan.selection, DeadLetterFilter):
+            await check_handler(operators, events, plan.selection.handler)
         done = Done(counted.matching)
         if counted.matching and not dry_run:
             if not agreed(_question(plan, counted), yes=yes):

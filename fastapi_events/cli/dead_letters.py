@@ -6,10 +6,12 @@ from typing import Any
 from uuid import UUID
 
 from fastapi_events.api.observe import MAX_PAGE
+from fastapi_events.api.observe.filters import parse_dead_letter_filter
 from fastapi_events.api.observe.views import DeadLetterPage, DeliveryDetail
 from fastapi_events.api.redaction import Redactor, without_secrets
 from fastapi_events.cli.connecting import operators_of
 from fastapi_events.cli.history import print_attempts, print_content
+from fastapi_events.cli.known_handlers import check_handler
 from fastapi_events.cli.moments import ago, exact
 from fastapi_events.cli.telling import fail
 from fastapi_events.cli.terminal import Column, clean, print_facts, print_json, print_table, say, title
@@ -38,13 +40,16 @@ GROUP_COLUMNS = (
 
 async def list_dead_letters(events: Any, where: str, *, cursor: str | None, limit: int, as_json: bool) -> int:
     """Dead letters, newest first."""
+    wanted = parse_dead_letter_filter(where)
     async with operators_of(events) as operators:
-        page = await operators.observe.dead_letters(where, cursor=cursor, limit=min(limit, MAX_PAGE))
+        page = await operators.observe.dead_letters(wanted, cursor=cursor, limit=min(limit, MAX_PAGE))
         first, found = page, list(page.dead_letters)
         while page.older is not None and len(found) < limit:
             size = min(limit - len(found), MAX_PAGE)
-            page = await operators.observe.dead_letters(where, cursor=page.older, limit=size)
+            page = await operators.observe.dead_letters(wanted, cursor=page.older, limit=size)
             found += page.dead_letters
+        if not found:
+            await check_handler(operators, events, wanted.handler)
     whole = without_secrets(
         DeadLetterPage(
             dead_letters=tuple(found), older=page.older, matching=first.matching, capped=first.capped,

@@ -58,17 +58,21 @@ async def list_handlers(events: Any, *, limit: int, as_json: bool) -> int:
         found = await operators.observe.handlers()
         live = await operators.observe.broadcasts()
         age = await operators.observe.oldest_pending_age()
+        paused = [lane for one in await operators.observe.groups() if one.name == events.group
+                  for lane in one.paused_lanes]  # fmt: skip
     every = declared_registry(events).handlers
     declared = {name: handler for name, handler in every.items() if not handler.broadcast}
     listed = [_listed(view, declared.get(view.name)) for view in found[:limit]]
     broadcasts = list_broadcasts(live, [handler for handler in every.values() if handler.broadcast])[:limit]
     if as_json:
-        print_json({"handlers": listed, "broadcasts": broadcasts})
+        print_json({"handlers": listed, "broadcasts": broadcasts, "paused_lanes": paused})
         return 0
     print_table(COLUMNS, listed, empty=f"No process of the group {events.group!r} has registered a handler yet.")
     if listed:
         pending = "nothing is pending" if age is None else f"the oldest pending event is {span(age)} old"
         say(f"Group {events.group}: {pending}.")
+    for lane in paused:
+        say(f"The lane {lane} is paused, nothing of it is read. To let it go on: fastapi-events lanes resume {lane}")
     new = sorted(declared.keys() - {view.name for view in found})
     if new:
         say(clean(f"In this code, and not registered by any process yet: {', '.join(new)}."))

@@ -12,6 +12,7 @@ from fastapi_events.api.observe.filters import parse_event_filter
 from fastapi_events.api.observe.views import EventPage, EventSummary, HandlerDelivery
 from fastapi_events.api.redaction import Redactor
 from fastapi_events.cli.connecting import operators_of
+from fastapi_events.cli.known_handlers import check_handler
 from fastapi_events.cli.moments import ago, exact
 from fastapi_events.cli.telling import PROBLEM, fail
 from fastapi_events.cli.terminal import Column, clean, print_facts, print_json, print_table, say, title
@@ -52,6 +53,8 @@ async def history(events: Any, where: str, *, before: int | None, limit: int, as
         while page.older is not None and page.searched_to is None and len(found) < limit:
             page = await operators.observe.events(wanted, before=page.older, limit=min(limit - len(found), MAX_PAGE))
             found += page.events
+        if not found:
+            await check_handler(operators, events, wanted.where.handler)
     whole = EventPage(events=tuple(found), newer=first.newer, older=page.older, searched_to=page.searched_to)
     if as_json:
         print_json(whole)

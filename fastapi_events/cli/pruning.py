@@ -31,7 +31,7 @@ async def prune_all(pruner: Pruner) -> Pruned:
         for table, rows in pruned.rows.items():
             total.add(table, rows)
         total.segments += pruned.segments
-        total.kept_for = pruned.kept_for
+        total.kept_for, total.kept_for_replays = pruned.kept_for, pruned.kept_for_replays
         if not pruned.busy:
             return total
         await asyncio.sleep(_PAUSE)
@@ -45,8 +45,15 @@ def told_of(pruned: Pruned) -> Iterator[str]:
     for table, rows in pruned.rows.items():
         yield f"Removed {rows:,} {_NAMES[table]}."
     if not pruned.segments and not pruned.rows:
-        yield "Nothing is past its age."
+        kept = pruned.kept_for or pruned.kept_for_replays
+        yield "Nothing was removed." if kept else "Nothing is past its age."
     for group in pruned.kept_for:
         since = group.published_at.isoformat(timespec="seconds")
         unread = f"has not read event {group.position} of {since}"
         yield f"The group {group.name!r} {unread}: it and what follows is kept."
+    for replay in pruned.kept_for_replays:
+        since = replay.published_at.isoformat(timespec="seconds")
+        yield (
+            f"The replay {replay.id} of {replay.handler!r}, in the group {replay.group!r}, has still to read what is "
+            f"past its age: event {replay.position} of {since} and what follows is kept."
+        )

@@ -18,7 +18,7 @@ SinceOption = Annotated[str | None, typer.Option(help="Published since: 2h, 7d, 
 UntilOption = Annotated[str | None, typer.Option(help="Published before.")]
 NameOption = Annotated[list[str] | None, typer.Option("--name", help="An event's name; may be given again.")]
 AggregateOption = Annotated[str | None, typer.Option(help="order, or order/4711.")]
-KeyOption = Annotated[str | None, typer.Option(help="An ordering key, as the log has it.")]
+KeyOption = Annotated[str | None, typer.Option(help="A whole ordering key: tenant/aggregate/value.")]
 TenantOption = Annotated[str | None, typer.Option(help="A tenant's id.")]
 CorrelationOption = Annotated[str | None, typer.Option(help="A correlation id.")]
 RateOption = Annotated[float | None, typer.Option(help="Events per second; else as fast as live work allows.")]

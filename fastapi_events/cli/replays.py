@@ -11,6 +11,7 @@ from fastapi_events.api.replay_filter import ReplayFilter, moment_of
 from fastapi_events.api.replay_views import ReplayPreview, ReplayView
 from fastapi_events.cli.asking import agreed
 from fastapi_events.cli.connecting import operators_of
+from fastapi_events.cli.known_handlers import check_handler
 from fastapi_events.cli.moments import ago, exact, span
 from fastapi_events.cli.terminal import Column, clean, note, print_facts, print_json, print_table, say
 
@@ -74,9 +75,7 @@ async def start_replay(
             _tell_preview(preview)
         if preview.count and not agreed(f"Give {preview.count:,} events to {preview.handler} again?", yes=yes):
             return 1
-        view = await replays.start(
-            handler, rate=rate, expected=preview.count or None, actor=actor, reason=reason, **where
-        )
+        view = await replays.start(handler, rate=rate, expected=preview.count, actor=actor, reason=reason, **where)
     if as_json:
         print_json(view)
     else:
@@ -88,6 +87,8 @@ async def list_replays(events: Any, *, handler: str | None, limit: int, as_json:
     """The newest replays."""
     async with operators_of(events) as operators:
         found = await operators.operations.replays.list(handler=handler, limit=limit)
+        if not found:
+            await check_handler(operators, events, handler)
     if as_json:
         print_json(found)
     else:

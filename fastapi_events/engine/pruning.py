@@ -20,7 +20,15 @@ import asyncpg
 
 from fastapi_events.settings import EventsSettings
 from fastapi_events.store.database import Database
-from fastapi_events.store.retention import PAGES_AT_ONCE, ROWS_AT_ONCE, Ages, AnotherIsAtIt, RetentionStore, UnreadGroup
+from fastapi_events.store.retention import (
+    PAGES_AT_ONCE,
+    ROWS_AT_ONCE,
+    Ages,
+    AnotherIsAtIt,
+    KeepingReplay,
+    RetentionStore,
+    UnreadGroup,
+)
 from fastapi_events.store.segments import Segment, SegmentAge, SegmentStore
 from fastapi_events.store.statements import Statements
 
@@ -50,7 +58,8 @@ class Pruned:
     """What a round removed, rows by table; ``segments`` of the log were dropped whole with all their events.
 
     ``more`` says that time ran out while there was something to remove, ``busy`` that somebody else was at it.
-    ``kept_for`` are the groups for which old events are kept because they have not read them.
+    ``kept_for`` are the groups for which old events are kept because they have not read them, ``kept_for_replays`` the
+    replays that have still to read some.
     """
 
     rows: dict[str, int] = field(default_factory=dict[str, int])
@@ -58,6 +67,7 @@ class Pruned:
     more: bool = False
     busy: bool = False
     kept_for: tuple[UnreadGroup, ...] = ()
+    kept_for_replays: tuple[KeepingReplay, ...] = ()
 
     def add(self, table: str, rows: int) -> None:
         """Count rows of a table."""
@@ -138,6 +148,9 @@ class Pruner:
         late = await allowance.spend(self._store.unread_groups())
         pruned.kept_for = tuple(group for group in late if group.age > age)
         floor = await allowance.spend(self._store.replay_floor())
+        if floor is not None:
+            replays = await allowance.spend(self._store.keeping_replays())
+            pruned.kept_for_replays = tuple(replay for replay in replays if replay.age > age)
         for segment in await self._segments.segments():
             if floor is not None and segment.upper > floor and not segment.dropping:
                 return  # a replay has still to read it

@@ -241,7 +241,8 @@ def _check_fields(cls: type[Event], options: EventOptions) -> None:
         field = getattr(options, option)
         if field is not None and field not in cls.model_fields:
             near = get_close_matches(str(field), list(cls.model_fields), n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else f" Its fields are {', '.join(cls.model_fields)}."
+            fields = f" Its fields are {', '.join(cls.model_fields)}." if cls.model_fields else " It has none."
+            hint = f" Did you mean {near[0]!r}?" if near else fields
             raise ContradictoryOptions(
                 f"class {cls.__qualname__}: {option}={field!r} names no field of the event.{hint}"
             )

@@ -48,6 +48,27 @@ def check_event_parameter(
         )
 
 
+def check_selected_event(
+    function: Callable[..., Any], same: Sequence[type[Event]], *, in_lists: bool, owner: str
+) -> None:
+    """Raise ``InvalidHandler`` if the first parameter of a handler by name or wildcard takes none of these classes.
+
+    They declare one event in one version: the handler is called with that, unless it takes every event raw.
+    """
+    parameter, annotation = _first(function)
+    if parameter is None or takes_raw_events(function):
+        return
+    wanted = _element(annotation) if in_lists else annotation
+    if not any(_takes(wanted, event_class) for event_class in same):
+        name = same[0].__qualname__
+        event, either = ("list[Event]", "list[Event | RawEvent]") if in_lists else ("Event", "Event | RawEvent")
+        raise InvalidHandler(
+            f"{owner}, and with it {same[0].__module__}.{name}, which its first parameter, {parameter.name!r}, "
+            f"annotated {_shown(annotation)}, does not take. Annotate it {event}, {either} (an event of no known class "
+            f"comes as a RawEvent), or a union that has {name}; or select less."
+        )
+
+
 def takes_raw_events(function: Callable[..., Any]) -> bool:
     """Whether the first parameter, or a list's element, is annotated ``RawEvent`` and nothing else: no event of a class
     can be given."""

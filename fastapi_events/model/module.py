@@ -9,10 +9,9 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from difflib import get_close_matches
 from typing import Any, Concatenate, Literal, TypeVar, overload
 
-from fastapi_events.errors import DeclarationError, InvalidHandler, UnknownOption
+from fastapi_events.errors import DeclarationError, InvalidHandler
 from fastapi_events.model.breaker import Breaker
 from fastapi_events.model.broadcast import check_trigger
 from fastapi_events.model.event import Event, options_of
@@ -24,6 +23,7 @@ from fastapi_events.model.middleware_checks import checked_middleware
 from fastapi_events.model.names import canonical_name, check_pattern, is_pattern, matches
 from fastapi_events.model.retry import Retry
 from fastapi_events.model.start import Start
+from fastapi_events.model.unknown_options import check_known
 from fastapi_events.model.upcast import Upcast, Upcaster, check_function, checked_step
 
 E = TypeVar("E", bound=Event)
@@ -205,7 +205,7 @@ class Module:
             "on_dead": on_dead, "breaker": breaker, "middleware": middleware, "broadcast": broadcast,
             "audit": audit, "batch": batch, "start": start,
         }  # fmt: skip
-        _check_options(unknown, ["id", *given], self.name)
+        check_known(unknown, ["id", *given], owner=f"module {self.name!r}: on()")
         return functools.partial(self._add, event, id, given)
 
     def upcast(self, event: type[Event], *, from_version: int) -> Callable[[U], U]:
@@ -266,15 +266,6 @@ def _check_event(event: object, module: str) -> None:
         f"module {module!r}: on() takes an Event class, an event's name or a wildcard, not {ascii(event)[:80]}. Write "
         "@module.on(OrderPlaced) with class OrderPlaced(Event, name='orders.order.placed')."
     )
-
-
-def _check_options(unknown: dict[str, Any], known: list[str], module: str) -> None:
-    for name in unknown:
-        near = get_close_matches(name, known, n=1)
-        hint = f"Did you mean {near[0]!r}? " if near else ""
-        raise UnknownOption(
-            f"module {module!r}: on() has no option {name!r}. {hint}The options are {', '.join(known)}."
-        )
 
 
 def _selected(

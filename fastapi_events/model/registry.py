@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from fastapi_events.errors import DuplicateEvent, DuplicateHandler, UnknownEvent
 from fastapi_events.model.broadcast import audit_trigger
-from fastapi_events.model.event import Event, declared_tiers, importable_names, options_of
+from fastapi_events.model.event import Event, declared_tiers, importable_classes, importable_names, options_of
+from fastapi_events.model.event_parameter import check_selected_event
 from fastapi_events.model.module import HandlerDeclaration, Module
 from fastapi_events.model.names import is_pattern, one_slip_apart
 from fastapi_events.model.upcast import Upcasters
@@ -73,6 +74,29 @@ class Registry:
             if handler.event_class is not None:
                 self.upcasters.check(handler.event_class, handler=f"handler {handler.id!r} ({handler.where})")
 
+    def check_annotations(self) -> None:
+        """Raise ``InvalidHandler`` for a handler by name or wildcard that selects an event which it does not take.
+
+        Every class of the process counts: to publish an event is enough to make its class known.
+        """
+        by_name = [handler for handler in self.handlers.values() if handler.event_class is None]
+        declared = self._declared() if by_name else {}
+        for handler in by_name:
+            owner = f"handler {handler.id!r} ({handler.where}) selects {handler.selects!r}"
+            for (name, _), same in declared.items():
+                heard = [one for one in same if handler.hears(name, audit=_is_audit(one))]
+                if heard:
+                    check_selected_event(handler.function, heard, in_lists=handler.batch is not None, owner=owner)
+
+    def _declared(self) -> dict[tuple[str, int], list[type[Event]]]:
+        """The classes by name and version: those that are known; where none is, those that might come to be."""
+        found: dict[tuple[str, int], list[type[Event]]] = {}
+        for event_class in importable_classes():
+            options = options_of(event_class)
+            if options is not None:
+                found.setdefault((options.name, options.version), []).append(event_class)
+        return dict(sorted((found | {place: [known] for place, known in self._classes.items()}).items()))
+
     def handlers_for(self, name: str, *, audit: bool) -> list[HandlerDeclaration]:
         """The handlers that are given events of this name, audit events or not, in the order of their declaration."""
         return [handler for handler in self.handlers.values() if handler.hears(name, audit=audit)]
@@ -104,6 +128,11 @@ class Registry:
             known = [options_of(cls) for (name, _), cls in self._classes.items() if name == handler.selects]
             if declared_tiers(handler.selects).union(options.tier for options in known if options) == {"audit"}:
                 raise audit_trigger(f"handler {handler.id!r} ({handler.where})", repr(handler.selects))
+
+
+def _is_audit(event_class: type[Event]) -> bool:
+    options = options_of(event_class)
+    return options is not None and options.tier == "audit"
 
 
 def _version_of(event_class: type[Event]) -> int:

@@ -93,7 +93,7 @@ class Retry:
     def __post_init__(self) -> None:
         if type(self.max_attempts) is not int or self.max_attempts < 1:
             raise ContradictoryOptions(
-                f"Retry(max_attempts={_shown(self.max_attempts)}): the first run counts, so it is 1 or more."
+                f"Retry(max_attempts={_shown(self.max_attempts)}): it is a whole number from 1: the first run counts."
             )
         backoff: Any = self.backoff  # callers may be untyped
         if not isinstance(backoff, Backoff):

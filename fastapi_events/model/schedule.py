@@ -83,6 +83,8 @@ def _checked_time(at: object, owner: str) -> datetime:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, str):
+        return ascii(value)[:80]
     try:
         return ascii(value if isinstance(value, float | int) else str(value))[:80].strip("'")
     except ValueError:  # a number of more digits than Python writes

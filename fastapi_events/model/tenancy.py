@@ -35,8 +35,18 @@ def tenant(tenant_id: str) -> Generator[str]:
         with tenant(invoice.customer):
             await publish(InvoiceSent(invoice_id=invoice.id))
     """
-    with flowing(tenant_id=checked_tenant(tenant_id, "tenant()")):
+    with flowing(tenant_id=_checked_block(tenant_id)):
         yield tenant_id
+
+
+def _checked_block(tenant_id: object) -> str:
+    if tenant_id is None:
+        raise InvalidPayload(
+            "tenant(): None is nobody, and a block of code says whose its events are. For no tenant pass "
+            "tenant_id=None to publish.",
+            path="$.tenant_id",
+        )
+    return checked_tenant(tenant_id, "tenant()")
 
 
 def checked_tenant(tenant_id: object, owner: str) -> str:

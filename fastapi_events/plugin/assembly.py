@@ -133,6 +133,7 @@ def make_plan(
 ) -> tuple[HandlerPlan, list[Handler]]:
     """The handlers, each with its signature read and its policy decided: the group's, and the broadcast ones."""
     registry.check_upcasters()
+    registry.check_annotations()
     handlers = compile_handlers(
         registry,
         given=PUBLISHERS,

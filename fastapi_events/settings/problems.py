@@ -107,8 +107,12 @@ def _described(details: list[ErrorDetails], fields: Mapping[str, str]) -> Iterat
         rule = (
             detail["msg"].removeprefix("Value error, ").partition(", unable to")[0].replace("Input should", "it must")
         )
-        given = "" if setting in _SECRET else f", not {_shown(detail['input'])}"
+        given = "" if setting in _SECRET else _given(rule, detail["input"])
         yield _line(setting, f"{rule}{given}. Correct or remove it.")
+
+
+def _given(rule: str, value: object) -> str:
+    return f" Given is {_shown(value)}" if rule.endswith(("?", ".")) else f", not {_shown(value)}"
 
 
 def _shown(value: object) -> str:

@@ -72,6 +72,12 @@ class DeadLetterStore:
             )  # fmt: skip
         return [row["id"] for row in rows]
 
+    async def handler_names(self, group_id: int) -> list[str]:
+        """The ids of every handler of a group, those that are retired too."""
+        with explained():
+            rows = await self.database.fetch(self.statements["list_handlers"], group_id)
+        return [row["name"] for row in rows]
+
     async def actions(self, limit: int, tenants: Tenants = None) -> list[Any]:
         """The newest actions; of those, what concerned nobody but these tenants."""
         with explained():

@@ -18,9 +18,10 @@ class GroupRemoval:
         self._database, self._statements = database, statements
 
     async def remove(self, name: str, *, actor: str, reason: str) -> None:
-        """Take the group's places in the log away and retire its handlers, in one transaction with its record.
+        """Take the group's places in the log away, retire its handlers and cancel their replays, in one transaction.
 
-        Raises ``OperationRefused`` if there is no such group, or one of its processes is alive.
+        The record of it all is in that transaction. Raises ``OperationRefused`` if there is no such group, or one of
+        its processes is alive.
         """
         with explained():
             await self._remove(name, actor, reason)
@@ -39,8 +40,13 @@ class GroupRemoval:
                     f"The group {name!r} has {alive} live process{'' if alive == 1 else 'es'}. Stop them first; one "
                     "that was killed counts until its lease has run out."
                 )
-            await connection.execute(self._statements["remove_group"], group_id)
-            facts = json.dumps({"reason": reason, "group_id": group_id})
-            await connection.execute(
-                self._statements["record_action"], new_id(), "remove_group", actor, name, facts, NO_TENANTS
-            )
+            replays = await connection.fetch(self._statements["remove_group"], group_id)
+            record = self._statements["record_action"]
+            for replay in replays:
+                facts = {"reason": f"its group was removed: {reason}", "replay": str(replay["id"]), "changed": True}
+                tenants = list(replay["tenants"] or ())
+                await connection.execute(
+                    record, new_id(), "cancel_replay", actor, replay["handler"], json.dumps(facts), tenants
+                )
+            facts = {"reason": reason, "group_id": group_id, "replays": [str(replay["id"]) for replay in replays]}
+            await connection.execute(record, new_id(), "remove_group", actor, name, json.dumps(facts), NO_TENANTS)

@@ -126,13 +126,15 @@ class ReplayStore:
         shares = order.count.shares  # a partition without events is no share
         names, pattern, aggregate, aggregate_id, key, tenants, correlation, since, until = _filters(selection)
         async with self._recorded(bounds.handler) as connection:
-            await connection.execute(
+            begun = await connection.execute(
                 self._statements["start_replay"], replay, bounds.handler_id, selection.from_position,
                 end_of(bounds, selection), bounds.started_after, names, pattern, aggregate, aggregate_id, key, tenants,
                 correlation, since, until, order.rate, order.count.events, order.actor, order.reason,
                 [s.lane for s in shares], [s.partition for s in shares], [s.seen for s in shares],
                 [s.target for s in shares], [s.position for s in shares],
             )  # fmt: skip
+            if begun == "UPDATE 0":
+                raise OperationRefused("The handler's group has just been removed: nothing was started.")
             facts = {"reason": order.reason, "replay": str(replay), "events": order.count.events, "rate": order.rate}
             await self._record(connection, "start_replay", order.actor, bounds.handler, facts, selection.tenants)
         return replay

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 
@@ -59,6 +60,18 @@ class UnreadGroup:
     paused: bool
 
 
+@dataclass(frozen=True, slots=True)
+class KeepingReplay:
+    """A replay that keeps the log from shrinking, and the first event that is kept for it, ``age`` seconds old."""
+
+    id: UUID
+    handler: str
+    group: str
+    position: int
+    published_at: datetime
+    age: float
+
+
 class RetentionStore:
     """Removes old rows of every table but the log's segments as a whole, which are ``SegmentStore``'s."""
 
@@ -70,6 +83,17 @@ class RetentionStore:
         rows = await self._database.fetch(self._statements["read_replay_floor"], REPLAY_KEEPS)
         position: int | None = rows[0]["position"]
         return position
+
+    async def keeping_replays(self) -> list[KeepingReplay]:
+        """The replays that keep something, the one furthest back first."""
+        rows = await self._database.fetch(self._statements["read_keeping_replays"], REPLAY_KEEPS)
+        return [
+            KeepingReplay(
+                row["id"], row["handler"], row["group_name"], row["position"], row["published_at"],
+                _seconds(row["moment"], row["published_at"]),
+            )
+            for row in rows
+        ]  # fmt: skip
 
     @contextlib.asynccontextmanager
     async def batch(self) -> AsyncGenerator[asyncpg.Connection[Any]]:

@@ -59,7 +59,7 @@ async def test_a_process_that_hears_of_wildcards_alone_reads_no_audit_lane(stage
     module = Module("shop")
 
     @module.on("shop.*", broadcast=True)
-    async def hear(event: Placed) -> None: ...
+    async def hear(event: Event) -> None: ...
 
     events = await stage.idle(module, enabled=False)
     assert {place // 1024 for place in events.runtime.broadcasts._tail._places} == {0, 1, 2}

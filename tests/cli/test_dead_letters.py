@@ -137,7 +137,7 @@ async def test_actions_are_bounded_and_recorded_with_who_did_them(
     assert (first["action"], first["actor"]) == ("redrive", f"cli:{getpass.getuser()}")
     assert json.loads(first["details"])["reason"] == "warm again"
     assert (second["action"], second["actor"]) == ("discard", "ana@example.com")
-    nothing = await run("dlq", "redrive", "--handler", "bakery.nosuch", "--yes", **given)
+    nothing = await run("dlq", "redrive", "--handler", "bakery.gone", "--yes", **given)
     assert (nothing.status, nothing.output) == (0, "No dead letter matches. Nothing was changed.\n")
 
 

@@ -41,7 +41,7 @@ ALL = {
     "settings", "handlers", "unhandled events", "enabled", "dashboard", "version", "primary", "clock", "autovacuum",
     "notification queue", "pooler", "sessions", "old transactions", "replication slots", "listen", "schema", "cluster",
     "rights", "log", "owner", "vacuumed tables", "connections", "workers", "wake-up", "missing handlers",
-    "no_handler deliveries", "dead letters", "parked keys", "retention",
+    "no_handler deliveries", "dead letters", "parked keys", "retention", "paused", "breakers",
 }  # fmt: skip
 
 

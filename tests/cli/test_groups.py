@@ -58,3 +58,17 @@ async def test_a_group_that_keeps_the_log_is_shown_and_removed(run: Run, connect
     told = await run("db", "maintain", **given)
     assert "Removed 1 events, row by row." in told.output
     assert "is kept" not in told.output
+
+
+async def test_a_replay_that_keeps_the_log_is_named(run: Run, connection: Any, clean_database: str) -> None:
+    await left(connection)
+    given = {"EVENTS_DATABASE_URL": clean_database, "EVENTS_APP": APP}
+    await run("groups", "remove", "billing", "--reason", "no bills any more", "--yes", **given)
+    started = await run("replay", "start", "bakery.bake", "--yes", "--json", **given)
+    replay = json.loads(started.output)["id"]
+    told, doctor = await asyncio.gather(run("db", "maintain", **given), run("doctor", "--json", **given))
+    assert "Nothing was removed." in told.output
+    assert f"The replay {replay} of 'bakery.bake', in the group 'app', has still to read" in told.output
+    [finding] = [one for one in json.loads(doctor.output)["findings"] if one["name"] == "retention"]
+    assert (finding["status"], f"the replay {replay} of 'bakery.bake'" in finding["message"]) == ("warn", True)
+    assert "fastapi-events replay cancel ID" in finding["mend"]

@@ -1,5 +1,6 @@
 """What handlers publish: ids that follow from their cause, and chains that end."""
 
+from typing import Any
 from uuid import UUID
 
 from fastapi_events import Delivery, EventPublisher, HandlerSession, Module, Retry, SyncEventPublisher, fixed
@@ -21,7 +22,7 @@ async def test_children_carry_on_what_their_cause_has(backend: Backend) -> None:
         await publish(Pinged(number=2), tenant_id="other")
 
     @module.on("shop.*")
-    async def note(event: Placed | Shipped | Pinged, delivery: Delivery) -> None:
+    async def note(event: Any, delivery: Delivery) -> None:
         seen[f"{type(event).__name__} {event.number}"] = delivery
 
     events = await backend.idle(module)

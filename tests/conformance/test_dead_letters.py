@@ -127,6 +127,10 @@ async def test_dead_letters_are_found_and_changed_by_what_they_have_in_common(ba
     assert page.matching == 2
     assert (await events.observe.dead_letters("handler:other")).matching == 0
     shop.broken.clear()
+    with pytest.raises(OperationRefused, match=r"no handler 'sel'. Did you mean 'sell'\?"):
+        await events.operations.redrive_matching(handler="sel", changed_before=datetime.now(UTC), actor="ann")
+    long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+    assert not (await events.operations.redrive_matching(handler="sell", changed_before=long_ago, actor="a")).asked
     late = datetime.now(UTC) + timedelta(hours=1)
     changed = await events.operations.redrive_matching(handler="sell", changed_before=late, actor="ann")
     assert changed.changed == 2

@@ -58,6 +58,19 @@ def test_an_event_declared_wrongly_is_refused(options: dict[str, Any], kind: typ
         declare(**options)
 
 
+def test_a_field_of_an_event_without_fields_is_told() -> None:
+    with pytest.raises(ContradictoryOptions, match=r"aggregate_id='order' names no field of the event. It has none\.$"):
+
+        class Empty(Event, name="a.b.c", aggregate_id="order"):
+            """Nothing but that it has happened."""
+
+
+@pytest.mark.parametrize("given", ["3", 0, 1.5, True])
+def test_attempts_are_a_whole_number(given: Any) -> None:
+    with pytest.raises(ContradictoryOptions, match=r"\): it is a whole number from 1: the first run counts\.$"):
+        Retry(max_attempts=given)
+
+
 def on(*arguments: Any, **options: Any) -> Module:
     module = Module("shop")
 

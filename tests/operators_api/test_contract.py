@@ -2,7 +2,10 @@
 
 import subprocess
 import sys
+from typing import Any
+from uuid import uuid4
 
+import pytest
 from fastapi import FastAPI
 
 from fastapi_events.api.routes import api_router, health_router
@@ -81,3 +84,50 @@ def test_the_dashboard_itself_imports_nothing_until_it_is_used() -> None:
     code = "import sys, fastapi_events.dashboard; print(sorted({'fastapi', 'jinja2', 'starlette'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+BODIES: dict[str, dict[str, Any]] = {
+    "replays/preview": {"handler": "mail.send_confirmation"},
+    "replays": {"handler": "mail.send_confirmation", "expected": 73},
+    f"replays/{uuid4()}/pause": {},
+    "dead-letters/redrive": {"filter": "handler:x", "cut_off": "2026-01-31T12:00:00Z", "expected": 3},
+    "dead-letters/discard": {"ids": [], "reason": "x"},
+    "scheduled/cancel": {"id": str(uuid4())},
+    "erasures/preview": {"aggregate": "order", "aggregate_id": "1"},
+    "erasures": {"aggregate": "order", "aggregate_id": "1", "reason": "x"},
+    "pause": {"lane": "change"},
+    "resume": {"lane": "change"},
+    "breakers/reset": {"handler": "mail.send_confirmation"},
+}
+
+
+@pytest.mark.parametrize("path", BODIES)
+async def test_a_field_that_no_route_knows_is_refused_and_nothing_done(shop: Ground, path: str) -> None:
+    answer = await shop.client.post(f"/events/api/{path}", json=BODIES[path] | {"tenant": "acme"})
+    assert answer.status_code == 422
+    assert [problem["loc"] for problem in answer.json()["detail"]] == [["body", "tenant"]]
+
+
+def test_every_body_is_looked_at(shop: Ground) -> None:
+    app = FastAPI()
+    app.include_router(api_router(shop.port, include_in_schema=True))
+    schemas = app.openapi()["components"]["schemas"]
+    posts = [operations["post"] for operations in app.openapi()["paths"].values() if "post" in operations]
+    taken = [post["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2] for post in posts]
+    assert len(taken) >= len(BODIES)
+    assert [name for name in taken if schemas[name].get("additionalProperties") is not False] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "near"),
+    [
+        ("events?filtr=status:dead", "filter"), ("events?befor=3", "before"),
+        ("dead-letters?filters=handler:x", "filter"),
+        ("scheduled?curser=x", "cursor"), ("actions?limits=3", "limit"), ("replays?handlr=x", "handler"),
+    ],
+)  # fmt: skip
+async def test_a_parameter_that_is_nearly_one_of_ours_is_refused(shop: Ground, path: str, near: str) -> None:
+    answer = await shop.client.get(f"/events/api/{path}")
+    assert (answer.status_code, f"Did you mean '{near}'?" in answer.text) == (422, True)
+    strange = await shop.client.get(f"/events/api/{path.partition('?')[0]}?_=17&token=x")
+    assert strange.status_code == 200, "what is for others is none of ours"

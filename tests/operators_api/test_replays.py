@@ -42,6 +42,7 @@ async def test_wrong_requests_are_answered_with_the_reason(shop: Ground) -> None
         ({}, 422), ({"handler": HANDLER, "rate": 0}, 422), ({"handler": HANDLER, "from_position": -1}, 422),
         ({"handler": HANDLER, "since": "soon"}, 422), ({"handler": HANDLER, "since": "2026-01-31T12:00:00"}, 409),
         ({"handler": "nobody"}, 409), ({"handler": "a\x00"}, 409), ({"handler": HANDLER, "events": ["\x00"]}, 409),
+        ({"handler": HANDLER, "key": "book/1"}, 409),
     ):  # fmt: skip
         for path in (f"{REPLAYS}/preview", REPLAYS):
             answer = await shop.client.post(path, json=body)

@@ -39,6 +39,7 @@ EXPECTED = {
     "discard_replay": {"delivery_of_replay", "delivery_of_event", "delivery_pkey", "delivery_queue", "delivery_held",
                        "parked_key_pkey"},
     "mark_replayed": set[str](),
+    "read_keeping_replays": {"replay_share_pkey", "event_pkey"},
 }  # fmt: skip
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from fastapi_events import HandlerSession, Module
 from fastapi_events.api import replays as limits
-from fastapi_events.errors import NotFound, OperationRefused
-from tests.delivery.stage import Pinged, Placed, Shipped, Stage, publish
+from fastapi_events.errors import NotFound, OperationRefused, UnknownOption
+from tests.delivery.stage import Pinged, Placed, Shipped, Stage, collecting, publish
 from tests.replays.test_replaying import DUTY, settled
 
 
@@ -40,6 +40,7 @@ async def shop(stage: Stage) -> Any:
     ("handler", "where", "message"),
     [
         ("shop.none", {}, r"no handler 'shop.none'"),
+        ("shop.plan", {}, r"no handler 'shop.plan'. Did you mean 'shop.plain'\?"),
         ("shop.cache", {}, r"'shop.cache' is a broadcast handler"),
         ("shop.plain", {"events": ["shop.order.shipped"]}, r"takes 'shop.order.placed'"),
         ("shop.plain", {"events": "shop.order.placed"}, r"not a list of names"),
@@ -49,8 +50,13 @@ async def shop(stage: Stage) -> Any:
          r"is not after since"),
         ("shop.plain", {"correlation_id": "x"}, r"correlation_id='x' is no UUID"),
         ("shop.plain", {"aggregate": "a\x00"}, r"nothing that an event can have"),
+        ("shop.plain", {"key": "book/1"},
+         r"key='book/1' is no whole ordering key, .* Say 'acme/order/1', or '/order/1' where there is no tenant"),
         ("shop.plain", {"rate": 0}, r"rate=0: "),
         ("shop.plain", {"rate": float("nan")}, r"rate=nan: "),
+        ("shop.plain", {"rate": "50"}, r"rate='50': a replay goes at"),
+        ("shop.plain", {"from_position": "3"}, r"from_position='3' is no whole number"),
+        ("shop.plain", {"since": "2026-01-01"}, r"since='2026-01-01' is no datetime"),
         ("shop.plain", {"aggregate_id": "nobody"}, r"nothing to replay"),
     ],
 )  # fmt: skip
@@ -58,6 +64,25 @@ async def test_what_cannot_be_meant_is_refused(stage: Stage, handler: str, where
     events = await shop(stage)
     with pytest.raises(OperationRefused, match=message):
         await events.operations.replays.start(handler, actor=DUTY, **where)
+    assert await stage.value("SELECT count(*) FROM events.replay") == 0
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ({"tenant": "acme"}, r"has no option 'tenant'. Did you mean 'tenant_id'\?"),
+        ({"sinse": datetime(2026, 1, 1, tzinfo=UTC)}, r"Did you mean 'since'\?"),
+        ({"correlation": 1}, r"Did you mean 'correlation_id'\?"),
+        ({"name": "nope"}, r"has no option 'name'. The options are from_position, to_position, since"),
+    ],
+)
+async def test_a_condition_that_there_is_not_lets_no_history_through(stage: Stage, where: Any, message: str) -> None:
+    events = await shop(stage)
+    replays = events.operations.replays
+    with pytest.raises(UnknownOption, match=rf"replays.preview\(\) .*{message}"):
+        await replays.preview("shop.plain", **where)
+    with pytest.raises(UnknownOption, match=rf"replays.start\(\) .*{message}"):
+        await replays.start("shop.plain", actor=DUTY, **where)
     assert await stage.value("SELECT count(*) FROM events.replay") == 0
 
 
@@ -104,12 +129,23 @@ async def test_many_events_and_effects_need_the_count_that_was_looked_at(
         await replays.start("shop.plain", actor=" ")
 
 
-async def test_more_than_was_confirmed_is_not_started(stage: Stage) -> None:
-    events = await shop(stage)
-    await publish(events, [Placed(order="o", number=n) for n in range(100)])
+@pytest.mark.parametrize(("expected", "most"), [(0, 0), (1, 2), (4, 5), (31, 35), (100, 110)])
+async def test_more_than_was_confirmed_is_not_started(stage: Stage, expected: int, most: int) -> None:
+    events = await stage.idle(collecting([]))
+    await publish(events, [Placed(order="o", number=n) for n in range(most + 1)])
     await events.drain_once()
-    with pytest.raises(OperationRefused, match="107 events match now, but 3 were confirmed"):
-        await events.operations.replays.start("shop.plain", actor=DUTY, expected=3)
+    replays, last = events.operations.replays, await stage.value("SELECT max(position) FROM events.event")
+    with pytest.raises(OperationRefused, match=f"{most + 1} events match now, but {expected} were confirmed"):
+        await replays.start("shop.placed", actor=DUTY, expected=expected)
+    if most:
+        await replays.start("shop.placed", actor=DUTY, expected=expected, to_position=last - 1)
+
+
+@pytest.mark.parametrize("expected", [-1, "7", 7.0, True])
+async def test_what_is_no_count_confirms_nothing(stage: Stage, expected: Any) -> None:
+    events = await shop(stage)
+    with pytest.raises(OperationRefused, match="is no count of events, which is a whole number from 0"):
+        await events.operations.replays.start("shop.plain", actor=DUTY, expected=expected)
 
 
 async def test_one_replay_at_a_time_of_each_handler(stage: Stage) -> None:

@@ -6,6 +6,7 @@ import math
 import pytest
 
 from fastapi_events.errors import NotStarted, OperationRefused
+from fastapi_events.store.replays import Order
 from tests.delivery.stage import Placed, Stage, collecting, publish, until
 from tests.retention.aging import age, count
 
@@ -80,6 +81,50 @@ async def test_a_paused_group_is_named_as_such_and_can_be_removed(stage: Stage) 
     [removed] = [group for name, group in groups.items() if name.startswith("billing (removed")]
     assert (removed.removed_at is None, removed.paused_lanes) == (False, ("inbound", "change", "outbound"))
     assert (groups["billing"].processes, groups["billing"].paused_lanes) == (1, ())
+
+
+async def test_its_replays_end_with_it(stage: Stage) -> None:
+    """Nobody could find them by the group's name any more, and they would keep the log."""
+    await abandoned(stage)
+    alone = await stage.idle(collecting([]), group="billing")
+    await alone.drain_once()
+    replay = await alone.operations.replays.start("shop.placed", actor="ben", reason="again")
+    await alone.operations.replays.pause(replay.id, actor="ben")
+    await alone.stop()
+    stage.instances.remove(alone)
+    events = await stage.idle(collecting([]))
+    await age(stage, 31)
+    [kept] = (await events.observe.log()).kept_for_replays
+    assert (kept.replay_id, kept.handler, kept.group, kept.state) == (replay.id, "shop.placed", "billing", "paused")
+    pruned = await events.runtime.pruner.prune(math.inf)
+    assert (pruned.rows.get("event"), [kept.id for kept in pruned.kept_for_replays]) == (None, [replay.id])
+
+    await events.operations.remove_group("billing", actor="ana", reason="the service is no more")
+    [row] = await stage.rows("SELECT state, note, finished_at FROM events.replay")
+    assert (row["state"], row["note"], row["finished_at"] is None) == ("cancelled", "its group was removed", False)
+    assert (await events.observe.log()).kept_for_replays == ()
+    pruned = await events.runtime.pruner.prune(math.inf)
+    assert (pruned.rows["event"], pruned.kept_for_replays) == (32, ())
+    removed, cancelled = (await events.operations.actions())[:2]
+    assert (removed.action, removed.details["replays"]) == ("remove_group", [str(replay.id)])
+    assert (cancelled.action, cancelled.actor, cancelled.target) == ("cancel_replay", "ana", "shop.placed")
+    assert cancelled.details["replay"] == str(replay.id)
+
+
+async def test_no_replay_begins_in_a_group_that_is_being_removed(stage: Stage) -> None:
+    gone = await stage.idle(collecting([]), group="billing")
+    await publish(gone, [Placed(order="a", number=1)])
+    await gone.drain_once()
+    replays = gone.operations.replays
+    bounds, selection = await replays._selected("start", "shop.placed", {})
+    found = await replays._store.count(bounds, selection, 10)
+    await stage.rows("UPDATE events.worker SET lease_until = now() - interval '1 minute'")
+    events = await stage.idle(collecting([]))
+    await stage.rows("UPDATE events.worker SET lease_until = now() - interval '1 minute'")
+    await events.operations.remove_group("billing", actor="ana", reason="moved")
+    with pytest.raises(OperationRefused, match="has just been removed: nothing was started"):
+        await replays._store.start(Order(bounds, selection, found, None, "ben", ""))
+    assert await count(stage, "replay") == 0
 
 
 async def test_the_name_begins_anew(stage: Stage) -> None:

@@ -37,7 +37,8 @@ async def request(
     """A request that would do what the route is there for."""
     texts = [str(one) for one in ids]
     if "/api/erasures" in path and tenant:
-        aggregate = {"aggregate": "invoice", "aggregate_id": f"{tenant.canary}-1", "reason": "x"}
+        aggregate = {"aggregate": "invoice", "aggregate_id": f"{tenant.canary}-1"}
+        aggregate |= {} if path.endswith("/preview") else {"reason": "x"}
         answer = await client.post(path, json=aggregate | {"tenant_id": tenant.name})
         assert (await client.post(path, json=aggregate)).status_code == answer.status_code
         return answer
@@ -62,7 +63,7 @@ async def request(
     if method == "GET":
         return await client.get(path)
     if "/api/" in path:
-        return await client.post(path, json={"ids": texts, "reason": "x"})
+        return await client.post(path, json={"reason": "x"} | ({"ids": texts} if path in IDS else {}))
     return await client.post(path, content=urlencode([*(("id", one) for one in texts), ("reason", "x")]), headers=FORM)
 
 

@@ -238,3 +238,10 @@ async def test_the_order_of_the_dependencies_does_not_matter(stage: Stage) -> No
 def test_a_tenant_comes_from_a_dependency(given: Any) -> None:
     with pytest.raises(DeclarationError, match="tenant_from"):
         tenant_from(given)
+
+
+def test_a_block_of_nobodys_is_told_what_says_so() -> None:
+    nobody: Any = None
+    told = r"^tenant\(\): None is nobody, .* pass tenant_id=None to publish\.$"
+    with pytest.raises(InvalidPayload, match=told), tenant(nobody):
+        pass

@@ -17,6 +17,7 @@ from fastapi_events.api.observe.filters import (
     parse_dead_letter_filter,
     parse_event_filter,
 )
+from fastapi_events.api.observe.given import aware, position, tenants_within, whole
 from fastapi_events.api.observe.groups import GroupView, groups
 from fastapi_events.api.observe.history import MAX_ATTEMPTS, event_detail, event_page
 from fastapi_events.api.observe.overview import (
@@ -81,9 +82,7 @@ class Observe:
         None named is nobody: everything is empty. Called on the result, it never widens what that may see.
         """
         narrowed = copy(self)
-        known = self._tenants
-        # In the tables of ours the empty text stands for no tenant, and what belongs to none is for staff.
-        narrowed._tenants = tuple(sorted({one for one in tenants if one and (known is None or one in known)}))
+        narrowed._tenants = tenants_within(tenants, self._tenants, kind=InvalidFilter)
         return narrowed
 
     async def close(self) -> None:
@@ -102,10 +101,9 @@ class Observe:
     ) -> EventPage:
         """A page of history, newest first: the newest, or next to a position that an earlier page gave."""
         wanted = parse_event_filter(where) if isinstance(where, str) else where
+        before, after, size = position("before", before), position("after", after), _page_size(limit)
         async with self._reading() as reader:
-            return await event_page(
-                reader, self.group, self._tenants, wanted, before=before, after=after, limit=_page_size(limit)
-            )
+            return await event_page(reader, self.group, self._tenants, wanted, before=before, after=after, limit=size)
 
     async def event(self, event_id: UUID | str) -> EventDetail | None:
         """One event with content, deliveries, attempts and conversation; None if the log has it no more."""
@@ -140,8 +138,13 @@ class Observe:
         )
 
     async def dead_letter_count(self, where: str | DeadLetterFilter = "", *, cut_off: datetime | None = None) -> int:
-        """How many dead letters match that died before ``cut_off``; ``COUNT_LIMIT + 1`` stands for more than that."""
+        """How many dead letters match that died before ``cut_off``; ``COUNT_LIMIT + 1`` stands for more than that.
+
+        ``cut_off`` has a time zone.
+        """
         wanted = _dead_letter_filter(where)
+        if cut_off is not None:
+            aware("cut_off", cut_off, kind=InvalidFilter)
         async with self._reading() as reader:
             return int((await self._count(reader, wanted, cut_off))["matching"])
 
@@ -244,6 +247,6 @@ def _dead_letter_filter(given: str | DeadLetterFilter) -> DeadLetterFilter:
 
 
 def _page_size(limit: int) -> int:
-    if not 1 <= limit <= MAX_PAGE:
+    if not 1 <= whole("limit", limit, kind=InvalidFilter) <= MAX_PAGE:
         raise InvalidFilter(f"limit={limit} is not from 1 to {MAX_PAGE}.")
     return limit

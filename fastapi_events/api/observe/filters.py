@@ -124,6 +124,16 @@ def checked_id(given: UUID | str, what: str) -> UUID:
     return found
 
 
+def is_whole_key(text: str) -> bool:
+    """Whether it can be a key as it is stored, which a bare value never equals: asked for one, the log has nothing."""
+    return text.count("/") >= 2
+
+
+def own_part(key: str) -> str:
+    """What stands behind the tenant and the aggregate, as far as people have to see it."""
+    return key[:40].rpartition("/")[2]
+
+
 def _terms(text: str, known: tuple[str, ...]) -> Iterator[Term]:
     if len(text) > MAX_LENGTH:
         raise InvalidFilter(f"The filter has {len(text)} characters; {MAX_LENGTH} are allowed.")
@@ -201,9 +211,8 @@ def _like(value: str) -> str:
 
 
 def _ordering_key(value: str) -> str:
-    """A key as it is stored, which a bare value never equals: searching the log for one would find nothing."""
-    if value.count("/") < 2:
-        own = value[:40].rpartition("/")[2]
+    if not is_whole_key(value):
+        own = own_part(value)
         raise InvalidFilter(
             f"key:{value[:40]} is no whole ordering key, which is tenant/aggregate/value. "
             f"Write key:acme/order/{own}, or key:/order/{own} where there is no tenant."

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
-from difflib import get_close_matches
 from typing import Any, TypedDict
 from uuid import UUID
 
-from fastapi_events.errors import InvalidPayload, PublishError, UnknownOption
+from fastapi_events.errors import InvalidPayload, PublishError
 from fastapi_events.model.envelope import PublishOptions
 from fastapi_events.model.event import Event
+from fastapi_events.model.unknown_options import check_known
 
 _OPTIONS = tuple(field.name for field in fields(PublishOptions))
 
@@ -43,13 +43,7 @@ class TypedKeywords(SingleKeywords, total=False):
 
 def check_options(given: Mapping[str, Any], *more: str) -> None:
     """Raise ``UnknownOption`` for what is no option of ``publish``, nor one of these; the near miss is named."""
-    known = (*more, *_OPTIONS)
-    for unknown in given:
-        if unknown in known:
-            continue
-        near = get_close_matches(unknown, known, n=1)
-        hint = f"Did you mean {near[0]!r}? " if near else ""
-        raise UnknownOption(f"publish() has no option {unknown!r}. {hint}The options are {', '.join(known)}.")
+    check_known(given, (*more, *_OPTIONS), owner="publish()")
 
 
 def refuse_also(given: Mapping[str, Any], what: str) -> None:

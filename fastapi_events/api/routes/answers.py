@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
 from fastapi_events.api.actor import Actor, Permission
+from fastapi_events.api.body import Body
 from fastapi_events.api.dead_letter_actions import MAX_IDS, MAX_REASON, Selection, matching
 from fastapi_events.api.observe.filters import MAX_LENGTH
 from fastapi_events.api.observe.views import (
@@ -67,7 +68,7 @@ class ChangedAnswer(View):
     changed: int
 
 
-class Cancellation(BaseModel):
+class Cancellation(Body):
     """A scheduled event by its id, and why it is cancelled."""
 
     id: UUID
@@ -80,7 +81,7 @@ class CancelledAnswer(View):
     cancelled: bool
 
 
-class DeadLetterSelection(BaseModel):
+class DeadLetterSelection(Body):
     """Either ``ids``, or a ``filter`` with ``cut_off`` and ``expected`` as the list that was looked at gave them."""
 
     ids: Annotated[list[UUID], Field(max_length=MAX_IDS)] | None = None

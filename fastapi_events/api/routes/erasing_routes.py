@@ -6,9 +6,10 @@ from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Request
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from fastapi_events.api.actor import Permission
+from fastapi_events.api.body import Body
 from fastapi_events.api.dead_letter_actions import MAX_REASON, check_reason
 from fastapi_events.api.erasure import Erased
 from fastapi_events.api.observe.views import View
@@ -19,7 +20,7 @@ from fastapi_events.model.tenancy import UNSAID, Unsaid
 Name = Annotated[str, Field(min_length=1, max_length=500)]
 
 
-class ErasureOf(BaseModel):
+class ErasureOf(Body):
     """An aggregate. ``tenant_id``: whose, null for no tenant's; needed where several tenants have one of this id."""
 
     aggregate: Name

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from fastapi_events.api.actor import Permission
+from fastapi_events.api.body import Body
 from fastapi_events.api.dead_letter_actions import MAX_REASON
 from fastapi_events.api.gating import Gate, GateAct, GateChange, change_gate
 from fastapi_events.api.observe.views import View
@@ -15,7 +16,7 @@ from fastapi_events.api.routes.csrf import same_origin
 from fastapi_events.api.routes.guard import Guard, operator_of
 
 
-class BreakerOf(BaseModel):
+class BreakerOf(Body):
     """A handler whose circuit breaker is to be closed, and why."""
 
     handler: Annotated[str, Field(min_length=1, max_length=500)]

@@ -24,6 +24,7 @@ from fastapi_events.api.observe.views import (
 from fastapi_events.api.redaction import Redactor, without_secrets
 from fastapi_events.api.routes.answers import ActionsAnswer, EventAnswer, actions_answer, event_answer
 from fastapi_events.api.routes.guard import Guard, actor_of, operator_of
+from fastapi_events.api.routes.spelling import spelt
 from fastapi_events.errors import InvalidFilter
 
 Filter = Annotated[str, Query(alias="filter", description="For example: name:orders.* status:dead after:2h")]
@@ -42,15 +43,15 @@ class ReadingRoutes:
         """Add every route with the permission that it needs."""
         view, operate = [guard.requires(Permission.view)], [guard.requires(Permission.operate)]
         router.get("/overview", dependencies=view)(self.overview)
-        router.get("/events", dependencies=view)(self.events)
+        router.get("/events", dependencies=[*view, spelt("filter", "before", "after", "limit")])(self.events)
         router.get("/events/{event_id}", dependencies=view)(self.event)
-        router.get("/scheduled", dependencies=view)(self.scheduled)
-        router.get("/dead-letters", dependencies=view)(self.dead_letters)
+        router.get("/scheduled", dependencies=[*view, spelt("cursor", "limit")])(self.scheduled)
+        router.get("/dead-letters", dependencies=[*view, spelt("filter", "cursor", "limit")])(self.dead_letters)
         router.get("/dead-letters/groups", dependencies=view)(self.dead_letter_groups)
         router.get("/handlers", dependencies=view)(self.handlers)
         router.get("/broadcasts", dependencies=[guard.requires(Permission.view, fleet=True)])(self.broadcasts)
         router.get("/workers", dependencies=[guard.requires(Permission.view, fleet=True)])(self.workers)
-        router.get("/actions", dependencies=operate)(self.actions)
+        router.get("/actions", dependencies=[*operate, spelt("cursor", "limit")])(self.actions)
 
     async def overview(self, request: Request) -> Overview:
         """What needs attention, how far each lane is, handlers, processes, rates."""

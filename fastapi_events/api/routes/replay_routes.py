@@ -7,21 +7,23 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from fastapi_events.api.actor import Permission
+from fastapi_events.api.body import Body
 from fastapi_events.api.dead_letter_actions import MAX_REASON, check_reason
 from fastapi_events.api.observe.views import View
 from fastapi_events.api.replay_filter import ReplayFilter
 from fastapi_events.api.replay_views import ReplayPreview, ReplayView
 from fastapi_events.api.routes.csrf import same_origin
 from fastapi_events.api.routes.guard import Guard, operator_of
+from fastapi_events.api.routes.spelling import spelt
 
 Text = Annotated[str, Field(min_length=1, max_length=500)]
 Position = Annotated[int, Field(ge=0, lt=2**63)]
 
 
-class ReplayOf(BaseModel):
+class ReplayOf(Body):
     """Which events are to be given to which handler again; what is left out narrows nothing.
 
     Positions and ``since`` are inclusive, ``until`` is exclusive. ``rate`` is events per second.
@@ -32,7 +34,7 @@ class ReplayOf(BaseModel):
     to_position: Position | None = None
     since: datetime | None = None
     until: datetime | None = None
-    events: Annotated[list[Text], Field(max_length=100)] = []
+    events: list[Text] = Field(default_factory=list[str], max_length=100)
     aggregate: Text | None = None
     aggregate_id: Text | None = None
     key: Text | None = None
@@ -53,11 +55,11 @@ class ReplayOf(BaseModel):
 class ReplayOrder(ReplayOf):
     """A replay that is to begin. ``expected`` is the count of the preview."""
 
-    expected: Annotated[int, Field(ge=1)] | None = None
+    expected: Annotated[int, Field(ge=0)] | None = None
     reason: Annotated[str, Field(max_length=MAX_REASON)] = ""
 
 
-class ReplayChange(BaseModel):
+class ReplayChange(Body):
     """Why a replay is paused, resumed or cancelled."""
 
     reason: Annotated[str, Field(max_length=MAX_REASON)] = ""
@@ -82,7 +84,7 @@ class ReplayRoutes:
         """Add every route with the permission that it needs."""
         view = [guard.requires(Permission.view)]
         operate = [Depends(same_origin), guard.requires(Permission.operate)]
-        router.get("/replays", dependencies=view)(self.replays)
+        router.get("/replays", dependencies=[*view, spelt("handler", "limit")])(self.replays)
         router.post("/replays/preview", dependencies=operate)(self.preview_replay)
         router.get("/replays/{replay_id}", dependencies=view)(self.replay)
         router.post("/replays", dependencies=operate, status_code=201)(self.start_replay)

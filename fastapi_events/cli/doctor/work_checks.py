@@ -9,6 +9,7 @@ from fastapi_events.api.observe.fleet_views import HandlerView
 from fastapi_events.api.observe.retention import KeptLog
 from fastapi_events.api.observe.views import Overview
 from fastapi_events.cli.doctor.finding import Finding, fail, ok, some, warn
+from fastapi_events.cli.doctor.gate_checks import gate_findings
 from fastapi_events.cli.moments import ago
 
 READINGS = 2
@@ -22,15 +23,31 @@ def needed_connections(overview: Overview, handler_connections: int) -> tuple[in
 
 
 def kept_finding(log: KeptLog) -> Finding:
-    """Groups, of any service, for which the log keeps what is past its age."""
-    if not log.kept_for:
-        return ok("retention", "no group keeps old events from being removed")
-    held = [f"{kept.group!r} (event {kept.position}, {ago(kept.published_at)})" for kept in log.kept_for]
-    resume = " Resume what is paused." if any(kept.paused for kept in log.kept_for) else ""
+    """Groups and replays, of any service, for which the log keeps what is past its age."""
+    groups = [f"{kept.group!r} (event {kept.position}, {ago(kept.published_at)})" for kept in log.kept_for]
+    replays = [
+        f"{kept.replay_id} of {kept.handler!r} in {kept.group!r}, {kept.state} ({ago(kept.published_at)})"
+        for kept in log.kept_for_replays
+    ]
+    if not groups and not replays:
+        return ok("retention", "no group and no replay keeps old events from being removed")
+    holders, mends = list[str](), list[str]()
+    if groups:
+        holders.append(f"unread by {some(groups)}")
+        resume = " Resume what is paused." if any(kept.paused for kept in log.kept_for) else ""
+        mends.append(
+            "Start the processes of these groups, or remove those that are gone: fastapi-events groups remove "
+            f"NAME.{resume}"
+        )
+    if replays:
+        holders.append(f"kept for the replay {some(replays)}")
+        mends.append(
+            "Let the replay end, resume it if it is paused, or end it: fastapi-events replay cancel ID. One that does "
+            "not move keeps nothing after seven days."
+        )
     return warn(
-        "retention", f"The log cannot shrink. Events past history_retention are unread by {some(held)}.",
-        "Start the processes of these groups, or remove those that are gone: fastapi-events groups remove "
-        f"NAME.{resume}",
+        "retention", f"The log cannot shrink. Events past history_retention are {' and '.join(holders)}.",
+        " ".join(mends),
     )  # fmt: skip
 
 
@@ -41,6 +58,7 @@ def work_findings(overview: Overview, parked: Sequence[Any], group: str) -> Iter
     if draining:
         yield _polling(overview)
         yield _missing(overview.handlers)
+    yield from gate_findings(overview)
     yield _no_handler(overview.handlers)
     yield _dead(overview)
     yield _parked(parked)
@@ -81,13 +99,22 @@ def _missing(handlers: Sequence[HandlerView]) -> Finding:
 
 
 def _no_handler(handlers: Sequence[HandlerView]) -> Finding:
-    waiting = [f"{h.name} ({h.waiting:,} waiting)" for h in handlers if "no_handler" in h.waiting_reasons]
-    if waiting:
-        return warn(
-            "no_handler deliveries", f"Waiting for a process that has {some(waiting)}.",
-            "Start a process that has the handler: it takes them.",
-        )  # fmt: skip
-    return ok("no_handler deliveries", "none waits")
+    waiting = [handler for handler in handlers if "no_handler" in handler.waiting_reasons]
+    absent = [f"{h.name} ({h.waiting:,} waiting)" for h in waiting if h.status != "live"]
+    older = [f"{h.name} ({h.waiting:,} waiting)" for h in waiting if h.status == "live"]
+    if not waiting:
+        return ok("no_handler deliveries", "none waits")
+    what, mends = list[str](), list[str]()
+    if absent:
+        what.append(f"Waiting for a process that has {some(absent)}.")
+        mends.append("Start a process that has the handler: it takes them.")
+    if older:
+        what.append(
+            f"Waiting for another release: {some(older)}, some of a newer version of the event than its live processes "
+            "read."
+        )
+        mends.append("Start a process of the release that publishes it.")
+    return warn("no_handler deliveries", " ".join(what), " ".join(mends))
 
 
 def _dead(overview: Overview) -> Finding:

@@ -2,10 +2,11 @@
 -- position, $5 snapshot that the handler started after, $6 names, $7 pattern, $8 aggregate, $9 its id, $10 ordering key,
 -- $11 tenants, $12 correlation, $13 since, $14 until, $15 rate, $16 total, $17 who, $18 why, $19..$23 the shares: lane,
 -- partition, seen, target and position of the group's cursor there. The group's row is locked before a revision is drawn:
--- revisions become visible in their order.
+-- revisions become visible in their order. Nothing begins in a group
+-- that was removed at this moment.
 WITH grouped AS MATERIALIZED (
     SELECT g.id FROM {schema}.consumer_group g
-    WHERE g.id = (SELECT h.group_id FROM {schema}.handler h WHERE h.id = $2)
+    WHERE g.id = (SELECT h.group_id FROM {schema}.handler h WHERE h.id = $2) AND g.removed_at IS NULL
     FOR NO KEY UPDATE),
 begun AS (
     INSERT INTO {schema}.replay (id, handler_id, from_position, to_position, started_after, names, pattern, aggregate,

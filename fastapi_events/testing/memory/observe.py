@@ -18,6 +18,7 @@ from fastapi_events.api.observe.filters import (
     parse_dead_letter_filter,
     parse_event_filter,
 )
+from fastapi_events.api.observe.given import aware, position, tenants_within, whole
 from fastapi_events.api.observe.schedule import ScheduledEvent, SchedulePage
 from fastapi_events.api.observe.shaping import lane_name, status_of, view_of
 from fastapi_events.api.observe.views import (
@@ -60,8 +61,7 @@ class MemoryObserve(Observe):
 
     def within(self, *tenants: str) -> Observe:
         narrowed = copy(self)
-        known = self._tenants
-        narrowed._tenants = tuple(sorted({one for one in tenants if one and (known is None or one in known)}))
+        narrowed._tenants = tenants_within(tenants, self._tenants, kind=InvalidFilter)
         return narrowed
 
     async def close(self) -> None:
@@ -71,6 +71,7 @@ class MemoryObserve(Observe):
         self, where: str | EventFilter = "", *, before: int | None = None, after: int | None = None, limit: int = 50
     ) -> EventPage:
         wanted = parse_event_filter(where) if isinstance(where, str) else where
+        before, after = position("before", before), position("after", after)
         rows = [row for row in reversed(self._rows()) if self._passes(row, wanted)]
         rows = [
             r for r in rows if (before is None or r["position"] < before) and (after is None or r["position"] > after)
@@ -119,6 +120,8 @@ class MemoryObserve(Observe):
         )  # fmt: skip
 
     async def dead_letter_count(self, where: str | DeadLetterFilter = "", *, cut_off: datetime | None = None) -> int:
+        if cut_off is not None:
+            aware("cut_off", cut_off, kind=InvalidFilter)
         return len(self._dead(where, cut_off))
 
     async def delivery(self, delivery_id: UUID | str) -> DeliveryDetail | None:
@@ -213,7 +216,7 @@ class MemoryObserve(Observe):
 
 
 def _page(limit: int) -> int:
-    if not 1 <= limit <= 100:
+    if not 1 <= whole("limit", limit, kind=InvalidFilter) <= 100:
         raise InvalidFilter(f"limit={limit} is not from 1 to 100.")
     return limit
 

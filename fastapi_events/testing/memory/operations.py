@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
@@ -36,10 +36,13 @@ class Record:
 class MemoryDeadLetters(DeadLetterStore):
     """Redrives and discards dead deliveries in memory."""
 
-    def __init__(self, deliveries: Deliveries, record: Record) -> None:
+    def __init__(self, deliveries: Deliveries, record: Record, names: Collection[str]) -> None:
         self.database = cast("Any", Refusing("events.operations.erase()"))
         self.statements = cast("Any", {})
-        self._deliveries, self._record = deliveries, record
+        self._deliveries, self._record, self._names = deliveries, record, names
+
+    async def handler_names(self, group_id: int) -> list[str]:  # noqa: ARG002 - there is one
+        return list(self._names)
 
     async def redrive(
         self, ids: Sequence[UUID], *, actor: str, details: Mapping[str, Any], tenants: Tenants = None
@@ -115,7 +118,9 @@ class MemoryOperations(Operations):
         return cast("ReplayOperations", refused)
 
 
-def make_operations(log: MemoryLog, deliveries: Deliveries, clock: Clock, changed: Callable[[], None]) -> Operations:
+def make_operations(
+    log: MemoryLog, deliveries: Deliveries, clock: Clock, names: Collection[str], changed: Callable[[], None]
+) -> Operations:
     """``events.operations`` on memory: redrive, discard, cancel and the record of actions; the rest is refused."""
     record = Record(clock)
     gates, removal = (
@@ -123,6 +128,6 @@ def make_operations(log: MemoryLog, deliveries: Deliveries, clock: Clock, change
         Refusing("events.operations.remove_group()"),
     )
     return MemoryOperations(
-        MemoryDeadLetters(deliveries, record), cast("Any", gates), cast("Any", gates), MemorySchedule(log, record),
-        cast("Any", removal), lambda: 1, keys_due=changed, handlers_changed=changed,
+        MemoryDeadLetters(deliveries, record, names), cast("Any", gates), cast("Any", gates),
+        MemorySchedule(log, record), cast("Any", removal), lambda: 1, keys_due=changed, handlers_changed=changed,
     )  # fmt: skip

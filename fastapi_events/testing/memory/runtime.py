@@ -102,7 +102,9 @@ class MemoryRuntime:
         self.loop = asyncio.get_running_loop()
         self._drain_loop = _DrainLoop(self)
         self.observe: Observe = MemoryObserve(kept.log, kept.deliveries, self.plan, kept.clock, parts.group)
-        self.operations: Operations = make_operations(kept.log, kept.deliveries, kept.clock, kept.changed)
+        self.operations: Operations = make_operations(
+            kept.log, kept.deliveries, kept.clock, self.plan.handlers.keys(), kept.changed
+        )
 
     @property
     def clock(self) -> Clock:
