@@ -98,7 +98,7 @@ async def test_without_history_and_with_now_there_is_no_replay(stage: Stage) -> 
     first = await stage.idle(late(seen, "beginning"))
     await publish(first, [Placed(order="a", number=1)])
     await stage.idle(late(seen, "now"), group="other")
-    await stage.idle(late(seen, 10_000), group="far")
+    await stage.idle(late(seen, 2**40), group="far")
     await stage.idle(late(seen, datetime.now(UTC) - timedelta(days=1)), group="recent")
     rows = await stage.rows(
         "SELECT g.name FROM events.replay r JOIN events.handler h ON h.id = r.handler_id "
