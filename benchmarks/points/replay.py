@@ -70,9 +70,9 @@ async def work(parent: Parent, *, url: str, path: str) -> None:
                 while order == "finish" and (await replays.list(limit=1))[0].state == "running":
                     await asyncio.sleep(_LOOK_AGAIN)
             view = (await replays.list(limit=1))[0]
-            parent.tell(state=view.state, total=view.total, done=view.done, calls=counted.calls, now=perf_counter())
+            parent.tell(state=view.state, total=view.total, done=view.done, now=perf_counter())
     starts.save(path)
-    parent.tell(saved=True)
+    parent.tell(calls=counted.calls)  # a replay that is paused goes on with what it has in hand
 
 
 async def load_old(url: str, count: int) -> None:
@@ -103,7 +103,6 @@ class Comparison:
             if ended["state"] != "paused":
                 raise RuntimeError("the replay was over before the last order was published: nothing ran beside it.")
             await asyncio.sleep(_DRAINING_SECONDS)
-        self._calls += ended["calls"]
         done = ended["done"] - begun["done"]
         self._left, self._most = ended["total"] - ended["done"], max(self._most, done)
         return self._figures() | {_RATE: done / (ended["now"] - begun["now"])}
@@ -120,7 +119,7 @@ class Comparison:
         async with self._working() as worker:
             await _told(worker, "begin")
             end = await _told(worker, "finish")
-        old, calls, self._calls, self._left = self._stage.scaled(*_OLD), self._calls + end["calls"], 0, 0
+        old, calls, self._calls, self._left = self._stage.scaled(*_OLD), self._calls, 0, 0
         if not end["total"] == end["done"] == calls == old:
             raise RuntimeError(
                 f"{end['done']} of {end['total']} were done in {calls} calls; there are {old} old events."
@@ -138,7 +137,7 @@ class Comparison:
         async with child(work, url=self._url, path=str(self._stage.folder / "handled")) as worker:
             await worker.message()
             yield worker
-            await worker.stop()
+            self._calls += (await worker.stop())["calls"]
 
     async def _publish(self) -> None:
         count = _PER_SECOND * (_WARM_UP_SECONDS + self._stage.scaled(*_SECONDS))
