@@ -52,7 +52,8 @@ CREATE INDEX event_correlation ON {schema}.event (correlation_id) WHERE correlat
 
 CREATE INDEX event_aggregate ON {schema}.event (aggregate, aggregate_id, position) WHERE aggregate_id IS NOT NULL;
 
--- What people of one tenant see is theirs alone, however little it is of the log. Costs nothing where there is no tenant.
+-- What people of one tenant see is theirs alone, however little it is of the log. Costs nothing where there is no
+-- tenant.
 CREATE INDEX event_tenant ON {schema}.event (tenant_id, position) WHERE tenant_id IS NOT NULL;
 
 -- The log is cut into segments by position. Once no transaction that could still append to a segment is alive it is
@@ -88,8 +89,9 @@ CREATE SEQUENCE {schema}.handler_revision AS bigint;
 
 -- Handlers that a group has or had. started_after is taken in a statement after the row became visible, so an event
 -- that is not visible in it is always claimed by somebody who knows the handler. A renamed handler keeps the names it
--- had: processes of the release before go on under them, whichever starts when. start_position, start_time and start_pattern
--- say of which history a replay begins in the statement that sets started_after; a null position: of none.
+-- had: processes of the release before go on under them, whichever starts when. start_position, start_time and
+-- start_pattern say of which history a replay begins in the statement that sets started_after; a null position: of
+-- none.
 CREATE TABLE {schema}.handler (
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     group_id integer NOT NULL REFERENCES {schema}.consumer_group (id),
@@ -190,10 +192,10 @@ CREATE INDEX success_batch_by_position ON {schema}.success_batch (group_id, lane
 
 CREATE INDEX success_batch_by_time ON {schema}.success_batch USING brin (finished_at) WITH (autosummarize = on);
 
--- What failed, waits, or is dead. The parked key is its queue's lock; without an ordering key the slot is the event's own.
--- holds: it is dead and keeps what follows it in its slot waiting; tombstone: the key of the mark that its death left.
--- crashes: how many processes have vanished while they ran it alone. Of a replay it has the replay's id (else the zero UUID)
--- and a slot that is the replay's own.
+-- What failed, waits, or is dead. The parked key is its queue's lock; without an ordering key the slot is the event's
+-- own. holds: it is dead and keeps what follows it in its slot waiting; tombstone: the key of the mark that its death
+-- left. crashes: how many processes have vanished while they ran it alone. Of a replay it has the replay's id (else the
+-- zero UUID) and a slot that is the replay's own.
 CREATE TABLE {schema}.delivery (
     id uuid NOT NULL UNIQUE,
     handler_id integer NOT NULL REFERENCES {schema}.handler (id),
@@ -339,7 +341,8 @@ CREATE INDEX scheduled_event_tenant ON {schema}.scheduled_event (tenant_id, due_
 CREATE INDEX scheduled_event_aggregate ON {schema}.scheduled_event (aggregate, aggregate_id, number)
     WHERE aggregate_id IS NOT NULL;
 
--- How far retention has got in the tables that it sweeps page by page, and under no table's name when its last round began.
+-- How far retention has got in the tables that it sweeps page by page, and under no table's name when its last round
+-- began.
 CREATE TABLE {schema}.sweep (
     table_name text PRIMARY KEY,
     next_page bigint NOT NULL,
@@ -347,9 +350,10 @@ CREATE TABLE {schema}.sweep (
 );
 
 -- History given again to one handler. What it is of is fixed when it starts: the events up to to_position that its
--- shares' snapshots show and every filter lets through. paced_until: no share is taken before; it is how a rate holds for
--- all processes together. starts: it began with its handler, which is ordered or not; what is live waits for its end if it
--- is. total: as counted at the start, null where nobody has counted; done: given to the handler, or found to be done; skipped: erased.
+-- shares' snapshots show and every filter lets through. paced_until: no share is taken before; it is how a rate holds
+-- for all processes together. starts: it began with its handler, which is ordered or not; what is live waits for its
+-- end if it is. total: as counted at the start, null where nobody has counted; done: given to the handler, or found to
+-- be done; skipped: erased.
 CREATE TABLE {schema}.replay (
     id uuid PRIMARY KEY,
     handler_id integer NOT NULL REFERENCES {schema}.handler (id),
@@ -386,7 +390,8 @@ CREATE UNIQUE INDEX replay_unfinished ON {schema}.replay (handler_id) WHERE stat
 
 -- Where a replay is in each partition. A process that takes one moves its token on, and has it until lease_until. seen,
 -- target and reached are where the group's cursor was when the replay started: what it had dealt with then is the
--- replay's, and what it had not is delivered as it always is. crashes: how many processes in a row have vanished with it.
+-- replay's, and what it had not is delivered as it always is. crashes: how many processes in a row have vanished with
+-- it.
 CREATE TABLE {schema}.replay_share (
     replay_id uuid NOT NULL REFERENCES {schema}.replay (id) ON DELETE CASCADE,
     lane smallint NOT NULL,

@@ -1,7 +1,8 @@
--- Takes parked keys that are due of replays that handlers begin with: what is live of such a handler waits, due or not, and
--- may be millions. So the keys are found by the replay's own deliveries, of which a thousand wait at most. $1 handlers, $2 the
--- replay of each, $3 how many keys of each at most, $4 the newest version of its event that this process reads, $5 limit,
--- $6 lease in seconds, $7 worker, $8 lanes that are paused. Row, lease, token and crashes are as in claim_keys.
+-- Takes parked keys that are due of replays that handlers begin with: what is live of such a handler waits, due or not,
+-- and may be millions. So the keys are found by the replay's own deliveries, of which a thousand wait at most. $1
+-- handlers, $2 the replay of each, $3 how many keys of each at most, $4 the newest version of its event that this
+-- process reads, $5 limit, $6 lease in seconds, $7 worker, $8 lanes that are paused. Row, lease, token and crashes are
+-- as in claim_keys.
 UPDATE {schema}.parked_key AS k
 SET token = k.token + 1, due_at = clock_timestamp() + make_interval(secs => $6), worker_id = $7,
     crashes = CASE WHEN k.worker_id IS NULL OR k.worker_id = $7 THEN k.crashes

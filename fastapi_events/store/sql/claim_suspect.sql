@@ -1,7 +1,7 @@
--- Takes some of the parked keys that are to be run alone: one after the other, and each says so before it begins. $1 handlers,
--- $2 lease in seconds, $3 worker, $4 handlers that are being probed: of those one key each, $5 lanes that are paused, $6 the
--- newest version of its event that this process reads, in the order of $1, $7 keys at most, $8 for each handler the replay that it begins with, if only keys
--- of that are to be taken (else null).
+-- Takes some of the parked keys that are to be run alone: one after the other, and each says so before it begins. $1
+-- handlers, $2 lease in seconds, $3 worker, $4 handlers that are being probed: of those one key each, $5 lanes that are
+-- paused, $6 the newest version of its event that this process reads, in the order of $1, $7 keys at most, $8 for each
+-- handler the replay that it begins with, if only keys of that are to be taken (else null).
 UPDATE {schema}.parked_key AS k
 SET token = k.token + 1, due_at = clock_timestamp() + make_interval(secs => $2), worker_id = $3
 WHERE k.ctid = ANY (ARRAY(
