@@ -31,6 +31,7 @@ from fastapi_events.store.database import sqlalchemy_url
 from tests.delivery.stage import Pinged, Placed, Shipped, Stage, effect, publish, until, within
 
 place: ContextVar[str] = ContextVar("place", default="outside")
+left: list[asyncio.Future[None]] = []
 
 
 class Hook(Middleware):
@@ -191,9 +192,8 @@ async def twice(context: HandleContext, call_next: HandleNext) -> None:
 
 
 async def unfinished(context: HandleContext, call_next: HandleNext) -> None:
-    task = asyncio.ensure_future(call_next(context))
+    left.append(asyncio.ensure_future(call_next(context)))
     await asyncio.sleep(0)
-    context.event.__dict__["task"] = task
 
 
 async def something_else(context: HandleContext, call_next: HandleNext) -> None:
@@ -227,6 +227,10 @@ async def test_it_cannot_make_a_success_of_anything_but_one_call(stage: Stage, d
     assert "middleware Hook.handle()" in row["error_message"]
     assert says in row["error_message"]
     assert await effects(stage) == []
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+    left.clear()
 
 
 async def test_a_call_that_comes_late_does_nothing(stage: Stage) -> None:

@@ -1,6 +1,7 @@
 """What linters don't know about this code base: where SQL lives, how long things get, what they are called."""
 
 import ast
+import gc
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -83,7 +84,12 @@ def text(path: Path) -> str:
 
 @cache
 def tree(path: Path) -> ast.Module:
-    return ast.parse(text(path))
+    # Python before 3.11.8 fails with SystemError when garbage, being collected, parses too (cpython#106905).
+    gc.disable()
+    try:
+        return ast.parse(text(path))
+    finally:
+        gc.enable()
 
 
 def strings(module: ast.Module) -> Iterator[str]:
