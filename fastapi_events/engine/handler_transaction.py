@@ -22,6 +22,7 @@ from fastapi_events.engine.handler_session import OwnedSession, handler_session_
 from fastapi_events.engine.infrastructure import NoConnection, describe
 from fastapi_events.engine.kept_transaction import KeptTransactions
 from fastapi_events.engine.transaction_guard import TransactionGuard
+from fastapi_events.store.clauses import clause
 from fastapi_events.store.marks import Marks, MarkStore
 
 logger = logging.getLogger("fastapi_events")
@@ -41,6 +42,14 @@ class Transaction(Protocol):
         self, handler: int, marks: Sequence[tuple[UUID, int]], timeout: float, replay: UUID | None
     ) -> set[UUID]:
         """Begin and take several marks, given with their events' positions; returns the keys of those it got."""
+        ...
+
+    async def begin_unmarked(self, timeout: float) -> None:
+        """Begin without a mark: what is done in it is fenced in another way."""
+        ...
+
+    async def execute(self, statement: str, *arguments: Any) -> list[Any]:
+        """Run a statement of the library's in it, behind everything that the session has not flushed yet."""
         ...
 
     async def commit(self) -> None:
@@ -91,6 +100,18 @@ class PlainTransaction:
         taken = await self._marks.take_list(connection, handler, marks, replay)
         self._guard = _guard(connection.sync_connection)
         return taken
+
+    async def begin_unmarked(self, timeout: float) -> None:
+        connection = await self._connect(timeout)
+        self._guard = _guard(connection.sync_connection)
+
+    async def execute(self, statement: str, *arguments: Any) -> list[Any]:
+        await self.session.flush()
+        if self._connection is None:
+            return []
+        names = [f"p{number}" for number in range(1, len(arguments) + 1)]
+        given = dict(zip(names, arguments, strict=True))
+        return list((await self._connection.execute(clause(statement, *names), given)).mappings())
 
     async def _connect(self, timeout: float) -> AsyncConnection:
         try:

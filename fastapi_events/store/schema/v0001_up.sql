@@ -406,4 +406,115 @@ CREATE TABLE {schema}.replay_share (
     worker_id uuid,
     crashes smallint NOT NULL DEFAULT 0,
     PRIMARY KEY (replay_id, lane, partition)
-) WITH (fillfactor = 50)
+) WITH (fillfactor = 50);
+
+-- Jobs that a group has or had. A renamed job keeps its row and the names it had, as a handler does.
+CREATE TABLE {schema}.job (
+    id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    group_id integer NOT NULL REFERENCES {schema}.consumer_group (id),
+    name text NOT NULL,
+    former_names text[] NOT NULL DEFAULT '{}',
+    pool text NOT NULL,
+    registered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    last_seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    paused_at timestamptz,
+    UNIQUE (group_id, name) DEFERRABLE
+);
+
+-- Runs of jobs, as they were started: what is written here never changes. number: the order of starting, by the
+-- database; clients' clocks decide nothing.
+CREATE SEQUENCE {schema}.run_number AS bigint;
+
+CREATE TABLE {schema}.run (
+    id uuid PRIMARY KEY,
+    number bigint NOT NULL,
+    job_id integer NOT NULL,
+    priority smallint NOT NULL DEFAULT 0,
+    depth smallint NOT NULL DEFAULT 0,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    source text NOT NULL DEFAULT 'manual' CHECK (source IN ('manual', 'schedule', 'event', 'parent')),
+    source_ref text,
+    parent_id uuid,
+    root_id uuid,
+    on_parent_close text,
+    correlation_id uuid NOT NULL,
+    causation_id uuid,
+    tenant_id text,
+    actor text,
+    scope text,
+    scope_id text,
+    tags text[],
+    traceparent text,
+    input jsonb NOT NULL
+);
+
+CREATE INDEX run_of_job ON {schema}.run (job_id, number);
+
+CREATE INDEX run_scope ON {schema}.run (scope, scope_id, number) WHERE scope IS NOT NULL;
+
+CREATE INDEX run_parent ON {schema}.run (parent_id, number) WHERE parent_id IS NOT NULL;
+
+CREATE INDEX run_root ON {schema}.run (root_id, number) WHERE root_id IS NOT NULL;
+
+CREATE INDEX run_tenant ON {schema}.run (tenant_id, number) WHERE tenant_id IS NOT NULL;
+
+-- Runs that have not ended: one narrow row each, the only thing that changes while a run lives. state: r ready, t waits for
+-- its time (a start in the future, a back-off), x is being run. due_at: when a waiting one is due, or when the lease of
+-- one that is being run is over; null for ready ones. token is the fence. crashes: how many processes have vanished with
+-- it; postponed: attempts that spent nothing. attempts_before: those before the last redrive, which do not count.
+CREATE TABLE {schema}.run_queue (
+    run_id uuid PRIMARY KEY,
+    number bigint NOT NULL,
+    job_id integer NOT NULL,
+    priority smallint NOT NULL,
+    state "char" NOT NULL CHECK (state IN ('r', 't', 'x')),
+    crashes smallint NOT NULL DEFAULT 0,
+    due_at timestamptz,
+    token bigint NOT NULL DEFAULT 0,
+    attempts integer NOT NULL DEFAULT 0,
+    attempts_before integer NOT NULL DEFAULT 0,
+    postponed integer NOT NULL DEFAULT 0,
+    redrives integer NOT NULL DEFAULT 0,
+    worker_id uuid,
+    cancel_reason text
+) WITH (fillfactor = 70);
+
+CREATE INDEX run_queue_ready ON {schema}.run_queue (job_id, priority DESC, number) WHERE state = 'r';
+
+CREATE INDEX run_queue_due ON {schema}.run_queue (due_at) WHERE due_at IS NOT NULL;
+
+-- How runs ended: one row each, which goes again if a run is redriven. expires_at: until when its result is kept.
+CREATE TABLE {schema}.run_end (
+    run_id uuid PRIMARY KEY,
+    job_id integer NOT NULL,
+    state text NOT NULL CHECK (state IN ('completed', 'failed', 'timed_out', 'canceled')),
+    reason text,
+    note text,
+    result jsonb,
+    error_type text,
+    error_message text,
+    fingerprint text,
+    attempts integer NOT NULL,
+    redrives integer NOT NULL DEFAULT 0,
+    worker_id uuid,
+    duration double precision NOT NULL DEFAULT 0,
+    finished_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    expires_at timestamptz
+);
+
+CREATE INDEX run_end_of_job ON {schema}.run_end (job_id, state, finished_at);
+
+-- Attempts at runs that did not simply succeed at once.
+CREATE TABLE {schema}.run_attempt (
+    run_id uuid NOT NULL,
+    number integer NOT NULL,
+    outcome text NOT NULL,
+    error_type text,
+    error_message text,
+    traceback text,
+    worker_id uuid NOT NULL,
+    duration double precision NOT NULL DEFAULT 0,
+    finished_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE INDEX run_attempt_of_run ON {schema}.run_attempt (run_id, finished_at)

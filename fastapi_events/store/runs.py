@@ -1,0 +1,135 @@
+"""The queue of runs: claiming, settling, renewing, and what is made ready when its time has come."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from fastapi_events.store.database import Database
+from fastapi_events.store.statements import Statements
+
+PROMOTED_AT_ONCE = 1000
+"""Runs that are made ready by one statement, at most."""
+
+
+class RunClaim(NamedTuple):
+    """This worker's right to one run; ``token`` is the fence."""
+
+    run_id: UUID
+    token: int
+
+
+@dataclass(slots=True)
+class RunResult:
+    """What became of an attempt at a run: how it ended, or (state None) when it is tried again."""
+
+    claim: RunClaim
+    state: str | None
+    attempts: int
+    result: str | None = None
+    keep: float = 0.0
+    duration: float = 0.0
+    delay: float = 0.0
+    unspent: bool = False
+    reason: str | None = None
+    note: str | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    fingerprint: str | None = None
+    records: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """The attempts to be recorded."""
+
+    @property
+    def simple(self) -> bool:
+        """Whether there is nothing to say but the result."""
+        return self.state == "completed" and self.attempts == 1 and not self.records
+
+
+class RunQueue:
+    """One worker's view of the queue. Every write is fenced by the claim's token."""
+
+    def __init__(self, database: Database, statements: Statements, *, worker: UUID, lease: float) -> None:
+        self._database, self._worker, self._lease = database, worker, lease
+        self._statements = {name: statements[f"jobs/{name}"] for name in _NAMES}
+
+    async def claim(self, rooms: Mapping[int, int], limit: int) -> list[Any]:
+        """Take up to ``limit`` runs that are ready, of each job no more than it has room for, in the order to run them."""
+        rows = await self._database.fetch(
+            self._statements["claim_runs"], list(rooms), list(rooms.values()), limit, self._lease, self._worker
+        )
+        return sorted(rows, key=lambda row: (-row["priority"], row["number"]))
+
+    async def settle(self, results: Sequence[RunResult]) -> set[UUID]:
+        """Record what became of runs; returns those that were this worker's still, the others changed nothing."""
+        ordered = sorted(results, key=lambda result: result.claim.run_id)
+        settled: set[UUID] = set()
+        simple = [result for result in ordered if result.simple]
+        if simple:
+            rows = await self._database.fetch(self._statements["complete_runs"], self._worker, *_simple_columns(simple))
+            settled.update(row["run_id"] for row in rows)
+        others = [result for result in ordered if not result.simple]
+        if others:
+            rows = await self._database.fetch(self._statements["settle_runs"], self._worker, *_columns(others))
+            settled.update(row["run_id"] for row in rows)
+        return settled
+
+    async def renew(self, claims: Sequence[RunClaim]) -> dict[UUID, str | None]:
+        """Extend the leases of what is in hand; returns what is this worker's still, and why it is to be cancelled."""
+        rows = await self._database.fetch(
+            self._statements["renew_runs"], self._worker, self._lease, *_ids_and_tokens(claims)
+        )
+        return {row["run_id"]: row["cancel_reason"] for row in rows}
+
+    async def release(self, claims: Sequence[RunClaim]) -> None:
+        """Give runs back that have not begun."""
+        await self._database.fetch(self._statements["release_runs"], self._worker, *_ids_and_tokens(claims))
+
+    async def promote(self, look_back: float | None) -> set[int]:
+        """Make ready whose time has come; returns their jobs. ``look_back`` seconds limit the search."""
+        rows = await self._database.fetch(
+            self._statements["promote_runs"], PROMOTED_AT_ONCE, look_back, self._lease
+        )
+        return {row["job_id"] for row in rows}
+
+    async def next_due(self, look_back: float | None) -> float | None:
+        """Seconds until the next run is due or a lease is over; None if nothing waits."""
+        rows = await self._database.fetch(self._statements["next_due_run"], look_back)
+        return rows[0]["seconds"] if rows else None
+
+
+_NAMES = (
+    "claim_runs", "settle_runs", "complete_runs", "renew_runs", "release_runs", "promote_runs", "next_due_run",
+)  # fmt: skip
+
+
+def _ids_and_tokens(claims: Sequence[RunClaim]) -> tuple[list[UUID], list[int]]:
+    ordered = sorted(claims)
+    return [claim.run_id for claim in ordered], [claim.token for claim in ordered]
+
+
+def _simple_columns(results: Sequence[RunResult]) -> tuple[list[Any], ...]:
+    return (
+        [result.claim.run_id for result in results],
+        [result.claim.token for result in results],
+        [result.result for result in results],
+        [result.duration for result in results],
+        [result.keep for result in results],
+    )
+
+
+def _columns(results: Sequence[RunResult]) -> tuple[Any, ...]:
+    names = (
+        "state", "reason", "note", "result", "error_type", "error_message", "fingerprint", "attempts", "delay",
+        "unspent", "duration", "keep",
+    )  # fmt: skip
+    columns = [[getattr(result, name) for result in results] for name in names]
+    records = [record for result in results for record in result.records]
+    return (
+        [result.claim.run_id for result in results],
+        [result.claim.token for result in results],
+        *columns,
+        json.dumps(records, default=str),
+    )

@@ -1,0 +1,20 @@
+-- Makes runs ready whose time has come: those that waited for it, and those whose worker has let the lease run out. $1 how many
+-- at most, $2 how far back to look in seconds (null: everything): dead index entries of leases are then not walked, $3 lease
+-- in seconds. Returns their jobs.
+--
+-- Whoever let a lease run out has vanished if it has given no sign of life since either: one that lives renews itself before
+-- half a lease is over.
+UPDATE {schema}.run_queue AS q
+SET state = 'r', due_at = NULL, token = q.token + 1, worker_id = NULL,
+    crashes = CASE WHEN q.state = 'x' THEN
+        least(q.crashes + (SELECT count(*) FROM {schema}.worker v
+                           WHERE v.id = q.worker_id
+                             AND v.lease_until < q.due_at + make_interval(secs => $3::float8 / 2)), 9) ELSE q.crashes END
+WHERE q.ctid = ANY (ARRAY(
+    SELECT p.ctid FROM {schema}.run_queue p
+    WHERE p.due_at <= (SELECT clock_timestamp())
+      AND p.due_at >= (SELECT coalesce(clock_timestamp() - make_interval(secs => $2), '-infinity'))
+    ORDER BY p.due_at
+    LIMIT $1
+    FOR UPDATE SKIP LOCKED))
+RETURNING q.job_id

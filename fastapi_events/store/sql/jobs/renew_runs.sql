@@ -1,0 +1,7 @@
+-- Extends the leases of the runs that a worker has in hand. $1 worker, $2 lease in seconds, $3 ids and $4 tokens, in the order of
+-- the ids. Returns those that are still its own, each with the reason for which it is to be cancelled, if it is.
+UPDATE {schema}.run_queue q
+SET due_at = clock_timestamp() + make_interval(secs => $2)
+FROM unnest($3::uuid[], $4::bigint[]) AS h(run_id, token)
+WHERE q.run_id = h.run_id AND q.token = h.token AND q.worker_id = $1 AND q.state = 'x'
+RETURNING q.run_id, q.cancel_reason

@@ -1,0 +1,20 @@
+-- Starts runs, in the caller's transaction and in the order given. $1 a JSON array of runs, each with its input's text as it is.
+-- delay and at (one of them, or neither) say when it is due, by this clock.
+WITH given AS MATERIALIZED (
+    SELECT nextval('{schema}.run_number') AS number, r.*,
+           coalesce(r.at, clock_timestamp() + make_interval(secs => r.delay)) AS due_at
+    FROM jsonb_to_recordset($1::jsonb) AS r(
+        id uuid, job_id integer, priority smallint, depth smallint, source text, source_ref text, parent_id uuid,
+        root_id uuid, on_parent_close text, correlation_id uuid, causation_id uuid, tenant_id text, actor text,
+        scope text, scope_id text, tags text[], traceparent text, input jsonb, delay float8, at timestamptz)),
+queued AS (
+    INSERT INTO {schema}.run_queue (run_id, number, job_id, priority, state, due_at)
+    SELECT g.id, g.number, g.job_id, g.priority,
+           CASE WHEN g.due_at > clock_timestamp() THEN 't' ELSE 'r' END::"char",
+           CASE WHEN g.due_at > clock_timestamp() THEN g.due_at END
+    FROM given g)
+INSERT INTO {schema}.run (id, number, job_id, priority, depth, source, source_ref, parent_id, root_id, on_parent_close,
+                          correlation_id, causation_id, tenant_id, actor, scope, scope_id, tags, traceparent, input)
+SELECT g.id, g.number, g.job_id, g.priority, g.depth, g.source, g.source_ref, g.parent_id, g.root_id, g.on_parent_close,
+       g.correlation_id, g.causation_id, g.tenant_id, g.actor, g.scope, g.scope_id, g.tags, g.traceparent, g.input
+FROM given g
