@@ -97,6 +97,14 @@ class Crew:
         if self._error is not None:
             raise RuntimeError("chains could not be worked through") from self._error
 
+    def take_back(self) -> list[Chain]:
+        """Take the chains back that no hand has begun to work through."""
+        waiting = list(self._chains)
+        self._chains.clear()
+        for _ in waiting:
+            self._finish_chain()
+        return waiting
+
     def stop_starting(self) -> None:
         """Begin no further attempt; those that run go on."""
         self._stopping = True

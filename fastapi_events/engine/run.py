@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 class Run:
     """One attempt. Whoever gives it up sets ``abandoned``: from then on it can commit nothing."""
 
+    noun = "handler"
     __slots__ = (
         "abandoned",
         "attempt",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable
 
 from fastapi_events.engine.news import News
 from fastapi_events.model.lane import PLACES_PER_LANE, LogPlace
+from fastapi_events.model.run_start import CANCELED, READY, RUNS, WAITING
 
 
 class LaneFlag(asyncio.Event):
@@ -58,6 +59,30 @@ class LogFlag(asyncio.Event):
         return taken
 
 
+class RunsFlag(LaneFlag):
+    """For runs of jobs: pools look for ready ones, and what waits for moments or holds leases looks after those."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pools: list[asyncio.Event] = []
+        self.due, self.leases = asyncio.Event(), asyncio.Event()
+
+    def set(self) -> None:
+        """Anything may have changed."""
+        for flag in (*self.pools, self.due, self.leases):
+            flag.set()
+
+    def add(self, partition: int) -> None:
+        """What a notification said of runs: see ``fastapi_events.model.run_start``."""
+        if partition == READY:
+            for flag in self.pools:
+                flag.set()
+        elif partition == WAITING:
+            self.due.set()
+        elif partition == CANCELED:
+            self.leases.set()
+
+
 class Wake:
     """One flag per lane, one for parked keys and one for the plan of handlers.
 
@@ -69,7 +94,8 @@ class Wake:
 
     def __init__(self, lanes: Iterable[int]) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.lanes = {lane: LaneFlag() for lane in lanes}
+        self.runs = RunsFlag()
+        self.lanes: dict[int, LaneFlag] = {lane: LaneFlag() for lane in lanes} | {RUNS: self.runs}
         self.keys = asyncio.Event()
         self.plan = asyncio.Event()
         self.log: LogFlag | None = None

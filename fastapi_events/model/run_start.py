@@ -6,6 +6,14 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from fastapi_events.model.envelope import Envelope
+from fastapi_events.model.lane import LaneNumber, LogPlace, place_of
+
+RUNS = LaneNumber(62)
+"""The lane that notifications name for runs of jobs; nothing is stored in it. The partition says what is new:"""
+READY, WAITING, CANCELED = range(3)
+"""runs are ready; one waits for a moment that may be nearer than those known; some are to be cancelled."""
+
 
 class RunStart(NamedTuple):
     """One run; ``input`` is JSON text. ``delay`` (seconds, by the database's clock) or ``at`` says when it is due.
@@ -37,9 +45,27 @@ class RunStart(NamedTuple):
     at: datetime | None = None
 
     @property
+    def explicit_id(self) -> bool:
+        """Whether the database must be asked if it is there already, as it must for some events."""
+        return False
+
+    @property
+    def serialize(self) -> bool:
+        """Whether it takes a lock, as some events do."""
+        return False
+
+    @property
+    def place(self) -> LogPlace:
+        """What a notification says of it."""
+        return place_of(RUNS, READY if self.delay is None and self.at is None else WAITING)
+
+    @property
     def is_plain(self) -> bool:
         """Whether there is nothing to it but job, input, priority and conversation, and it is due at once."""
         return self[6:] == _PLAIN
 
 
 _PLAIN = RunStart(UUID(int=0), 0, "", "", UUID(int=0))[6:]
+
+Sealed = Envelope | RunStart
+"""What a transaction takes with it: an event, or a run that it starts."""

@@ -18,6 +18,7 @@ from fastapi_events.api.session_binding import bind_async, bind_sync, check_deta
 from fastapi_events.engine.immediate import Immediate
 from fastapi_events.engine.run import Run
 from fastapi_events.model.envelope import Envelope, PublishRules
+from fastapi_events.model.run_start import Sealed
 from fastapi_events.model.event import Event
 from fastapi_events.model.identity import child_event_id
 from fastapi_events.model.lane import LogPlace
@@ -176,7 +177,7 @@ class _CollectedSync:
     def __init__(self, run: Run) -> None:
         self._run = run
 
-    def put(self, envelopes: Sequence[Envelope], _site: Site, /) -> list[bool]:
+    def put(self, envelopes: Sequence[Sealed], _site: Site, /) -> list[bool]:
         self._run.children.extend(envelopes)
         return [False] * len(envelopes)
 
@@ -188,7 +189,7 @@ class _Collected:
     def __init__(self, run: Run) -> None:
         self._inner = _CollectedSync(run)
 
-    async def put(self, envelopes: Sequence[Envelope], site: Site, /) -> list[bool]:
+    async def put(self, envelopes: Sequence[Sealed], site: Site, /) -> list[bool]:
         return self._inner.put(envelopes, site)
 
     async def cancel(self, _event_id: UUID, /) -> bool:

@@ -8,7 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from fastapi_events.model.envelope import Envelope
+from fastapi_events.model.run_start import RunStart
 from fastapi_events.store.database import Database
+from fastapi_events.store.log import EventLog
+from fastapi_events.store.starts import RunLog
 from fastapi_events.store.statements import Statements
 
 PROMOTED_AT_ONCE = 1000
@@ -41,18 +45,29 @@ class RunResult:
     fingerprint: str | None = None
     records: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """The attempts to be recorded."""
+    children: Sequence[Envelope] = ()
+    starts: Sequence[RunStart] = ()
+    """Events and runs that come true with it."""
 
     @property
     def simple(self) -> bool:
         """Whether there is nothing to say but the result."""
-        return self.state == "completed" and self.attempts == 1 and not self.records
+        return self.state == "completed" and self.attempts == 1 and not self.bears
+
+    @property
+    def bears(self) -> bool:
+        """Whether something comes true with it."""
+        return bool(self.children or self.starts)
 
 
 class RunQueue:
     """One worker's view of the queue. Every write is fenced by the claim's token."""
 
-    def __init__(self, database: Database, statements: Statements, *, worker: UUID, lease: float) -> None:
-        self._database, self._worker, self._lease = database, worker, lease
+    def __init__(
+        self, database: Database, statements: Statements, log: EventLog, *, worker: UUID, lease: float
+    ) -> None:
+        self._database, self._log, self._worker, self._lease = database, log, worker, lease
+        self._runs = RunLog(statements)
         self._statements = {name: statements[f"jobs/{name}"] for name in _NAMES}
 
     async def claim(self, rooms: Mapping[int, int], limit: int) -> list[Any]:
@@ -70,11 +85,22 @@ class RunQueue:
         if simple:
             rows = await self._database.fetch(self._statements["complete_runs"], self._worker, *_simple_columns(simple))
             settled.update(row["run_id"] for row in rows)
-        others = [result for result in ordered if not result.simple]
+        settled.update([result.claim.run_id for result in ordered if result.bears and await self._settle_with(result)])
+        others = [result for result in ordered if not result.simple and not result.bears]
         if others:
             rows = await self._database.fetch(self._statements["settle_runs"], self._worker, *_columns(others))
             settled.update(row["run_id"] for row in rows)
         return settled
+
+    async def _settle_with(self, result: RunResult) -> bool:
+        """Record one result, and what comes true with it, in one transaction."""
+        async with self._database.acquire() as connection, self._database.steered(connection):
+            rows = await connection.fetch(self._statements["settle_runs"], self._worker, *_columns([result]))
+            if rows and result.children:
+                await self._log.append(connection, result.children)
+            if rows and result.starts:
+                await self._runs.start(connection, result.starts)
+        return bool(rows)
 
     async def renew(self, claims: Sequence[RunClaim]) -> dict[UUID, str | None]:
         """Extend the leases of what is in hand; returns what is this worker's still, and why it is to be cancelled."""
@@ -87,12 +113,12 @@ class RunQueue:
         """Give runs back that have not begun."""
         await self._database.fetch(self._statements["release_runs"], self._worker, *_ids_and_tokens(claims))
 
-    async def promote(self, look_back: float | None) -> set[int]:
-        """Make ready whose time has come; returns their jobs. ``look_back`` seconds limit the search."""
+    async def promote(self, look_back: float | None) -> int:
+        """Make ready whose time has come; returns how many. ``look_back`` seconds limit the search."""
         rows = await self._database.fetch(
             self._statements["promote_runs"], PROMOTED_AT_ONCE, look_back, self._lease
         )
-        return {row["job_id"] for row in rows}
+        return len(rows)
 
     async def next_due(self, look_back: float | None) -> float | None:
         """Seconds until the next run is due or a lease is over; None if nothing waits."""

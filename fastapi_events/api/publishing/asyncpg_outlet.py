@@ -11,11 +11,11 @@ from weakref import WeakKeyDictionary
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from fastapi_events.api.publishing.append import check_identity
+from fastapi_events.api.publishing.append import append_by, check_identity
 from fastapi_events.api.publishing.caller import Site
 from fastapi_events.api.publishing.port import PublishingPort
 from fastapi_events.errors import NotInTransaction, SessionClosed
-from fastapi_events.model.envelope import Envelope
+from fastapi_events.model.run_start import Sealed
 from fastapi_events.model.lane import LogPlace
 from fastapi_events.store.log import DatabaseIdentity
 
@@ -35,11 +35,11 @@ class AsyncpgOutlet:
         self._places: set[LogPlace] = set()
         self._listening = False
 
-    async def put(self, envelopes: Sequence[Envelope], _site: Site, /) -> list[bool]:
+    async def put(self, envelopes: Sequence[Sealed], _site: Site, /) -> list[bool]:
         self._check_transaction()
         await self._check_database()
         port, connection = self._port, self._connection
-        duplicates = await port.log.append(connection, envelopes)
+        duplicates = await append_by(connection, port, envelopes)
         places = {envelope.place for envelope, duplicate in zip(envelopes, duplicates, strict=True) if not duplicate}
         if places and port.notify == "transactional":
             await port.log.notify(connection, port.channel, places)

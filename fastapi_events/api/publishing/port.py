@@ -11,6 +11,7 @@ from fastapi_events.model.lane import LogPlace
 from fastapi_events.model.onion import PublishOnion
 from fastapi_events.model.registry import Registry
 from fastapi_events.store.log import DatabaseIdentity, EventLog
+from fastapi_events.store.starts import RunLog
 
 
 class Published(NamedTuple):
@@ -37,6 +38,15 @@ class PublishingPort(Protocol):
     @property
     def log(self) -> EventLog:
         """Where events are appended."""
+        ...
+
+    @property
+    def runs(self) -> RunLog:
+        """Where runs of jobs are started."""
+        ...
+
+    def job_number(self, name: str) -> int:
+        """The number that the database has for a job of this application; raises ``UnknownJob``."""
         ...
 
     @property

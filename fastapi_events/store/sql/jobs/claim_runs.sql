@@ -2,9 +2,10 @@
 -- $1 jobs, $2 how many of each at most, $3 how many at most, $4 lease in seconds, $5 worker.
 --
 -- Each job is walked by itself, so that runs of jobs which this process lacks, or which are paused, are never in the way. A
--- row that is claimed leaves the index of ready ones; its lease is its due_at.
+-- row that is claimed leaves the index of ready ones; its lease is its due_at. A token is drawn, not counted: after a crash of
+-- the server that took a claim with it, the next one would have its number.
 UPDATE {schema}.run_queue AS q
-SET state = 'x', token = q.token + 1, due_at = clock_timestamp() + make_interval(secs => $4), worker_id = $5
+SET state = 'x', token = (random() * 9007199254740991)::bigint, due_at = clock_timestamp() + make_interval(secs => $4), worker_id = $5
 FROM {schema}.run r
 WHERE q.ctid = ANY (ARRAY(
     SELECT ready.ctid

@@ -5,7 +5,7 @@
 -- Whoever let a lease run out has vanished if it has given no sign of life since either: one that lives renews itself before
 -- half a lease is over.
 UPDATE {schema}.run_queue AS q
-SET state = 'r', due_at = NULL, token = q.token + 1, worker_id = NULL,
+SET state = 'r', due_at = NULL, worker_id = NULL,
     crashes = CASE WHEN q.state = 'x' THEN
         least(q.crashes + (SELECT count(*) FROM {schema}.worker v
                            WHERE v.id = q.worker_id

@@ -3,7 +3,7 @@
 WITH given AS MATERIALIZED (
     SELECT nextval('{schema}.run_number') AS number, r.*,
            coalesce(r.at, clock_timestamp() + make_interval(secs => r.delay)) AS due_at
-    FROM jsonb_to_recordset($1::jsonb) AS r(
+    FROM jsonb_to_recordset($1::text::jsonb) AS r(
         id uuid, job_id integer, priority smallint, depth smallint, source text, source_ref text, parent_id uuid,
         root_id uuid, on_parent_close text, correlation_id uuid, causation_id uuid, tenant_id text, actor text,
         scope text, scope_id text, tags text[], traceparent text, input jsonb, delay float8, at timestamptz)),

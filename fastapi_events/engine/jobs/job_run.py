@@ -1,0 +1,76 @@
+"""One attempt at a run of a job, as everybody sees it who has to do with it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, cast
+from uuid import UUID
+
+from fastapi_events.engine.handlers import Handler
+from fastapi_events.engine.item import Item
+from fastapi_events.engine.jobs.ready_job import ReadyJob
+from fastapi_events.engine.run import Run
+from fastapi_events.model.context import Flow
+from fastapi_events.model.run_start import RunStart
+from fastapi_events.store.runs import RunClaim
+
+NO_LANE = -1
+"""Jobs wait for connections and threads in no lane's line."""
+
+
+class RunItem:
+    """What was claimed: the run's row, in the place that an event has for a handler."""
+
+    __slots__ = ("id", "row")
+
+    lane = NO_LANE
+
+    def __init__(self, row: Any) -> None:
+        self.row = row
+        self.id: UUID = row["run_id"]
+
+    @property
+    def postponed(self) -> int:
+        """How often its attempts were postponed or interrupted before."""
+        return self.row["postponed"] or 0
+
+    def flow(self) -> Flow:
+        """What events and runs that the job makes inherit."""
+        row = self.row
+        return Flow(
+            correlation_id=row["correlation_id"], causation_id=self.id, tenant_id=row["tenant_id"], actor=row["actor"],
+            traceparent=row["traceparent"], depth=row["depth"] + 1,
+        )  # fmt: skip
+
+
+class JobRun(Run):
+    """One attempt at a run. A crew makes it as it makes a handler's."""
+
+    noun = "job"
+    __slots__ = ("canceled", "claim", "job", "result", "settling", "starts", "suspect")
+
+    def __init__(self, job: ReadyJob, row: Any) -> None:
+        attempts = row["attempts"] - row["attempts_before"]
+        # A crew, and what outcomes come of, ask of both no more than what jobs and runs have too.
+        super().__init__(cast("Handler", job), cast("Item", RunItem(row)), attempts + 1, redelivered=row["crashes"] > 0)
+        self.job = job
+        self.claim = RunClaim(row["run_id"], row["token"])
+        self.result: str | None = None
+        """What the job returned, as JSON text."""
+        self.canceled: str | None = None
+        """Why it is to be cancelled, once somebody has said so."""
+        self.starts: list[RunStart] = []
+        """Runs to be started with its success."""
+        self.settling = False
+        """Whether its attempt is over, and is being recorded."""
+        self.suspect = row["crashes"] > 0
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts there have been, this one included, redrives or not."""
+        return self.item.row["attempts"] + 1
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was started."""
+        return (datetime.now(UTC) - self.item.row["created_at"]).total_seconds()

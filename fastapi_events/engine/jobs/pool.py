@@ -1,0 +1,253 @@
+"""A pool: claims runs of its jobs, and has as many at work at once as its number says.
+
+What is claimed beyond that number is what is expected to begin within a moment, by the rate of late; what has not begun
+then is given back, so that no run waits in one process while another one has nothing to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from fastapi_events.engine.away import Away
+from fastapi_events.engine.chain import Runs
+from fastapi_events.engine.crew import Crew
+from fastapi_events.engine.jobs.job_report import report
+from fastapi_events.engine.jobs.job_run import JobRun
+from fastapi_events.engine.jobs.ready_job import JobPlan, ReadyJob
+from fastapi_events.engine.jobs.settling import Settling, result_of
+from fastapi_events.engine.outcomes import crashed
+from fastapi_events.engine.run import Run
+from fastapi_events.engine.service import Loop
+from fastapi_events.engine.wake import wait_for_flag
+from fastapi_events.model.outcome import Outcome
+from fastapi_events.store.runs import RunClaim, RunQueue
+
+AHEAD = 0.05
+"""Seconds of work that a pool claims ahead."""
+PATIENCE = 0.25
+"""Seconds after which what has been claimed and not begun is given back."""
+MEMORY = 0.5
+"""Seconds over which the rate is measured."""
+
+
+class JobPool(Loop):
+    """Runs jobs of one pool."""
+
+    def __init__(
+        self, pool: str, queue: RunQueue, plan: JobPlan, executor: Runs, settling: Settling, flag: asyncio.Event, *,
+        concurrency: int, batch_size: int, max_crashes: int, cancel_grace: float, poll_interval: Callable[[], float],
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.name = f"pool {pool}"
+        self.pool, self.concurrency = pool, concurrency
+        self._queue, self._plan, self._executor, self._settling, self._flag = queue, plan, executor, settling, flag
+        self._batch_size, self._max_crashes, self._poll_interval = batch_size, max_crashes, poll_interval
+        self._cancel_grace = cancel_grace
+        self._loop = asyncio.get_running_loop()
+        self._last_begin = self._loop.time()
+        self._crew = Crew(executor, concurrency, None)
+        self.in_hand: dict[UUID, JobRun] = {}
+        """Everything claimed and not recorded yet, by id."""
+        self._unbegun = 0
+        self._suspects: deque[JobRun] = deque()
+        self._suspect_at_work = False
+        self._rate = Rate()
+        self._may_have_more = True
+
+    @property
+    def claims(self) -> list[RunClaim]:
+        """What is in hand."""
+        return [run.claim for run in self.in_hand.values()]
+
+    def interrupt(self) -> None:
+        self._flag.set()
+
+    async def recover(self) -> None:
+        """Look anew: what this loop believed to have seen may not be so."""
+        self._may_have_more = True
+
+    async def turn(self) -> None:
+        if not self._may_have_more or self._room() <= 0:
+            wait = self._poll_interval() * random.uniform(0.8, 1.0)  # noqa: S311 - jitter
+            await wait_for_flag(self._flag, min(wait, PATIENCE) if self._unbegun else wait)
+        self._flag.clear()
+        if self.stopping.is_set():
+            return
+        if self._unbegun and self._loop.time() - self._last_begin > PATIENCE:
+            await self._give_back()
+        await self._claim()
+
+    async def drain(self) -> int:
+        """Run what is ready now, until nothing is; returns the number of attempts."""
+        made = 0
+        while claimed := await self._claim():
+            made += claimed
+            await self._crew.rest()
+            await self._settling.flushed()
+        return made
+
+    async def stop(self, grace: float = 5.0) -> None:
+        """Begin no run more, give back what has not begun, let the others finish for ``grace`` seconds."""
+        await super().stop()
+        await self._give_back()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await self._crew.rest()
+        self._crew.interrupt()
+        await self._crew.rest()
+
+    def lost(self, run_id: UUID) -> None:
+        """Somebody else has this run: whatever comes of the attempt here is nothing."""
+        run = self.in_hand.pop(run_id, None)
+        if run is not None:
+            self._give_up(run, Outcome("interrupted"))
+
+    def cancel(self, run_id: UUID, reason: str) -> None:
+        """Cancel a run that is at work."""
+        run = self.in_hand.get(run_id)
+        if run is None or run.canceled is not None:
+            return
+        run.canceled = reason
+        hand = next((hand for hand in self._crew.hands if hand.run is run), None)
+        if hand is not None and hand.task is not None:
+            hand.task.cancel()
+            self._loop.call_later(self._cancel_grace, self._give_up, run, Outcome("discarded", note=reason))
+
+    def forget(self, run_id: UUID) -> None:
+        """What became of it is recorded."""
+        if self.in_hand.pop(run_id, None) is not None:
+            self._flag.set()
+
+    def _room(self) -> int:
+        ahead = min(math.ceil(self._rate.per_second() * AHEAD), self._batch_size)
+        at_work = len(self._crew.hands) + self._unbegun + len(self._suspects)
+        return self.concurrency + ahead - at_work
+
+    async def _claim(self) -> int:
+        jobs = self._plan.of_pool(self.pool)
+        room = self._room()
+        if not jobs or room <= 0:
+            self._may_have_more = False
+            return 0
+        rows = await self._queue.claim({job.number: room for job in jobs}, room)
+        self._may_have_more = len(rows) == room
+        for row in rows:
+            self._take(self._plan.by_number[row["job_id"]], row)
+        return len(rows)
+
+    def _take(self, job: ReadyJob, row: Any) -> None:
+        run = JobRun(job, row)
+        self.in_hand[run.claim.run_id] = run
+        if row["cancel_reason"] is not None:
+            self._record(run, Outcome("discarded", note=row["cancel_reason"]))
+        elif row["crashes"] >= self._max_crashes:
+            self._record(run, crashed(row["crashes"]))
+        elif run.suspect:
+            self._suspects.append(run)
+            self._next_suspect()
+        else:
+            self._begin(run)
+
+    def _begin(self, run: JobRun) -> None:
+        self._unbegun += 1
+        self._crew.add([OneRun(self, run)])
+
+    def began(self) -> None:
+        """A hand has begun with a run."""
+        self._unbegun -= 1
+        self._last_begin = self._loop.time()
+
+    def ended(self, run: JobRun, outcome: Outcome) -> None:
+        """An attempt has come to this."""
+        self._rate.note()
+        if outcome.kind not in ("done", "duplicate"):
+            report(run, outcome)
+        self._record(run, outcome)
+        if run.suspect:
+            self._suspect_at_work = False
+            self._next_suspect()
+        if self._room() > 0:
+            self._flag.set()
+
+    def _record(self, run: JobRun, outcome: Outcome) -> None:
+        if outcome.committed:
+            self.in_hand.pop(run.claim.run_id, None)
+        elif run.claim.run_id in self.in_hand:
+            run.settling = True
+            self._settling.add(result_of(run, outcome))
+
+    def _next_suspect(self) -> None:
+        """One run at a time of those that may have ended processes."""
+        if self._suspects and not self._suspect_at_work:
+            self._suspect_at_work = True
+            self._begin(self._suspects.popleft())
+
+    def _give_up(self, run: JobRun, outcome: Outcome) -> None:
+        hand = next((hand for hand in self._crew.hands if hand.run is run), None)
+        if hand is not None:
+            self._crew.give_up(hand, outcome)
+
+    async def _give_back(self) -> None:
+        chains = [chain for chain in self._crew.take_back() if isinstance(chain, OneRun) and not chain.begun]
+        runs = [chain.run for chain in chains] + list(self._suspects)
+        self._unbegun -= len(chains)
+        self._suspects.clear()
+        if runs:
+            await self._queue.release([run.claim for run in runs])
+            for run in runs:
+                self.in_hand.pop(run.claim.run_id, None)
+
+
+class OneRun:
+    """A chain of one attempt."""
+
+    __slots__ = ("_pool", "begun", "run")
+
+    def __init__(self, pool: JobPool, run: JobRun) -> None:
+        self._pool, self.run, self.begun = pool, run, False
+
+    def next(self) -> Run | None:
+        if self.begun:
+            return None
+        self.begun = True
+        self._pool.began()
+        return self.run if self.run.claim.run_id in self._pool.in_hand else None
+
+    def settle(self, run: Run, outcome: Outcome) -> None:
+        if isinstance(run, JobRun):
+            self._pool.ended(run, outcome)
+
+    def detach(self, away: Away) -> None:
+        """Nobody detaches a run: there is nothing behind it."""
+
+    def release(self) -> None:
+        if not self.begun:
+            self.begun = True
+            self._pool.began()
+            self._pool.ended(self.run, Outcome("interrupted"))
+
+
+class Rate:
+    """How many attempts have ended of late."""
+
+    def __init__(self) -> None:
+        self._ended: deque[float] = deque(maxlen=10_000)
+        self._now = asyncio.get_running_loop().time
+
+    def note(self) -> None:
+        """One has ended."""
+        self._ended.append(self._now())
+
+    def per_second(self) -> float:
+        """By the last half second."""
+        since = self._now() - MEMORY
+        while self._ended and self._ended[0] < since:
+            self._ended.popleft()
+        return len(self._ended) / MEMORY

@@ -1,0 +1,130 @@
+"""Recording what became of runs: while one statement is under way others gather, and the next one takes them all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from uuid import UUID
+
+from fastapi_events.engine.failure import failure_of, fingerprint_of
+from fastapi_events.engine.infrastructure import is_refusal
+from fastapi_events.engine.jobs.job_run import JobRun
+from fastapi_events.engine.patience import patiently
+from fastapi_events.engine.service import Loop
+from fastapi_events.model.lane import LogPlace
+from fastapi_events.model.outcome import Outcome
+from fastapi_events.store.runs import RunQueue, RunResult
+
+
+class Settling(Loop):
+    """Records results. What cannot be recorded stays in hand, and is tried again until it can."""
+
+    name = "settling of runs"
+
+    def __init__(
+        self, queue: RunQueue, *, settled: Callable[[Collection[UUID]], None],
+        published: Callable[[Collection[LogPlace]], None], ready: Callable[[], None], lost: Callable[[int], None],
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self._queue, self._settled, self._lost = queue, settled, lost
+        self._published, self._ready = published, ready
+        self._results: list[RunResult] = []
+        self._wanted, self._empty = asyncio.Event(), asyncio.Event()
+        self._empty.set()
+
+    def add(self, result: RunResult) -> None:
+        """Have it recorded soon."""
+        self._results.append(result)
+        self._empty.clear()
+        self._wanted.set()
+
+    async def flushed(self) -> None:
+        """Return when everything is recorded."""
+        await self._empty.wait()
+
+    def interrupt(self) -> None:
+        self._wanted.set()
+
+    async def turn(self) -> None:
+        await self._wanted.wait()
+        self._wanted.clear()
+        await self._flush()
+
+    async def recover(self) -> None:
+        """Try again what could not be recorded."""
+        if self._results:
+            self._wanted.set()
+
+    async def _flush(self) -> None:
+        while results := self._results:
+            self._results = []
+            try:
+                settled = await self._settle(results)
+            except BaseException:
+                self._results = results + self._results
+                raise
+            self._settled([result.claim.run_id for result in results])
+            self._tell([result for result in results if result.claim.run_id in settled])
+            if len(settled) < len(results):
+                self._lost(len(results) - len(settled))
+        self._empty.set()
+
+    def _tell(self, settled: Sequence[RunResult]) -> None:
+        """What has come true, and what is to be tried again, is somebody's work now."""
+        places = {child.place for result in settled for child in result.children}
+        if places:
+            self._published(places)
+        if any(result.state is None or result.starts for result in settled):
+            self._ready()
+
+    async def _settle(self, results: list[RunResult]) -> set[UUID]:
+        try:
+            return await patiently(lambda: self._queue.settle(results))
+        except Exception as error:
+            if not is_refusal(error):
+                raise
+            if len(results) > 1:
+                # One of them is refused, for ever: it is found by halves, and the others are recorded.
+                half = len(results) // 2
+                return await self._settle(results[:half]) | await self._settle(results[half:])
+            dead = Outcome("dead", reason="unsettleable", failure=failure_of(error))
+            return await patiently(lambda: self._queue.settle([_as_failed(results[0], dead)]))
+
+
+def result_of(run: JobRun, outcome: Outcome) -> RunResult:
+    """What is to be recorded of an attempt."""
+    kind = outcome.kind
+    if kind == "done":
+        return RunResult(
+            run.claim, "completed", run.attempts, run.result, run.job.keep_result, outcome.duration,
+            children=list(outcome.children), starts=run.starts,
+        )  # fmt: skip
+    what, spent = outcome.failure, outcome.spent
+    attempts = run.attempts if spent else run.attempts - 1
+    result = RunResult(run.claim, _state_of(outcome), attempts, duration=outcome.duration)
+    result.delay, result.unspent, result.reason, result.note = outcome.delay, not spent, outcome.reason, outcome.note
+    if what is not None:
+        result.error_type, result.error_message = what.error_type, what.message
+        result.fingerprint = fingerprint_of(what)
+    result.records.append(
+        {
+            "run_id": str(run.claim.run_id), "number": run.attempts, "outcome": kind, "duration": outcome.duration,
+            "error_type": what.error_type if what else None, "error_message": what.message if what else outcome.note,
+            "traceback": what.traceback if what else None,
+        }  # fmt: skip
+    )
+    return result
+
+
+def _state_of(outcome: Outcome) -> str | None:
+    if outcome.kind == "dead":
+        return "timed_out" if outcome.reason == "timed_out" else "failed"
+    return "canceled" if outcome.kind == "discarded" else None
+
+
+def _as_failed(result: RunResult, outcome: Outcome) -> RunResult:
+    what = outcome.failure
+    return RunResult(
+        result.claim, "failed", result.attempts, duration=result.duration, reason=outcome.reason,
+        error_type=what.error_type if what else None, error_message=what.message if what else None,
+    )  # fmt: skip

@@ -1,0 +1,82 @@
+"""Everything that runs jobs in one process: made from settings, started and stopped as one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+from uuid import UUID
+
+from fastapi_events.engine.chain import Runs
+from fastapi_events.engine.jobs.due_runs import DueRuns
+from fastapi_events.engine.jobs.leases import RunLeases
+from fastapi_events.engine.jobs.pool import JobPool
+from fastapi_events.engine.jobs.ready_job import JobPlan
+from fastapi_events.engine.jobs.settling import Settling
+from fastapi_events.engine.wake import Wake
+from fastapi_events.model.lane import LogPlace
+from fastapi_events.settings import EventsSettings
+from fastapi_events.store.database import Database
+from fastapi_events.store.log import EventLog
+from fastapi_events.store.runs import RunQueue
+from fastapi_events.store.statements import Statements
+
+
+class JobWork:
+    """Pools, and what serves them all. Nothing of it runs until ``start``; ``drain`` needs no start."""
+
+    def __init__(
+        self, settings: EventsSettings, database: Database, statements: Statements, log: EventLog, plan: JobPlan,
+        executor: Runs, wake: Wake, *, worker: UUID, poll_interval: Callable[[], float],
+        published: Callable[[Collection[LogPlace]], None], ready: Callable[[], None], lost: Callable[[int], None],
+    ) -> None:  # fmt: skip
+        queue = RunQueue(database, statements, log, worker=worker, lease=settings.lease)
+        self._settling = Settling(queue, settled=self._settled, published=published, ready=ready, lost=lost)
+        self.pools: list[JobPool] = []
+        wake.runs.pools.clear()
+        for name in plan.pools if settings.pools is None else [name for name in settings.pools if name in plan.pools]:
+            flag = asyncio.Event()
+            wake.runs.pools.append(flag)
+            self.pools.append(
+                JobPool(
+                    name, queue, plan, executor, self._settling, flag, concurrency=settings.concurrency.get(name, 5),
+                    batch_size=settings.batch_size, max_crashes=settings.max_crashes,
+                    cancel_grace=settings.shutdown_grace, poll_interval=poll_interval,
+                )
+            )  # fmt: skip
+        self._leases = RunLeases(queue, self.pools, wake.runs.leases, interval=settings.heartbeat, lost=lost)
+        self._due = DueRuns(queue, wake.runs.due, poll_interval=poll_interval, ready=ready)
+        self._serving = (self._settling, self._leases, self._due)
+        self._started = False
+
+    async def start(self) -> None:
+        """Begin to claim."""
+        self._started = True
+        for loop in (*self._serving, *self.pools):
+            await loop.start()
+
+    async def stop(self, grace: float) -> None:
+        """Claim nothing more, let what runs finish for ``grace`` seconds, record it, and give back the rest."""
+        await asyncio.gather(*(pool.stop(grace) for pool in self.pools))
+        if self._started:
+            await asyncio.wait({asyncio.create_task(self._settling.flushed())}, timeout=5)
+        for loop in self._serving:
+            await loop.stop()
+
+    async def drain(self) -> int:
+        """Run what is ready or due now, until nothing is; returns the number of attempts."""
+        begun = not self._started
+        if begun:
+            await self._settling.start()
+        made = 0
+        try:
+            while count := await self._due.promote(full=True) + sum([await pool.drain() for pool in self.pools]):
+                made += count
+        finally:
+            if begun:
+                await self._settling.stop()
+        return made
+
+    def _settled(self, run_ids: Collection[UUID]) -> None:
+        for pool in self.pools:
+            for run_id in run_ids:
+                pool.forget(run_id)
