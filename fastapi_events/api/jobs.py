@@ -1,0 +1,188 @@
+"""What users call to start jobs, to look after runs, and to wait for their results."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Generic, Protocol, TypedDict, TypeVar, Unpack
+from uuid import UUID
+
+from fastapi_events.api.publishing.caller import Site, caller
+from fastapi_events.api.publishing.port import PublishingPort
+from fastapi_events.errors import InvalidInput, JobCanceled, JobFailed, JobTimedOut, ResultTimeout, RunNotFound
+from fastapi_events.model.context import current_flow
+from fastapi_events.model.job import Job
+from fastapi_events.model.job_context import RunState, Started
+from fastapi_events.model.lane import place_of
+from fastapi_events.model.run_sealing import StartOptions, seal_run, start_options
+from fastapi_events.model.run_start import CANCELED, RUNS, RunStart
+
+I = TypeVar("I")  # noqa: E741 - as in Job[I, O]
+O = TypeVar("O")  # noqa: E741
+
+FIRST_LOOK, LONGEST_LOOK = 0.005, 0.5
+"""Seconds between two looks for a result: the first pause, and the longest."""
+
+
+class StartKeywords(TypedDict, total=False):
+    """Options of a start: ``run_at`` (an aware datetime) or ``delay`` (seconds, or a ``timedelta``, by the database's
+    clock), ``priority`` (higher first), ``tags``, ``scope`` (type and id of what the run belongs to), ``tenant_id``,
+    ``correlation_id``."""
+
+    run_at: datetime | None
+    delay: float | timedelta | None
+    priority: int | None
+    tags: list[str] | tuple[str, ...]
+    scope: tuple[str, Any] | None
+    tenant_id: str | None
+    correlation_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunView(Generic[O]):
+    """A run as it is now."""
+
+    id: UUID
+    job: str
+    state: RunState
+    attempts: int
+    created_at: datetime
+    due_at: datetime | None
+    finished_at: datetime | None
+    priority: int
+    tags: tuple[str, ...]
+    scope: tuple[str, str] | None
+    tenant_id: str | None
+    correlation_id: UUID
+    parent_id: UUID | None
+    root_id: UUID
+    reason: str | None
+    note: str | None
+    error_type: str | None
+    error_message: str | None
+
+
+class StartOutlet(Protocol):
+    """Takes runs, as it takes events."""
+
+    async def put(self, sealed: list[RunStart], site: Site, /) -> list[bool]:
+        """Take them, in order."""
+        ...
+
+
+class JobsPort(PublishingPort, Protocol):
+    """The composition root, as whoever starts jobs sees it."""
+
+    @property
+    def run_readings(self) -> Any:
+        """Where runs are read."""
+        ...
+
+
+class Jobs:
+    """Starts jobs in the transaction of the session that it is bound to, and looks after runs.
+
+    ``run = await jobs.start(restock, Restock(sku="A-1"))``: the run is there with the session's commit, together with
+    its rows and events, or not at all.
+
+    Raises ``UnknownJob`` for a job of no module of this application, ``InvalidInput`` before any SQL, and what
+    publishing raises for sessions that cannot be used.
+    """
+
+    def __init__(self, port: JobsPort, outlet: Any, *, endpoint: Any = None) -> None:
+        self._port, self._outlet, self._endpoint = port, outlet, endpoint
+
+    async def start(self, job: Job[I, O], input: I, **options: Unpack[StartKeywords]) -> Started[O]:  # noqa: A002
+        """Start one run."""
+        given = start_options(options)
+        sealed = self._seal(job, input, given)
+        await self._outlet.put([sealed], caller(self._endpoint))
+        return Started(sealed.id)
+
+    async def start_many(
+        self, job: Job[I, O], inputs: Iterable[I], **options: Unpack[StartKeywords]
+    ) -> list[Started[O]]:
+        """Start a run for each input, with the same options, in one statement; or none of them if one is refused."""
+        given = start_options(options)
+        sealed = [self._seal(job, one, given) for one in inputs]
+        if sealed:
+            await self._outlet.put(sealed, caller(self._endpoint))
+        return [Started(one.id) for one in sealed]
+
+    async def get(self, run: UUID | Started[Any]) -> RunView[Any]:
+        """The run as it is now, by what is committed; raises ``RunNotFound``."""
+        return _view(await self._row(_id_of(run)))
+
+    async def cancel(self, run: UUID | Started[Any], reason: str = "") -> bool:
+        """Cancel a run, at once and durably: one that waits ends, one that is at work is interrupted where it awaits.
+
+        Returns whether there was anything to cancel: False if it had ended. Raises ``RunNotFound``.
+        """
+        run_id = _id_of(run)
+        told = await self._port.run_readings.cancel([run_id], reason or "cancelled")
+        if told:
+            self._port.committed({place_of(RUNS, CANCELED)})
+        else:
+            await self._row(run_id)
+        return bool(told)
+
+    async def result(self, run: Started[O], timeout: float | timedelta) -> O:
+        """Wait for a run to end, for ``timeout`` seconds at most, and return what its job returned.
+
+        The run must be committed: nobody else can see it before. Raises ``ResultTimeout`` when the time is over,
+        ``JobFailed``, ``JobTimedOut`` or ``JobCanceled`` for a run that ended so, ``RunNotFound``.
+        """
+        run_id = _id_of(run)
+        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else float(timeout)
+        pause, loop = FIRST_LOOK, asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while (row := await self._row(run_id))["finished_at"] is None:
+            left = until - loop.time()
+            if left <= 0:
+                raise ResultTimeout(f"run {run_id} of {row['job']} has not ended within {seconds:g} s.")
+            await asyncio.sleep(min(pause, left))
+            pause = min(pause * 1.5, LONGEST_LOOK)
+        value: O = self._result(row)
+        return value
+
+    def _result(self, row: Any) -> Any:
+        about = f"run {row['id']} of {row['job']}"
+        if row["state"] == "completed":
+            job = self._port.registry.jobs.get(row["job"])
+            if job is None or row["result"] is None:
+                raise RunNotFound(f"{about}: its result is not kept any more.")
+            return job.load_result(row["result"])
+        message = row["error_message"] or row["note"] or row["reason"] or ""
+        kind = {"canceled": JobCanceled, "timed_out": JobTimedOut}.get(row["state"], JobFailed)
+        raise kind(f"{about} has {row['state'].replace('_', ' ')}: {message}")
+
+    def _seal(self, job: Job[Any, Any], value: Any, given: StartOptions) -> RunStart:
+        if not isinstance(job, Job):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers may be untyped
+            raise InvalidInput(
+                f"jobs.start() takes a job and its input, not {ascii(job)[:80]}. Pass what @module.job() made: "
+                "jobs.start(restock, Restock(...))."
+            )
+        port = self._port
+        return seal_run(job, port.job_number(job.name), value, current_flow(), port.rules, given)
+
+    async def _row(self, run_id: UUID) -> Any:
+        row = await self._port.run_readings.find(run_id)
+        if row is None:
+            raise RunNotFound(f"There is no run {run_id}, or the transaction that started it has not been committed.")
+        return row
+
+
+def _id_of(run: UUID | Started[Any]) -> UUID:
+    return run.run if isinstance(run, Started) else run
+
+
+def _view(row: Any) -> RunView[Any]:
+    return RunView(
+        id=row["id"], job=row["job"], state=row["state"], attempts=row["attempts"] or 0, created_at=row["created_at"],
+        due_at=row["due_at"], finished_at=row["finished_at"], priority=row["priority"], tags=tuple(row["tags"] or ()),
+        scope=(row["scope"], row["scope_id"]) if row["scope"] is not None else None, tenant_id=row["tenant_id"],
+        correlation_id=row["correlation_id"], parent_id=row["parent_id"], root_id=row["root_id"] or row["id"],
+        reason=row["reason"], note=row["note"], error_type=row["error_type"], error_message=row["error_message"],
+    )  # fmt: skip
