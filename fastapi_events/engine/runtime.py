@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import socket
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from uuid import UUID
@@ -20,12 +18,13 @@ from fastapi_events.engine.executor import Executor
 from fastapi_events.engine.gates import Gates
 from fastapi_events.engine.handlers import Handler, HandlerPlan
 from fastapi_events.engine.heartbeat import Heartbeat
+from fastapi_events.engine.jobs.side import JobSide
 from fastapi_events.engine.listener import Listener, WakeUp
 from fastapi_events.engine.maintenance import make_maintenance
 from fastapi_events.engine.notifier import Notifier
 from fastapi_events.engine.pruning import Pruner, ages_of
 from fastapi_events.engine.redelivery import Redelivery
-from fastapi_events.engine.release import release
+from fastapi_events.engine.release import process_facts
 from fastapi_events.engine.replaying.making import make_replays
 from fastapi_events.engine.replaying.replays import Replays
 from fastapi_events.engine.scheduler import Scheduler
@@ -34,7 +33,8 @@ from fastapi_events.engine.stopping import remove_worker, stop_handling
 from fastapi_events.engine.suspects import make_suspects
 from fastapi_events.engine.wake import Wake, running_loop
 from fastapi_events.model.identity import new_id
-from fastapi_events.model.lane import LANES, LogPlace
+from fastapi_events.model.lane import LANES, LogPlace, place_of
+from fastapi_events.model.run_start import READY, RUNS
 from fastapi_events.model.schedule import SCHEDULE
 from fastapi_events.settings import EventsSettings
 from fastapi_events.store.channel import Channel
@@ -76,9 +76,9 @@ class Runtime:
         self.scheduler: Scheduler | None = None
         self.replays: Replays | None = None
         self.broadcasts: Broadcasts | None = None
+        self.jobs: JobSide | None = None
         self._services: list[Loop] = []
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._reported_stale = 0
 
     @property
     def channel(self) -> str:
@@ -95,6 +95,8 @@ class Runtime:
         self._make_services()
         for service in self._services:
             await service.start()
+        if self.jobs is not None:
+            await self.jobs.start(self.group_id, works=self.settings.enabled and self.drains)
         if self.broadcasts is not None:
             await self.broadcasts.begin()  # also where only drain_once() will read on from here
         if self.listening:
@@ -113,7 +115,7 @@ class Runtime:
             for service in [service for service in self._services if service not in self.handling]:
                 steps.push_async_callback(service.stop)
             steps.push_async_callback(self.gates.written)
-            steps.push_async_callback(stop_handling, self.handling, self.detached, self.settings.shutdown_grace)
+            steps.push_async_callback(stop_handling, self.handling, self.detached, self.jobs, self.settings.shutdown_grace)
 
     def committed(self, places: Collection[LogPlace]) -> None:
         """Events of these places have been committed by this process: wake its own loops, and tell the others."""
@@ -126,6 +128,10 @@ class Runtime:
                 self.notifier.announce(places)
             else:
                 loop.call_soon_threadsafe(self.notifier.announce, set(places))
+
+    def runs_ready(self) -> None:
+        """Runs of jobs can be claimed: here, and elsewhere."""
+        self.committed({place_of(RUNS, READY)})
 
     def keys_due(self) -> None:
         """Keys that another process may have to take have become due: wake the retry side here and elsewhere."""
@@ -171,6 +177,7 @@ class Runtime:
                 await self.detached.drain()
             for further in (self.replays, self.redelivery):  # a replay that ends may let go of what is live
                 round_handled += await further.drain() if further is not None else 0
+            round_handled += await self.jobs.drain() if self.jobs is not None else 0
             await self.gates.written()
             handled += round_handled
             if not round_handled:
@@ -209,7 +216,7 @@ class Runtime:
                 self.store, self.worker, lease=self.settings.lease, interval=self.settings.heartbeat,
                 wake_up=lambda: self.wake_up,
                 claims=self._claims,
-                stale=self._new_stale, register=self._register_worker, wake=self.wake, revised=self._revised,
+                stale=self.counters.new_stale, register=self._register_worker, wake=self.wake, revised=self._revised,
                 broadcasts=lambda: (self.counters.broadcast_failures, self.counters.broadcast_skipped),
             )
         )  # fmt: skip
@@ -229,7 +236,7 @@ class Runtime:
     def _make_broadcasts(self) -> Broadcasts:
         return make_broadcasts(
             self.broadcast_handlers, self.settings, self.database, self.statements, self.log, self.executor, self.wake,
-            partitions=self.partitions, poll_interval=self._poll_interval, committed=self.committed,
+            partitions=self.partitions, poll_interval=self.poll_interval, committed=self.committed,
             failed=lambda: self.counters.count_broadcasts(failed=1),
             skipped=lambda events: self.counters.count_broadcasts(skipped=events),
         )  # fmt: skip
@@ -239,7 +246,7 @@ class Runtime:
         settings = self.settings
         rules = DrainRules.of(settings, self.partitions)
         parked = ParkedKeyStore(self.database, self.statements, self.log, worker=self.worker, lease=settings.lease)
-        self.detached = Detached(parked, self.gates, committed=self.committed, keys_due=self.keys_due, lost=self._lost)
+        self.detached = Detached(parked, self.gates, committed=self.committed, keys_due=self.keys_due, lost=self.lost)
         concurrency = {LANES[name]: limit for name, limit in settings.lane_concurrency.items()}
         for lane, limit in sorted(concurrency.items()):
             cursors = CursorStore(
@@ -249,25 +256,25 @@ class Runtime:
             self.drain_loops.append(
                 LaneDrain(
                     lane, cursors, self.executor, self.plan, self.wake, replace(rules, concurrency=limit),
-                    self.detached, self.gates, refresh_plan=self.refresh_plan, lost=self._lost,
-                    poll_interval=self._poll_interval, committed=self.committed, keys_due=self.keys_due,
+                    self.detached, self.gates, refresh_plan=self.refresh_plan, lost=self.lost,
+                    poll_interval=self.poll_interval, committed=self.committed, keys_due=self.keys_due,
                 )
             )  # fmt: skip
         self.redelivery = Redelivery(
             parked, self.executor, self.plan, self.wake,
             self.gates, make_suspects(self.database, self.statements, settings, self.plan, self.worker),
             concurrency=sum(concurrency.values()),
-            poll_interval=self._poll_interval, committed=self.committed, keys_due=self.keys_due, lost=self._lost,
+            poll_interval=self.poll_interval, committed=self.committed, keys_due=self.keys_due, lost=self.lost,
         )  # fmt: skip
         self.replays = make_replays(
             settings, self.database, self.statements, self.log, self.executor, self.plan, self.gates, self.drain_loops,
             worker=self.worker, refresh_plan=self.refresh_plan, changed=self.handlers_changed,
-            committed=self.committed, keys_due=self.keys_due, lost=self._lost,
+            committed=self.committed, keys_due=self.keys_due, lost=self.lost,
         )  # fmt: skip
-        schedule = ScheduleStore(self.database, self.statements)
         self.scheduler = Scheduler(
-            schedule, self.wake.lanes[SCHEDULE], poll_interval=self._poll_interval, committed=self.committed
-        )
+            ScheduleStore(self.database, self.statements), self.wake.lanes[SCHEDULE],
+            poll_interval=self.poll_interval, committed=self.committed,
+        )  # fmt: skip
 
     def _claims(self) -> list[KeyClaim]:
         """The parked keys that this process works on."""
@@ -279,21 +286,19 @@ class Runtime:
         """Whether this process wants to be told of events: it handles some, by itself."""
         return self.settings.enabled and (self.drains or bool(self.broadcast_handlers))
 
-    def _poll_interval(self) -> float:
+    def poll_interval(self) -> float:
+        """Seconds between two looks while nothing wakes this process."""
         return self.settings.poll_interval if self.listening else self.settings.degraded_interval
 
-    def _lost(self, count: int) -> None:
+    def lost(self, count: int) -> None:
+        """What came too late to be recorded."""
         self.counters.stale_settles += count
 
-    def _new_stale(self) -> int:
-        new, self._reported_stale = self.counters.stale_settles - self._reported_stale, self.counters.stale_settles
-        return new
-
     async def _register_worker(self) -> None:
+        handles = self.drains and self.settings.enabled
         await self.store.register_worker(
-            self.worker, self.group_id, host=socket.gethostname(), pid=os.getpid(),
-            drains=self.drains and self.settings.enabled, release=release(), handlers=self.plan.numbers,
+            self.worker, self.group_id, drains=handles, handlers=self.plan.numbers,
             connections=self.connections, lease=self.settings.lease, wake_up=self.wake_up,
-            lanes=[LANES[name] for name in self.settings.lanes] if self.drains and self.settings.enabled else [],
-            broadcasts=facts_of(self.broadcast_handlers) if self.settings.enabled else [],
+            lanes=[LANES[name] for name in self.settings.lanes] if handles else [],
+            broadcasts=facts_of(self.broadcast_handlers) if self.settings.enabled else [], **process_facts(),
         )  # fmt: skip

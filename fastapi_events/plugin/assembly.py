@@ -19,8 +19,10 @@ from fastapi_events.model.breaker import Breaker
 from fastapi_events.model.lane import LANES
 from fastapi_events.model.middleware import Middleware
 from fastapi_events.model.registry import Registry
-from fastapi_events.model.retry import Backoff, Retry, exponential, fixed, linear
+from fastapi_events.model.retry import Retry
+from fastapi_events.plugin.backoff import retry_of
 from fastapi_events.plugin.checks import check_retention
+from fastapi_events.plugin.job_assembly import make_job_side
 from fastapi_events.plugin.locating import Location
 from fastapi_events.plugin.publishing import PUBLISHERS, Publishing
 from fastapi_events.settings import EventsSettings
@@ -82,10 +84,11 @@ async def assemble(
         registry, settings, sessions=sessions, sync_sessions=sync_sessions, middleware=middleware
     )
     marks = MarkStore(database, statements)
+    transactions = _transactions(sessions, marks)
     executor = Executor(
         registry,
         marks,
-        transactions=_transactions(sessions, marks),
+        transactions=transactions,
         sync_sessions=_sync_handler_sessions(sync_sessions),
         publishers=PUBLISHERS,
         make_publisher=publishing.for_run,
@@ -98,6 +101,7 @@ async def assemble(
         settings, database, statements, EventLog(statements), plan, executor, broadcast=broadcast,
         group=group, partitions=partitions, drains=settings.worker == "embedded" if drains is None else drains,
     )  # fmt: skip
+    runtime.jobs = make_job_side(runtime, registry, publishing, transactions)
     publishing.connect(runtime, DatabaseIdentity(identifier, name))
     return runtime
 
@@ -137,7 +141,7 @@ def make_plan(
     handlers = compile_handlers(
         registry,
         given=PUBLISHERS,
-        retry=Retry(settings.max_attempts, _backoff(settings)),
+        retry=retry_of(settings),
         timeout=settings.handler_timeout,
         breaker=Breaker(settings.breaker_threshold, window=settings.breaker_window, recovery=settings.breaker_recovery),
         sync_sessions=sync_sessions is not None,
@@ -153,13 +157,6 @@ def make_plan(
 def gives_connections(sessions: Any) -> bool:
     """Whether handlers can take a ``HandlerConnection``: the library's own sessions are asyncpg's."""
     return sessions is None or asyncpg_engine(sessions) is not None
-
-
-def _backoff(settings: EventsSettings) -> Backoff:
-    if settings.backoff == "fixed":
-        return fixed(settings.backoff_first, jitter=settings.backoff_jitter)
-    make = linear if settings.backoff == "linear" else exponential
-    return make(settings.backoff_first, cap=settings.backoff_cap, jitter=settings.backoff_jitter)
 
 
 def _transactions(sessions: Any, marks: MarkStore) -> Transactions:

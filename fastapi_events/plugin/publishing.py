@@ -16,6 +16,8 @@ from fastapi_events.api.publishing.outlets import Outlet
 from fastapi_events.api.publishing.sealing import Sealer
 from fastapi_events.api.session_binding import bind_async, bind_sync, check_detached, publish_detached
 from fastapi_events.engine.immediate import Immediate
+from fastapi_events.engine.jobs.side import JobSide
+from fastapi_events.errors import NotOnMemory
 from fastapi_events.engine.run import Run
 from fastapi_events.model.envelope import Envelope, PublishRules
 from fastapi_events.model.run_start import Sealed
@@ -26,6 +28,8 @@ from fastapi_events.model.onion import publish_onion
 from fastapi_events.model.registry import Registry
 from fastapi_events.settings import EventsSettings
 from fastapi_events.store.log import DatabaseIdentity, EventLog
+from fastapi_events.store.run_readings import RunReadings
+from fastapi_events.store.starts import RunLog
 
 if TYPE_CHECKING:
     from fastapi_events.plugin.application import Events
@@ -47,6 +51,9 @@ class Serving(Protocol):
 
     @property
     def channel(self) -> str: ...
+
+    @property
+    def jobs(self) -> JobSide | None: ...
 
     def committed(self, places: Collection[LogPlace], /) -> None: ...
 
@@ -117,7 +124,7 @@ class Publishing:
     @property
     def channel(self) -> str:
         """The NOTIFY channel."""
-        return (self._runtime or self._events.runtime).channel
+        return self._serving.channel
 
     @property
     def database(self) -> DatabaseIdentity | None:
@@ -128,6 +135,31 @@ class Publishing:
         """Wake the loops here and elsewhere."""
         if self._runtime is not None:
             self._runtime.committed(places)
+
+    @property
+    def runs(self) -> RunLog:
+        """Where runs of jobs are started; raises ``NotStarted``."""
+        return self._jobs.runs
+
+    @property
+    def run_readings(self) -> RunReadings:
+        """Where runs are read; raises ``NotStarted``."""
+        return self._jobs.readings
+
+    def job_number(self, name: str) -> int:
+        """The number that the database has for a job; raises ``UnknownJob``."""
+        return self._jobs.number(name)
+
+    @property
+    def _jobs(self) -> JobSide:
+        jobs = self._serving.jobs
+        if jobs is None:
+            raise NotOnMemory("Jobs run on PostgreSQL: leave in_memory() out of a test that starts them.")
+        return jobs
+
+    @property
+    def _serving(self) -> Serving:
+        return self._runtime or self._events.runtime
 
     def count(self, what: str, number: int = 1) -> None:
         """Count an occurrence."""

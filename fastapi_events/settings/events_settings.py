@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, ModelWrapValidatorHandler, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from fastapi_events.settings.concurrency import RESERVED_POOLS, by_pool
+from fastapi_events.settings.concurrency import POOLS, by_pool
 from fastapi_events.settings.problems import by_key, checked
 from fastapi_events.settings.urls import plain_url, redacted
 
@@ -139,10 +139,17 @@ class EventsSettings(BaseSettings):
     """Seconds after which the wait for a handler ends and the attempt has failed."""
     handler_connections: Count = 10
     """Connections of one process for handlers that take a session."""
-    concurrency: Annotated[dict[str, int], NoDecode, BeforeValidator(by_pool)] = RESERVED_POOLS
-    """Handlers that run at once in one process, by the reserved pool names of the lanes: ``events_inbound`` (20),
-    ``events_change`` (30) and ``events_outbound`` (10); and ``events_replay`` (4) for replays. What is not named keeps
-    its number; in the environment ``events_change=50,events_outbound=5``."""
+    concurrency: Annotated[dict[str, int], NoDecode, BeforeValidator(by_pool)] = POOLS
+    """What runs at once in one process. Handlers, by the reserved pool names of the lanes: ``events_inbound`` (20),
+    ``events_change`` (30) and ``events_outbound`` (10); and ``events_replay`` (4) for replays. Jobs, by their pools:
+    ``interactive`` (20), ``batch`` (5), and any other name. What is not named keeps its number, 5 for pools of your own;
+    in the environment ``events_change=50,batch=10``."""
+    pools: Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_parts)] = None
+    """The pools whose jobs this process runs; in the environment separated by commas. Unset: all."""
+    job_timeout: Seconds = _HOUR
+    """Seconds after which an attempt at a job has failed, where its ``timeout`` says nothing else."""
+    result_retention: Seconds = 7 * _DAY
+    """How long what a job returned is kept, in seconds, where its ``keep_result`` says nothing else."""
     inline_budget: Seconds = 1.0
     """Seconds for which a handler may hold up the batch that its event came in. One that runs on is detached: its lane
     goes on with other keys, and its own key waits for it."""

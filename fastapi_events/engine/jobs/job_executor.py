@@ -9,8 +9,6 @@ from contextlib import AsyncExitStack
 from typing import Any
 from uuid import UUID
 
-from pydantic import ValidationError
-
 from fastapi_events.engine.failure import failure
 from fastapi_events.engine.handler_session import HandlerSession
 from fastapi_events.engine.handler_transaction import Transactions
@@ -22,7 +20,7 @@ from fastapi_events.engine.run import Run
 from fastapi_events.engine.slots import Slots
 from fastapi_events.engine.stored_versions import Unreadable
 from fastapi_events.engine.threads import Threads
-from fastapi_events.errors import InvalidHandler
+from fastapi_events.errors import InvalidHandler, InvalidInput
 from fastapi_events.model.context import set_bound, set_flow
 from fastapi_events.model.outcome import DONE, Outcome
 from fastapi_events.store.statements import Statements
@@ -56,7 +54,7 @@ class JobExecutor:
             set_flow(run.item)
             set_bound(f"job {run.job.id!r}")
             if run.job.simple:
-                run.result = run.job.job.dump_result(await run.job.function()(context))
+                run.result = run.job.job.dump_result(await run.job.job.make()(context))
                 return DONE
             return await self._with_needs(run, context)
         except asyncio.CancelledError as error:
@@ -116,7 +114,7 @@ class JobExecutor:
         job = run.job
         async with AsyncExitStack() as stack:
             arguments = await fill(job.signature, Needs(self._values(run), stack))
-            function = job.function()
+            function = job.job.make()
             if job.is_async:
                 return await function(context, **arguments)
             value, error = await self._threads.run(functools.partial(function, context, **arguments))
@@ -135,10 +133,8 @@ class JobExecutor:
 def _input_of(run: JobRun) -> Any:
     try:
         return run.job.job.load_input(run.item.row["input"])
-    except ValidationError as error:
-        problems = error.errors(include_url=False, include_input=False, include_context=False)
-        text = "; ".join(f"{'.'.join(map(str, p['loc'])) or '$'}: {p['msg']}" for p in problems[:5])
-        raise Unreadable("invalid_payload", failure("ValidationError", f"{error.title}: {text}")) from None
+    except InvalidInput as error:
+        raise Unreadable("invalid_payload", failure("InvalidInput", str(error))) from None
 
 
 def _check_alive(run: Run) -> None:

@@ -52,11 +52,6 @@ class ReadyJob:
         self.queues = self.sets_clock = self.transactional or not self.is_async
         self.simple = self.is_async and not self.signature.parameters
 
-    def function(self) -> Callable[..., Any]:
-        """What is called: the function, or the ``run`` of a fresh object of the class."""
-        declared = self.job.function
-        return declared().run if inspect.isclass(declared) else declared
-
 
 def compile_jobs(
     registry: Registry, *, given: frozenset[type[Any]], retry: Retry, timeout: float, keep_result: float

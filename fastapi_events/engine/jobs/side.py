@@ -1,0 +1,64 @@
+"""The jobs of one instance in one process: known to the database, startable, and run where that is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastapi_events.engine.jobs.ready_job import JobPlan
+from fastapi_events.engine.jobs.work import JobWork
+from fastapi_events.errors import UnknownJob
+from fastapi_events.store.database import Database
+from fastapi_events.store.jobs import JobRow, JobStore
+from fastapi_events.store.run_readings import RunReadings
+from fastapi_events.store.starts import RunLog
+from fastapi_events.store.statements import Statements
+
+
+class JobSide:
+    """What an instance has to do with jobs. ``make_work`` makes what runs them."""
+
+    def __init__(
+        self, plan: JobPlan, database: Database, statements: Statements, make_work: Callable[[], JobWork]
+    ) -> None:
+        self.plan = plan
+        self.runs = RunLog(statements)
+        self.readings = RunReadings(database, statements)
+        self._store, self._make_work = JobStore(database, statements), make_work
+        self._numbers: dict[str, int] = {}
+        self.work: JobWork | None = None
+
+    async def start(self, group_id: int, *, works: bool) -> None:
+        """Register the jobs, and begin to run them if this process does."""
+        rows = [JobRow(ready.id, ready.job.pool, ready.job.was) for ready in self.plan.jobs.values()]
+        for name, known in (await self._store.register(group_id, rows)).items():
+            ready = self.plan.jobs[name]
+            ready.number, ready.paused = known.id, known.paused
+            self.plan.by_number[known.id] = ready
+            self._numbers[name] = known.id
+        if works and self.plan.jobs:
+            self.work = self._make_work()
+            await self.work.start()
+
+    async def stop(self, grace: float) -> None:
+        """Run nothing more."""
+        if self.work is not None:
+            await self.work.stop(grace)
+
+    async def drain(self) -> int:
+        """Run what is ready or due, until nothing is; returns the number of attempts."""
+        if not self.plan.jobs:
+            return 0
+        if self.work is None:
+            self.work = self._make_work()
+        return await self.work.drain()
+
+    def number(self, name: str) -> int:
+        """The number that the database has for a job; raises ``UnknownJob``."""
+        number = self._numbers.get(name)
+        if number is None:
+            raise UnknownJob(
+                f"job {name!r} belongs to no module of this application, so nothing would ever run it. Put its module "
+                "into Events(modules=[...])."
+            )
+        return number
+

@@ -1,0 +1,40 @@
+"""Putting together what runs an instance's jobs."""
+
+from __future__ import annotations
+
+from fastapi_events.engine.handler_transaction import Transactions
+from fastapi_events.engine.jobs.job_executor import JobExecutor
+from fastapi_events.engine.jobs.ready_job import JobPlan, compile_jobs
+from fastapi_events.engine.jobs.side import JobSide
+from fastapi_events.engine.jobs.work import JobWork
+from fastapi_events.engine.runtime import Runtime
+from fastapi_events.model.registry import Registry
+from fastapi_events.plugin.backoff import retry_of
+from fastapi_events.plugin.publishing import PUBLISHERS, Publishing
+
+
+def make_job_side(
+    runtime: Runtime, registry: Registry, publishing: Publishing, transactions: Transactions | None
+) -> JobSide:
+    """The jobs of an instance: their signatures read and their policies decided, nothing started."""
+    settings = runtime.settings
+    plan = JobPlan(
+        compile_jobs(
+            registry, given=PUBLISHERS, retry=retry_of(settings), timeout=settings.job_timeout,
+            keep_result=settings.result_retention,
+        )
+    )  # fmt: skip
+    executor = JobExecutor(
+        runtime.statements, worker=runtime.worker, transactions=transactions,
+        connections=runtime.executor.connections, threads=runtime.executor.threads, givers=PUBLISHERS,
+        make_giver=publishing.for_run, cascade_depth=settings.cascade_depth,
+    )  # fmt: skip
+
+    def make_work() -> JobWork:
+        return JobWork(
+            settings, runtime.database, runtime.statements, runtime.log, plan, executor, runtime.wake,
+            worker=runtime.worker, poll_interval=runtime.poll_interval, published=runtime.committed,
+            ready=runtime.runs_ready, lost=runtime.lost,
+        )  # fmt: skip
+
+    return JobSide(plan, runtime.database, runtime.statements, make_work)
