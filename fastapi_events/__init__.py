@@ -14,16 +14,19 @@ if TYPE_CHECKING:
 
     from fastapi_events.api.actor import Actor, Permission
     from fastapi_events.api.dependencies import (
+        Jobs,
         Publisher,
         SessionDep,
         SyncPublisher,
         SyncSessionDep,
+        jobs_on,
         publisher_on,
         sync_publisher_on,
         tenant_from,
     )
     from fastapi_events.api.emits import emits, without_events
     from fastapi_events.api.emits.table_model import EmitsEvents
+    from fastapi_events.api.jobs import JobClient, RunView
     from fastapi_events.api.publisher import EventPublisher, Published, SyncEventPublisher
     from fastapi_events.engine.handler_connection import HandlerConnection
     from fastapi_events.engine.handler_session import HandlerSession, SyncHandlerSession
@@ -71,6 +74,8 @@ __all__ = [
     "HandleNext",
     "HandlerConnection",
     "HandlerSession",
+    "JobClient",
+    "Jobs",
     "Middleware",
     "Module",
     "Permission",
@@ -81,6 +86,7 @@ __all__ = [
     "RawEvent",
     "Retry",
     "RetryLater",
+    "RunView",
     "Secret",
     "SessionDep",
     "SyncEventPublisher",
@@ -93,6 +99,7 @@ __all__ = [
     "events_router",
     "exponential",
     "fixed",
+    "jobs_on",
     "linear",
     "publisher_on",
     "sync_publisher_on",
@@ -104,16 +111,19 @@ __all__ = [
 _HOMES = {
     "api.actor": ("Actor", "Permission"),
     "api.dependencies": (
+        "Jobs",
         "Publisher",
         "SessionDep",
         "SyncPublisher",
         "SyncSessionDep",
+        "jobs_on",
         "publisher_on",
         "sync_publisher_on",
         "tenant_from",
     ),
     "api.emits": ("emits", "without_events"),
     "api.emits.table_model": ("EmitsEvents",),
+    "api.jobs": ("JobClient", "RunView"),
     "api.publisher": ("EventPublisher", "Published", "SyncEventPublisher"),
     "engine.handler_connection": ("HandlerConnection",),
     "engine.handler_session": ("HandlerSession", "SyncHandlerSession"),

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Generic, Protocol, TypedDict, TypeVar, Unpack
+from typing import Any, Generic, TypedDict, TypeVar, Unpack
 from uuid import UUID
 
-from fastapi_events.api.publishing.caller import Site, caller
+from fastapi_events.api.publishing.caller import caller
+from fastapi_events.api.publishing.outlets import Outlet
 from fastapi_events.api.publishing.port import PublishingPort
 from fastapi_events.errors import InvalidInput, JobCanceled, JobFailed, JobTimedOut, ResultTimeout, RunNotFound
 from fastapi_events.model.context import current_flow
@@ -64,24 +65,7 @@ class RunView(Generic[O]):
     error_message: str | None
 
 
-class StartOutlet(Protocol):
-    """Takes runs, as it takes events."""
-
-    async def put(self, sealed: list[RunStart], site: Site, /) -> list[bool]:
-        """Take them, in order."""
-        ...
-
-
-class JobsPort(PublishingPort, Protocol):
-    """The composition root, as whoever starts jobs sees it."""
-
-    @property
-    def run_readings(self) -> Any:
-        """Where runs are read."""
-        ...
-
-
-class Jobs:
+class JobClient:
     """Starts jobs in the transaction of the session that it is bound to, and looks after runs.
 
     ``run = await jobs.start(restock, Restock(sku="A-1"))``: the run is there with the session's commit, together with
@@ -91,7 +75,7 @@ class Jobs:
     publishing raises for sessions that cannot be used.
     """
 
-    def __init__(self, port: JobsPort, outlet: Any, *, endpoint: Any = None) -> None:
+    def __init__(self, port: PublishingPort, outlet: Outlet, *, endpoint: Any = None) -> None:
         self._port, self._outlet, self._endpoint = port, outlet, endpoint
 
     async def start(self, job: Job[I, O], input: I, **options: Unpack[StartKeywords]) -> Started[O]:  # noqa: A002

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Unpack, cast
 from uuid import UUID
@@ -14,7 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_s
 from sqlalchemy.orm import Session, scoped_session
 
 from fastapi_events.api.publisher import EventPublisher, SyncEventPublisher
+from fastapi_events.api.jobs import JobClient
 from fastapi_events.api.publishing.asyncpg_outlet import AsyncpgOutlet, is_usable
+from fastapi_events.api.publishing.caller import Site
 from fastapi_events.api.publishing.options import TypedKeywords
 from fastapi_events.api.publishing.outlets import (
     AsyncConnectionOutlet,
@@ -31,6 +33,7 @@ from fastapi_events.errors import DetachedPublish, PublishError
 from fastapi_events.model.context import bound_by
 from fastapi_events.model.event import Event
 from fastapi_events.model.onion import PublishOnion
+from fastapi_events.model.run_start import Sealed
 
 if TYPE_CHECKING:
     # asyncpg's classes are generic for type checkers alone.
@@ -83,6 +86,40 @@ def bind_sync(
             "EventPublisher to an async one, or pass its sync_session in a hook."
         )
     return SyncEventPublisher(port, outlet, derive_id=derive_id, endpoint=endpoint, middleware=middleware)
+
+
+def bind_jobs(port: PublishingPort, session: Bindable, *, endpoint: Any = None) -> JobClient:
+    """What starts jobs, bound to any ``Bindable``; raises ``PublishError`` for anything else."""
+    return JobClient(port, _outlet(port, session), endpoint=endpoint)
+
+
+class OwnTransactions:
+    """An outlet that puts what it is given into a transaction of its own, at once."""
+
+    def __init__(
+        self, port: PublishingPort, open_session: Callable[[], AbstractAsyncContextManager[AsyncSession]]
+    ) -> None:
+        self._port, self._open = port, open_session
+
+    async def put(self, sealed: Sequence[Sealed], site: Site, /) -> list[bool]:
+        """Commit them."""
+        owner = bound_by()
+        if owner is not None:
+            raise DetachedPublish(
+                f"events.jobs.start({sealed[0].name}, ...) while {owner} is active: the run would be there whatever "
+                "becomes of that transaction. Take jobs: Jobs (in a handler or a job, jobs: JobClient)."
+            )
+        async with self._open() as own:
+            answers = await _outlet(self._port, own).put(sealed, site)
+            await own.commit()
+        return answers
+
+    async def cancel(self, event_id: UUID, /) -> bool:
+        """Take a scheduled event back."""
+        async with self._open() as own:
+            found = await _outlet(self._port, own).cancel(event_id)
+            await own.commit()
+        return found
 
 
 async def publish_detached(

@@ -11,7 +11,7 @@ from fastapi_events.engine.handlers import Handler
 from fastapi_events.engine.item import Item
 from fastapi_events.engine.slots import Slot
 from fastapi_events.model.delivery import Delivery
-from fastapi_events.model.envelope import Envelope
+from fastapi_events.model.run_start import Sealed
 from fastapi_events.model.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Run:
         self.driver: Any = None
         self.connection: HandlerConnection | None = None
         self.mark: UUID | None = None
-        self.children: list[Envelope] = []
+        self.children: list[Sealed] = []
         self.slots: list[Slot] = []
         self.began: float | None = None
         self.on_start: Callable[[], None] | None = None

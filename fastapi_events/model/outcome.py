@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from fastapi_events.model.delivery import DeadReason
-from fastapi_events.model.envelope import Envelope
+from fastapi_events.model.run_start import Sealed
 
 OutcomeKind = Literal["done", "duplicate", "retry", "postponed", "interrupted", "dead", "discarded"]
 
@@ -38,7 +38,7 @@ class Outcome:
     failure: Failure | None = None
     duration: float = 0.0
     committed: bool = False
-    children: tuple[Envelope, ...] = field(default=())
+    children: tuple[Sealed, ...] = field(default=())
 
     @property
     def settled(self) -> bool:

@@ -13,6 +13,7 @@ from fastapi_events.model.context import Flow
 from fastapi_events.model.envelope import PublishRules
 from fastapi_events.model.identity import new_id
 from fastapi_events.model.job import Job
+from fastapi_events.model.job_keys import checked_scope
 from fastapi_events.model.payload import checked_text
 from fastapi_events.model.run_start import RunStart
 from fastapi_events.model.tenancy import UNSAID, Unsaid, checked_tenant, missing_tenant
@@ -55,19 +56,15 @@ def seal_run(
     exclude each other, and ``MissingTenantIdError``; always before any SQL.
     """
     owner = f"jobs.start({job.name})"
-    text = job.dump_input(value)
-    if len(text.encode()) > rules.max_payload_size:
-        raise InvalidInput(
-            f"{owner}: the input has {len(text.encode()):,} bytes; max_payload_size is {rules.max_payload_size:,}. "
-            "Store large content elsewhere and give the job a reference to it, or raise EVENTS_MAX_PAYLOAD_SIZE."
-        )
+    text = job.dump_input(value, max_size=rules.max_payload_size)
     run_id = given.run_id or new_id()
     tenant = flow.tenant_id if given.tenant_id is UNSAID else given.tenant_id
     if tenant is None and rules.multi_tenant and given.tenant_id is UNSAID:
         raise missing_tenant(owner)
     if tenant is not None:
         checked_tenant(tenant, owner)
-    scope, scope_id = _scope(job, value, given, owner)
+    given_scope = job.scope_of(value) if given.scope is None else checked_scope(given.scope, owner)
+    scope, scope_id = given_scope or (None, None)
     delay, at = _due(given, owner)
     return RunStart(
         id=run_id, job_id=number, name=job.name, input=text,
@@ -77,21 +74,6 @@ def seal_run(
         scope=scope, scope_id=scope_id, tags=_tags(given.tags, owner), traceparent=flow.traceparent,
         delay=delay, at=at,
     )  # fmt: skip
-
-
-def _scope(job: Job[Any, Any], value: Any, given: StartOptions, owner: str) -> tuple[str | None, str | None]:
-    scope = given.scope
-    if scope is None and job.scope is not None:
-        scope = job.scope(value)
-    if scope is None:
-        return None, None
-    if not isinstance(scope, tuple) or len(scope) != 2:  # pyright: ignore[reportUnnecessaryIsInstance,reportUnnecessaryComparison]  # callers may be untyped
-        raise InvalidInput(
-            f"{owner}: scope={ascii(scope)[:80]} is not what the run belongs to. Write a pair of type and id, e.g. "
-            "('account', account_id)."
-        )
-    kind, identifier = scope
-    return checked_text(kind, "scope", owner), checked_text(str(identifier), "scope", owner)
 
 
 def _tags(given: Sequence[str], owner: str) -> tuple[str, ...] | None:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from fastapi_events.model.envelope import Envelope
 from fastapi_events.model.lane import LaneNumber, LogPlace, place_of
+from fastapi_events.model.schedule import Due
 
 RUNS = LaneNumber(62)
 """The lane that notifications name for runs of jobs; nothing is stored in it. The partition says what is new:"""
@@ -53,6 +54,11 @@ class RunStart(NamedTuple):
     def serialize(self) -> bool:
         """Whether it takes a lock, as some events do."""
         return False
+
+    @property
+    def due(self) -> Due:
+        """As a scheduled event has one: it is no row of the log."""
+        return 0.0
 
     @property
     def place(self) -> LogPlace:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Session
 
+from fastapi_events.api.jobs import JobClient
 from fastapi_events.api.observe import Observe
 from fastapi_events.api.operations import Operations
 from fastapi_events.api.operator_port import Health
@@ -250,6 +251,11 @@ class Events(Module):
     def publisher(self, session: AsyncSession) -> EventPublisher:
         """A publisher bound to a session, for code that has no request."""
         return self.publishing.bind(session)
+
+    @property
+    def jobs(self) -> JobClient:
+        """What starts jobs outside a request, each time in a transaction of its own, and looks after runs."""
+        return self.publishing.jobs
 
     def session(self) -> AsyncSession:
         """A session like the application's own, or one of the library's where it gave none."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 from uuid import UUID
 
+from fastapi_events.api.jobs import JobClient
 from fastapi_events.api.publisher import EventPublisher, Published, SyncEventPublisher
 from fastapi_events.api.publishing import immediate_commits
 from fastapi_events.api.publishing.caller import Site
@@ -14,7 +15,7 @@ from fastapi_events.api.publishing.cancel import refuse_without_session
 from fastapi_events.api.publishing.options import check_options
 from fastapi_events.api.publishing.outlets import Outlet
 from fastapi_events.api.publishing.sealing import Sealer
-from fastapi_events.api.session_binding import bind_async, bind_sync, check_detached, publish_detached
+from fastapi_events.api.session_binding import OwnTransactions, bind_async, bind_jobs, bind_sync, check_detached, publish_detached
 from fastapi_events.engine.immediate import Immediate
 from fastapi_events.engine.jobs.side import JobSide
 from fastapi_events.errors import NotOnMemory
@@ -29,12 +30,11 @@ from fastapi_events.model.registry import Registry
 from fastapi_events.settings import EventsSettings
 from fastapi_events.store.log import DatabaseIdentity, EventLog
 from fastapi_events.store.run_readings import RunReadings
-from fastapi_events.store.starts import RunLog
 
 if TYPE_CHECKING:
     from fastapi_events.plugin.application import Events
 
-PUBLISHERS: frozenset[type[Any]] = frozenset({EventPublisher, SyncEventPublisher})
+PUBLISHERS: frozenset[type[Any]] = frozenset({EventPublisher, SyncEventPublisher, JobClient})
 
 
 class Serving(Protocol):
@@ -137,11 +137,6 @@ class Publishing:
             self._runtime.committed(places)
 
     @property
-    def runs(self) -> RunLog:
-        """Where runs of jobs are started; raises ``NotStarted``."""
-        return self._jobs.runs
-
-    @property
     def run_readings(self) -> RunReadings:
         """Where runs are read; raises ``NotStarted``."""
         return self._jobs.readings
@@ -179,10 +174,18 @@ class Publishing:
             return await EventPublisher(self, self._alone)(event, **options)
         return await publish_detached(self, event, self._events.session, detached=detached, **options)
 
+    @property
+    def jobs(self) -> JobClient:
+        """What starts jobs in transactions of its own."""
+        return JobClient(self, OwnTransactions(self, self._events.session))
+
     def for_run(self, run: Run, kind: type[Any]) -> Any:
         """The publisher of an attempt: bound to its session, or collecting what is appended with its success."""
         if kind is Sealer:
             return Sealer(self, derive_id=_child_ids(run, " emits"))
+        if kind is JobClient:
+            on = run.session if run.session is not None else run.driver
+            return JobClient(self, _Collected(run)) if on is None else bind_jobs(self, on)
         middleware = run.handler.publishing
         # A broadcast handler is called in many processes, each of which publishes events of its own.
         derive = None if run.handler.declaration.broadcast else _child_ids(run)

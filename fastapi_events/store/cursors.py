@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from fastapi_events.model.envelope import Envelope
+from fastapi_events.model.run_start import Sealed
 from fastapi_events.store.database import Database
 from fastapi_events.store.doubt import IN_DOUBT, Doubt
 from fastapi_events.store.log import EventLog
@@ -113,7 +113,7 @@ class Settlement:
     handler_sets: list[list[int]] = field(default_factory=list[list[int]])
     deliveries: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     attempts: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    children: list[tuple[int, Envelope]] = field(default_factory=list[tuple[int, Envelope]])
+    children: list[tuple[int, Sealed]] = field(default_factory=list[tuple[int, Sealed]])
 
 
 class CursorStore:

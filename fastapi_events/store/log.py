@@ -9,18 +9,20 @@ from datetime import datetime
 from functools import cached_property
 from itertools import chain, groupby
 from operator import itemgetter
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, cast
 from uuid import UUID
 
 import sqlalchemy
 from sqlalchemy import TextClause
 
 from fastapi_events.model.envelope import Envelope
+from fastapi_events.model.run_start import RunStart, Sealed
 from fastapi_events.model.lane import LogPlace
 from fastapi_events.model.schedule import Due
 from fastapi_events.store.channel import Hint
 from fastapi_events.store.clauses import clause
 from fastapi_events.store.database import Database
+from fastapi_events.store.starts import RunLog
 from fastapi_events.store.statements import Statements
 
 ROWS_AT_ONCE = 10
@@ -59,13 +61,14 @@ class EventLog:
         self._plain_rows = _Rows(statements["append_plain_event"])
         self._versioned_rows = _Rows(statements["append_versioned_event"])
         self._returning = {"keyed": statements["append_keyed_events"], "scheduled": statements["schedule_events"]}
+        self._run_log = RunLog(statements)
         self._lock = statements["lock_keys"]
         self._cancel = statements["cancel_scheduled_event"]
         self._identify = statements["identify_database"]
         self._notify = statements["notify"]
         self._statements = statements
 
-    async def append(self, connection: Connection, envelopes: Sequence[Envelope]) -> list[bool]:
+    async def append(self, connection: Connection, envelopes: Sequence[Sealed]) -> list[bool]:
         """Append on an asyncpg connection; says of each event whether its id was there already (a duplicate)."""
         for envelope in envelopes:
             if envelope.explicit_id or envelope.serialize or envelope.due is not None:
@@ -74,14 +77,17 @@ class EventLog:
             await self._append_fresh(connection, envelopes)
         return [False] * len(envelopes)
 
-    def append_through(self, connection: sqlalchemy.Connection, envelopes: Sequence[Envelope]) -> list[bool]:
+    def append_through(self, connection: sqlalchemy.Connection, envelopes: Sequence[Sealed]) -> list[bool]:
         """The same through SQLAlchemy, with any driver of PostgreSQL."""
         duplicates: list[bool] = []
         keys = _keys_to_lock(envelopes)
         if keys is not None:
             connection.execute(self._clauses.lock, {"rows": keys})
         for kind, run in _runs(envelopes):
-            if kind != "fresh":
+            if kind == "started":
+                self._run_log.start_through(connection, cast("list[RunStart]", run))
+                duplicates += [False] * len(run)
+            elif kind != "fresh":
                 taken = connection.execute(self._clauses.returning[kind], {"rows": _rows_of(run)}).scalars()
                 duplicates += _left_out(run, {UUID(str(event_id)) for event_id in taken})
             else:
@@ -97,7 +103,7 @@ class EventLog:
         """The same through SQLAlchemy."""
         return bool(connection.execute(self._clauses.cancel, {"id": str(event_id)}).all())
 
-    async def append_alone(self, database: Database, envelopes: Sequence[Envelope]) -> None:
+    async def append_alone(self, database: Database, envelopes: Sequence[Sealed]) -> None:
         """Append in a transaction of its own on a bookkeeping connection, with whose others a crash may make off."""
         async with database.acquire() as connection, database.steered(connection):
             await connection.execute(self._statements["keep_durably"])
@@ -121,13 +127,16 @@ class EventLog:
         """The same through SQLAlchemy."""
         connection.execute(self._clauses.notify, {"channel": channel, "hint": Hint(frozenset(places)).written()})
 
-    async def _append_runs(self, connection: Connection, envelopes: Sequence[Envelope]) -> list[bool]:
+    async def _append_runs(self, connection: Connection, envelopes: Sequence[Sealed]) -> list[bool]:
         duplicates: list[bool] = []
         keys = _keys_to_lock(envelopes)
         if keys is not None:
             await connection.execute(self._lock, keys)
         for kind, run in _runs(envelopes):
-            if kind != "fresh":
+            if kind == "started":
+                await self._run_log.start(connection, cast("list[RunStart]", run))
+                duplicates += [False] * len(run)
+            elif kind != "fresh":
                 rows = await connection.fetch(self._returning[kind], _rows_of(run))
                 duplicates += _left_out(run, {row["id"] for row in rows})
             else:
@@ -135,14 +144,14 @@ class EventLog:
                 duplicates += [False] * len(run)
         return duplicates
 
-    async def _append_fresh(self, connection: Connection, run: Sequence[Envelope]) -> None:
+    async def _append_fresh(self, connection: Connection, run: Sequence[Sealed]) -> None:
         rows = self._plain_rows if all(map(_is_plain, run)) else self._rows_for(run)
         if len(run) > ROWS_AT_ONCE:
             await connection.executemany(rows.statement(1), [rows.values(envelope) for envelope in run])
         else:
             await connection.execute(rows.statement(len(run)), *chain.from_iterable(map(rows.values, run)))
 
-    def _rows_for(self, run: Sequence[Envelope]) -> _Rows:
+    def _rows_for(self, run: Sequence[Sealed]) -> _Rows:
         return self._versioned_rows if any(envelope.other_versions for envelope in run) else self._rows
 
     @cached_property
@@ -196,18 +205,20 @@ def _is_plain(envelope: Envelope) -> bool:
     ) is None
 
 
-def _runs(envelopes: Sequence[Envelope]) -> Iterator[tuple[str, list[Envelope]]]:
+def _runs(envelopes: Sequence[Sealed]) -> Iterator[tuple[str, list[Sealed]]]:
     """Consecutive events that one statement can take: given ids, fresh ones and what is scheduled apart."""
     return ((kind, list(run)) for kind, run in groupby(envelopes, key=_kind))
 
 
-def _kind(envelope: Envelope) -> str:
+def _kind(envelope: Sealed) -> str:
+    if isinstance(envelope, RunStart):
+        return "started"
     if envelope.due is not None:
         return "scheduled"
     return "keyed" if envelope.explicit_id else "fresh"
 
 
-def _left_out(run: Sequence[Envelope], appended: set[UUID]) -> list[bool]:
+def _left_out(run: Sequence[Sealed], appended: set[UUID]) -> list[bool]:
     """Which events of the run were not appended; of two with one id, the second was not."""
     flags: list[bool] = []
     for envelope in run:
@@ -216,13 +227,13 @@ def _left_out(run: Sequence[Envelope], appended: set[UUID]) -> list[bool]:
     return flags
 
 
-def _keys_to_lock(envelopes: Sequence[Envelope]) -> str | None:
+def _keys_to_lock(envelopes: Sequence[Sealed]) -> str | None:
     """A JSON array of the ordering keys whose writers are to be serialised, or None. What is scheduled holds none."""
     keys = [e.key for e in envelopes if e.serialize and e.key is not None and e.due is None]
     return json.dumps(keys) if keys else None
 
 
-def _rows_of(envelopes: Sequence[Envelope]) -> str:
+def _rows_of(envelopes: Sequence[Sealed]) -> str:
     """The JSON array that the other append statements take: the payloads' text goes in as it is."""
     first = {envelope.id: envelope for envelope in reversed(envelopes)}
     return f"[{','.join(_row(envelope) for envelope in envelopes if first[envelope.id] is envelope)}]"

@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from fastapi_events.model.envelope import Envelope
-from fastapi_events.model.run_start import RunStart
+from fastapi_events.model.run_start import Sealed
 from fastapi_events.store.database import Database
 from fastapi_events.store.log import EventLog
-from fastapi_events.store.starts import RunLog
 from fastapi_events.store.statements import Statements
 
 PROMOTED_AT_ONCE = 1000
@@ -45,8 +43,7 @@ class RunResult:
     fingerprint: str | None = None
     records: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """The attempts to be recorded."""
-    children: Sequence[Envelope] = ()
-    starts: Sequence[RunStart] = ()
+    children: Sequence[Sealed] = ()
     """Events and runs that come true with it."""
 
     @property
@@ -57,7 +54,7 @@ class RunResult:
     @property
     def bears(self) -> bool:
         """Whether something comes true with it."""
-        return bool(self.children or self.starts)
+        return bool(self.children)
 
 
 class RunQueue:
@@ -67,7 +64,6 @@ class RunQueue:
         self, database: Database, statements: Statements, log: EventLog, *, worker: UUID, lease: float
     ) -> None:
         self._database, self._log, self._worker, self._lease = database, log, worker, lease
-        self._runs = RunLog(statements)
         self._statements = {name: statements[f"jobs/{name}"] for name in _NAMES}
 
     async def claim(self, rooms: Mapping[int, int], limit: int) -> list[Any]:
@@ -98,8 +94,6 @@ class RunQueue:
             rows = await connection.fetch(self._statements["settle_runs"], self._worker, *_columns([result]))
             if rows and result.children:
                 await self._log.append(connection, result.children)
-            if rows and result.starts:
-                await self._runs.start(connection, result.starts)
         return bool(rows)
 
     async def renew(self, claims: Sequence[RunClaim]) -> dict[UUID, str | None]:

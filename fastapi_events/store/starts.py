@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 import sqlalchemy
@@ -13,8 +13,13 @@ from sqlalchemy import TextClause
 
 from fastapi_events.model.run_start import RunStart
 from fastapi_events.store.clauses import clause
-from fastapi_events.store.log import Connection
 from fastapi_events.store.statements import Statements
+
+
+class Connection(Protocol):
+    """What starting needs of an asyncpg connection."""
+
+    async def execute(self, query: str, *args: Any) -> Any: ...
 
 
 class RunLog:

@@ -7,7 +7,7 @@ costs a transaction with one event half as much again. Both are reached by docum
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import asyncpg
@@ -15,57 +15,28 @@ from sqlalchemy import Connection, exc
 from sqlalchemy.pool import Pool
 
 from fastapi_events.api.publishing.port import PublishingPort
-from fastapi_events.errors import NotInTransaction, NotOnMemory, WrongDatabase
-from fastapi_events.model.envelope import Envelope
+from fastapi_events.errors import NotInTransaction, WrongDatabase
+from fastapi_events.model.run_start import Sealed
 from fastapi_events.model.lane import LogPlace
-from fastapi_events.model.run_start import RunStart, Sealed
 from fastapi_events.store.log import DatabaseIdentity
 
 _identities: WeakKeyDictionary[Pool, DatabaseIdentity] = WeakKeyDictionary()
 
 
-def append_on(connection: Connection, port: PublishingPort, sealed: Sequence[Sealed]) -> list[bool]:
-    """Append the events, start the runs, and say of each whether it is a duplicate.
+def append_on(connection: Connection, port: PublishingPort, envelopes: Sequence[Sealed]) -> list[bool]:
+    """Append the events and say of each whether it is a duplicate.
 
     Raises ``NotInTransaction`` on a connection in autocommit mode, ``WrongDatabase`` if the drain reads another
     database, and SQLAlchemy's errors; in every case nothing counts as published.
     """
-    envelopes, starts = apart(sealed)
     if port.log.in_memory:
-        if starts:
-            raise NotOnMemory("Jobs run on PostgreSQL: leave in_memory() out of a test that starts them.")
         return port.log.append_through(connection, envelopes)
     if check_connection(connection, port):
-        return _append_by_driver(connection, port, sealed)
+        return _append_by_driver(connection, port, envelopes)
     duplicates = port.log.append_through(connection, envelopes)
-    if starts:
-        port.runs.start_through(connection, starts)
     if port.notify == "transactional":
-        port.log.notify_through(connection, port.channel, places_of(sealed))
-    return merged(sealed, duplicates)
-
-
-async def append_by(driver: Any, port: PublishingPort, sealed: Sequence[Sealed]) -> list[bool]:
-    """The same on an asyncpg connection, which is in a transaction."""
-    envelopes, starts = apart(sealed)
-    duplicates = await port.log.append(driver, envelopes) if envelopes else []
-    if starts:
-        await port.runs.start(driver, starts)
-    return merged(sealed, duplicates)
-
-
-def apart(sealed: Sequence[Sealed]) -> tuple[Sequence[Envelope], Sequence[RunStart]]:
-    """The events, and the runs that are started."""
-    starts = [one for one in sealed if isinstance(one, RunStart)]
-    return [one for one in sealed if isinstance(one, Envelope)] if starts else cast("Sequence[Envelope]", sealed), starts
-
-
-def merged(sealed: Sequence[Sealed], duplicates: list[bool]) -> list[bool]:
-    """The answers for all, from those for the events among them."""
-    if len(duplicates) == len(sealed):
-        return duplicates
-    answers = iter(duplicates)
-    return [isinstance(one, Envelope) and next(answers) for one in sealed]
+        port.log.notify_through(connection, port.channel, _places(envelopes))
+    return duplicates
 
 
 def check_connection(connection: Connection, port: PublishingPort) -> bool:
@@ -104,11 +75,11 @@ def _check_database(connection: Connection, port: PublishingPort) -> None:
     check_identity(port, found)
 
 
-def _append_by_driver(connection: Connection, port: PublishingPort, sealed: Sequence[Sealed]) -> list[bool]:
+def _append_by_driver(connection: Connection, port: PublishingPort, envelopes: Sequence[Sealed]) -> list[bool]:
     async def append(driver: Any) -> list[bool]:
-        duplicates = await append_by(driver, port, sealed)
+        duplicates = await port.log.append(driver, envelopes)
         if port.notify == "transactional":
-            await port.log.notify(driver, port.channel, places_of(sealed))
+            await port.log.notify(driver, port.channel, _places(envelopes))
         return duplicates
 
     adapted: Any = connection.connection.dbapi_connection
@@ -139,9 +110,8 @@ def _as_sqlalchemy_raises(connection: Connection, error: Exception) -> exc.DBAPI
     return kind("fastapi_events: append events", None, error, connection_invalidated=lost)
 
 
-def places_of(sealed: Sequence[Sealed]) -> set[LogPlace]:
-    """Whom a commit concerns."""
-    return {one.place for one in sealed}
+def _places(envelopes: Sequence[Sealed]) -> set[LogPlace]:
+    return {envelope.place for envelope in envelopes}
 
 
 def _described(identity: DatabaseIdentity) -> str:

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from fastapi_events.api.publishing.append import append_by, check_identity
+from fastapi_events.api.publishing.append import check_identity
 from fastapi_events.api.publishing.caller import Site
 from fastapi_events.api.publishing.port import PublishingPort
 from fastapi_events.errors import NotInTransaction, SessionClosed
@@ -39,7 +39,7 @@ class AsyncpgOutlet:
         self._check_transaction()
         await self._check_database()
         port, connection = self._port, self._connection
-        duplicates = await append_by(connection, port, envelopes)
+        duplicates = await port.log.append(connection, envelopes)
         places = {envelope.place for envelope, duplicate in zip(envelopes, duplicates, strict=True) if not duplicate}
         if places and port.notify == "transactional":
             await port.log.notify(connection, port.channel, places)

@@ -11,7 +11,7 @@ from fastapi_events.model.lane import LogPlace
 from fastapi_events.model.onion import PublishOnion
 from fastapi_events.model.registry import Registry
 from fastapi_events.store.log import DatabaseIdentity, EventLog
-from fastapi_events.store.starts import RunLog
+from fastapi_events.store.run_readings import RunReadings
 
 
 class Published(NamedTuple):
@@ -41,8 +41,8 @@ class PublishingPort(Protocol):
         ...
 
     @property
-    def runs(self) -> RunLog:
-        """Where runs of jobs are started."""
+    def run_readings(self) -> RunReadings:
+        """Where runs are read."""
         ...
 
     def job_number(self, name: str) -> int:

@@ -11,7 +11,6 @@ from fastapi_events.engine.item import Item
 from fastapi_events.engine.jobs.ready_job import ReadyJob
 from fastapi_events.engine.run import Run
 from fastapi_events.model.context import Flow
-from fastapi_events.model.run_start import RunStart
 from fastapi_events.store.runs import RunClaim
 
 NO_LANE = -1
@@ -47,7 +46,7 @@ class JobRun(Run):
     """One attempt at a run. A crew makes it as it makes a handler's."""
 
     noun = "job"
-    __slots__ = ("canceled", "claim", "job", "result", "settling", "starts", "suspect")
+    __slots__ = ("canceled", "claim", "job", "result", "settling", "suspect")
 
     def __init__(self, job: ReadyJob, row: Any) -> None:
         attempts = row["attempts"] - row["attempts_before"]
@@ -59,8 +58,6 @@ class JobRun(Run):
         """What the job returned, as JSON text."""
         self.canceled: str | None = None
         """Why it is to be cancelled, once somebody has said so."""
-        self.starts: list[RunStart] = []
-        """Runs to be started with its success."""
         self.settling = False
         """Whether its attempt is over, and is being recorded."""
         self.suspect = row["crashes"] > 0

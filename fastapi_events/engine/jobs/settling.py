@@ -74,7 +74,7 @@ class Settling(Loop):
         places = {child.place for result in settled for child in result.children}
         if places:
             self._published(places)
-        if any(result.state is None or result.starts for result in settled):
+        if any(result.state is None for result in settled):
             self._ready()
 
     async def _settle(self, results: list[RunResult]) -> set[UUID]:
@@ -97,7 +97,7 @@ def result_of(run: JobRun, outcome: Outcome) -> RunResult:
     if kind == "done":
         return RunResult(
             run.claim, "completed", run.attempts, run.result, run.job.keep_result, outcome.duration,
-            children=list(outcome.children), starts=run.starts,
+            children=outcome.children,
         )  # fmt: skip
     what, spent = outcome.failure, outcome.spent
     attempts = run.attempts if spent else run.attempts - 1

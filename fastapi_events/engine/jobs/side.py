@@ -10,7 +10,6 @@ from fastapi_events.errors import UnknownJob
 from fastapi_events.store.database import Database
 from fastapi_events.store.jobs import JobRow, JobStore
 from fastapi_events.store.run_readings import RunReadings
-from fastapi_events.store.starts import RunLog
 from fastapi_events.store.statements import Statements
 
 
@@ -21,7 +20,6 @@ class JobSide:
         self, plan: JobPlan, database: Database, statements: Statements, make_work: Callable[[], JobWork]
     ) -> None:
         self.plan = plan
-        self.runs = RunLog(statements)
         self.readings = RunReadings(database, statements)
         self._store, self._make_work = JobStore(database, statements), make_work
         self._numbers: dict[str, int] = {}

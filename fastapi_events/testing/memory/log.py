@@ -13,6 +13,7 @@ from sqlalchemy import Connection, literal, select
 from fastapi_events.api.publishing.caller import Site
 from fastapi_events.errors import NotInTransaction
 from fastapi_events.model.envelope import Envelope
+from fastapi_events.model.run_start import Sealed
 from fastapi_events.store.log import DatabaseIdentity, EventLog
 from fastapi_events.testing.memory.clock import Clock
 from fastapi_events.testing.memory.held_back import held_elsewhere, held_on, hold, lock, settle
@@ -54,7 +55,7 @@ class MemoryLog(EventLog):
         """The schedule, in publishing order."""
         self._given: set[UUID] = set()
 
-    def append_through(self, connection: Connection, envelopes: Sequence[Envelope]) -> list[bool]:
+    def append_through(self, connection: Connection, envelopes: Sequence[Sealed]) -> list[bool]:
         _check_transaction(connection)
         settle()
         duplicates: list[bool] = []
@@ -65,7 +66,7 @@ class MemoryLog(EventLog):
                 hold(connection, self, [self._written(envelope)])
         return duplicates
 
-    def append_now(self, envelopes: Sequence[Envelope]) -> list[bool]:
+    def append_now(self, envelopes: Sequence[Sealed]) -> list[bool]:
         """Append in a transaction of their own."""
         with lock:
             settle()
@@ -131,7 +132,7 @@ class MemoryLog(EventLog):
         rows += [row_of(one.envelope, 0, now) | {"position": None, "due_at": one.due_at} for one in waiting]
         return [row for row in rows if name in (None, row["name"])]
 
-    def written_on(self, connection: Connection) -> list[Envelope]:
+    def written_on(self, connection: Connection) -> list[Sealed]:
         """The events that the connection's open transaction has written to the log, in order."""
         return [one.envelope for one in held_on(connection, self) if isinstance(one, Written) and one.due_at is None]
 
@@ -175,7 +176,7 @@ class MemoryLog(EventLog):
     def _cancelled_somewhere(self) -> Iterator[UUID]:
         return (one.event_id for one in held_elsewhere(None, self) if isinstance(one, Cancelled))
 
-    async def append(self, connection: Any, envelopes: Sequence[Envelope]) -> list[bool]:  # noqa: ARG002
+    async def append(self, connection: Any, envelopes: Sequence[Sealed]) -> list[bool]:  # noqa: ARG002
         _refuse_driver(connection)
 
     async def cancel(self, connection: Any, event_id: UUID) -> bool:  # noqa: ARG002 - as the log's
@@ -194,7 +195,7 @@ class Alone:
     def __init__(self, log: MemoryLog) -> None:
         self._log = log
 
-    async def put(self, envelopes: Sequence[Envelope], _site: Site, /) -> list[bool]:
+    async def put(self, envelopes: Sequence[Sealed], _site: Site, /) -> list[bool]:
         return self._log.append_now(envelopes)
 
     async def cancel(self, event_id: UUID, /) -> bool:
