@@ -13,8 +13,8 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
 from sqlalchemy.orm import Session, scoped_session
 
-from fastapi_events.api.publisher import EventPublisher, SyncEventPublisher
 from fastapi_events.api.jobs import JobClient
+from fastapi_events.api.publisher import EventPublisher, SyncEventPublisher
 from fastapi_events.api.publishing.asyncpg_outlet import AsyncpgOutlet, is_usable
 from fastapi_events.api.publishing.caller import Site
 from fastapi_events.api.publishing.options import TypedKeywords

@@ -44,14 +44,6 @@ class Transaction(Protocol):
         """Begin and take several marks, given with their events' positions; returns the keys of those it got."""
         ...
 
-    async def begin_unmarked(self, timeout: float) -> None:
-        """Begin without a mark: what is done in it is fenced in another way."""
-        ...
-
-    async def execute(self, statement: str, *arguments: Any) -> list[Any]:
-        """Run a statement of the library's in it, behind everything that the session has not flushed yet."""
-        ...
-
     async def commit(self) -> None:
         """Flush and commit effects, events and mark; raises if any of it cannot be."""
         ...
@@ -62,6 +54,26 @@ class Transaction(Protocol):
 
     def cut(self) -> None:
         """Cut the line to the server, which then rolls back: the attempt was given up."""
+        ...
+
+
+class FencedTransaction(Transaction, Protocol):
+    """One that takes no mark: a statement of the library's, run in it at its end, says whether it may commit."""
+
+    async def begin_unmarked(self, timeout: float) -> None:
+        """Begin; ``timeout``: that of whoever works in it, in seconds."""
+        ...
+
+    async def execute(self, statement: str, *arguments: str) -> list[Any]:
+        """Run a statement, behind everything that the session has not flushed yet; its parameters are texts."""
+        ...
+
+
+class FencedTransactions(Protocol):
+    """Makes such transactions."""
+
+    async def open(self, *, session: bool = True) -> FencedTransaction:
+        """A transaction, with a fresh session if it is wanted; nothing has been sent."""
         ...
 
 
@@ -198,7 +210,7 @@ class PlainTransactions:
         return
 
 
-def transactions_for(sessions: Any, kind: type[Any], marks: MarkStore) -> Transactions:
+def transactions_for(sessions: Any, kind: type[Any], marks: MarkStore) -> PlainTransactions | KeptTransactions:
     """The fastest way that the application's session maker allows; ``kind`` is the class of the sessions to make."""
     options = session_options(sessions)
     engine = asyncpg_engine(sessions)

@@ -11,8 +11,8 @@ from fastapi_events.engine.handlers import Handler
 from fastapi_events.engine.item import Item
 from fastapi_events.engine.slots import Slot
 from fastapi_events.model.delivery import Delivery
-from fastapi_events.model.run_start import Sealed
 from fastapi_events.model.outcome import Outcome
+from fastapi_events.model.run_start import Sealed
 
 if TYPE_CHECKING:
     from fastapi_events.engine.handler_connection import HandlerConnection

@@ -115,7 +115,9 @@ class Runtime:
             for service in [service for service in self._services if service not in self.handling]:
                 steps.push_async_callback(service.stop)
             steps.push_async_callback(self.gates.written)
-            steps.push_async_callback(stop_handling, self.handling, self.detached, self.jobs, self.settings.shutdown_grace)
+            steps.push_async_callback(
+                stop_handling, self.handling, self.detached, self.jobs, self.settings.shutdown_grace
+            )
 
     def committed(self, places: Collection[LogPlace]) -> None:
         """Events of these places have been committed by this process: wake its own loops, and tell the others."""

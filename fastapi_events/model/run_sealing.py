@@ -112,7 +112,9 @@ def _moment(moment: Any, owner: str) -> datetime:
     except OverflowError:
         at = None
     if at is None or (at - datetime.now(UTC)).total_seconds() > LONGEST_DELAY:
-        raise InvalidInput(f"{owner}: run_at={ascii(str(moment))[:80]} is more than ten years away. Pass a nearer time.")
+        raise InvalidInput(
+            f"{owner}: run_at={ascii(str(moment))[:80]} is more than ten years away. Pass a nearer time."
+        )
     return at
 
 

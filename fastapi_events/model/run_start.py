@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -75,3 +76,15 @@ _PLAIN = RunStart(UUID(int=0), 0, "", "", UUID(int=0))[6:]
 
 Sealed = Envelope | RunStart
 """What a transaction takes with it: an event, or a run that it starts."""
+
+
+def apart(sealed: Sequence[Sealed]) -> tuple[Sequence[Envelope], Sequence[RunStart]]:
+    """The events, and the runs, each in their order."""
+    starts = [one for one in sealed if isinstance(one, RunStart)]
+    return [one for one in sealed if isinstance(one, Envelope)], starts
+
+
+def merged(sealed: Sequence[Sealed], duplicates: list[bool]) -> list[bool]:
+    """For all of them whether it is a duplicate, from the answers for the events among them: a run never is."""
+    answers = iter(duplicates)
+    return [isinstance(one, Envelope) and next(answers) for one in sealed]

@@ -11,8 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from fastapi_events.engine.executor import Executor
 from fastapi_events.engine.handler_session import HandlerSession, SyncHandlerSession, handler_session_class
-from fastapi_events.engine.handler_transaction import Transactions, asyncpg_engine, transactions_for, within_pools
+from fastapi_events.engine.handler_transaction import PlainTransactions, asyncpg_engine, transactions_for, within_pools
 from fastapi_events.engine.handlers import Handler, HandlerPlan, compile_handlers
+from fastapi_events.engine.kept_transaction import KeptTransactions
 from fastapi_events.engine.own_sessions import warn_of_own_sessions
 from fastapi_events.engine.runtime import Runtime
 from fastapi_events.model.breaker import Breaker
@@ -159,7 +160,7 @@ def gives_connections(sessions: Any) -> bool:
     return sessions is None or asyncpg_engine(sessions) is not None
 
 
-def _transactions(sessions: Any, marks: MarkStore) -> Transactions:
+def _transactions(sessions: Any, marks: MarkStore) -> PlainTransactions | KeptTransactions:
     """Transactions of handlers, in sessions configured like the application's own."""
     return transactions_for(sessions, handler_session_class(sessions.class_, HandlerSession), marks)
 

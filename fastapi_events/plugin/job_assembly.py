@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi_events.engine.handler_transaction import Transactions
+from fastapi_events.engine.handler_transaction import FencedTransactions
 from fastapi_events.engine.jobs.job_executor import JobExecutor
 from fastapi_events.engine.jobs.ready_job import JobPlan, compile_jobs
 from fastapi_events.engine.jobs.side import JobSide
@@ -14,7 +14,7 @@ from fastapi_events.plugin.publishing import PUBLISHERS, Publishing
 
 
 def make_job_side(
-    runtime: Runtime, registry: Registry, publishing: Publishing, transactions: Transactions | None
+    runtime: Runtime, registry: Registry, publishing: Publishing, transactions: FencedTransactions | None
 ) -> JobSide:
     """The jobs of an instance: their signatures read and their policies decided, nothing started."""
     settings = runtime.settings

@@ -15,18 +15,25 @@ from fastapi_events.api.publishing.cancel import refuse_without_session
 from fastapi_events.api.publishing.options import check_options
 from fastapi_events.api.publishing.outlets import Outlet
 from fastapi_events.api.publishing.sealing import Sealer
-from fastapi_events.api.session_binding import OwnTransactions, bind_async, bind_jobs, bind_sync, check_detached, publish_detached
+from fastapi_events.api.session_binding import (
+    OwnTransactions,
+    bind_async,
+    bind_jobs,
+    bind_sync,
+    check_detached,
+    publish_detached,
+)
 from fastapi_events.engine.immediate import Immediate
 from fastapi_events.engine.jobs.side import JobSide
-from fastapi_events.errors import NotOnMemory
 from fastapi_events.engine.run import Run
-from fastapi_events.model.envelope import Envelope, PublishRules
-from fastapi_events.model.run_start import Sealed
+from fastapi_events.errors import NotOnMemory
+from fastapi_events.model.envelope import PublishRules
 from fastapi_events.model.event import Event
 from fastapi_events.model.identity import child_event_id
 from fastapi_events.model.lane import LogPlace
 from fastapi_events.model.onion import publish_onion
 from fastapi_events.model.registry import Registry
+from fastapi_events.model.run_start import Sealed
 from fastapi_events.settings import EventsSettings
 from fastapi_events.store.log import DatabaseIdentity, EventLog
 from fastapi_events.store.run_readings import RunReadings

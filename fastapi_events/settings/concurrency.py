@@ -18,8 +18,8 @@ _POOL_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
 def by_pool(value: object) -> dict[str, int]:
     """The number for every pool, from a mapping or from text such as ``events_change=50,events_outbound=5``.
 
-    A name that is no pool of events is one of jobs, and makes it. Raises ``ValueError`` for what can be no pool, or is a slip
-    of the pen for one, and for a number below 1.
+    A name that is no pool of events is one of jobs, and makes it. Raises ``ValueError`` for what can be no pool, or is
+    a slip of the pen for one, and for a number below 1.
     """
     if not isinstance(value, str | Mapping):
         raise ValueError("it must be numbers by pool, such as events_change=50,events_outbound=5")  # noqa: TRY004 - shown

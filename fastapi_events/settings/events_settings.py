@@ -142,8 +142,8 @@ class EventsSettings(BaseSettings):
     concurrency: Annotated[dict[str, int], NoDecode, BeforeValidator(by_pool)] = POOLS
     """What runs at once in one process. Handlers, by the reserved pool names of the lanes: ``events_inbound`` (20),
     ``events_change`` (30) and ``events_outbound`` (10); and ``events_replay`` (4) for replays. Jobs, by their pools:
-    ``interactive`` (20), ``batch`` (5), and any other name. What is not named keeps its number, 5 for pools of your own;
-    in the environment ``events_change=50,batch=10``."""
+    ``interactive`` (20), ``batch`` (5), and any other name. What is not named keeps its number, 5 for pools of your
+    own; in the environment ``events_change=50,batch=10``."""
     pools: Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_parts)] = None
     """The pools whose jobs this process runs; in the environment separated by commas. Unset: all."""
     job_timeout: Seconds = _HOUR

@@ -16,8 +16,8 @@ import sqlalchemy
 from sqlalchemy import TextClause
 
 from fastapi_events.model.envelope import Envelope
-from fastapi_events.model.run_start import RunStart, Sealed
 from fastapi_events.model.lane import LogPlace
+from fastapi_events.model.run_start import Sealed, apart, merged
 from fastapi_events.model.schedule import Due
 from fastapi_events.store.channel import Hint
 from fastapi_events.store.clauses import clause
@@ -74,26 +74,26 @@ class EventLog:
             if envelope.explicit_id or envelope.serialize or envelope.due is not None:
                 return await self._append_runs(connection, envelopes)
         if envelopes:
-            await self._append_fresh(connection, envelopes)
+            await self._append_fresh(connection, cast("Sequence[Envelope]", envelopes))  # a run is always due
         return [False] * len(envelopes)
 
-    def append_through(self, connection: sqlalchemy.Connection, envelopes: Sequence[Sealed]) -> list[bool]:
+    def append_through(self, connection: sqlalchemy.Connection, sealed: Sequence[Sealed]) -> list[bool]:
         """The same through SQLAlchemy, with any driver of PostgreSQL."""
+        envelopes, starts = apart(sealed)
+        if starts:
+            self._run_log.start_through(connection, starts)
         duplicates: list[bool] = []
         keys = _keys_to_lock(envelopes)
         if keys is not None:
             connection.execute(self._clauses.lock, {"rows": keys})
         for kind, run in _runs(envelopes):
-            if kind == "started":
-                self._run_log.start_through(connection, cast("list[RunStart]", run))
-                duplicates += [False] * len(run)
-            elif kind != "fresh":
+            if kind != "fresh":
                 taken = connection.execute(self._clauses.returning[kind], {"rows": _rows_of(run)}).scalars()
                 duplicates += _left_out(run, {UUID(str(event_id)) for event_id in taken})
             else:
                 connection.execute(self._clauses.fresh, {"rows": _rows_of(run)})
                 duplicates += [False] * len(run)
-        return duplicates
+        return merged(sealed, duplicates)
 
     async def cancel(self, connection: Connection, event_id: UUID) -> bool:
         """Take an event from the schedule, on an asyncpg connection; False if it is not there."""
@@ -127,31 +127,31 @@ class EventLog:
         """The same through SQLAlchemy."""
         connection.execute(self._clauses.notify, {"channel": channel, "hint": Hint(frozenset(places)).written()})
 
-    async def _append_runs(self, connection: Connection, envelopes: Sequence[Sealed]) -> list[bool]:
+    async def _append_runs(self, connection: Connection, sealed: Sequence[Sealed]) -> list[bool]:
+        envelopes, starts = apart(sealed)
+        if starts:
+            await self._run_log.start(connection, starts)
         duplicates: list[bool] = []
         keys = _keys_to_lock(envelopes)
         if keys is not None:
             await connection.execute(self._lock, keys)
         for kind, run in _runs(envelopes):
-            if kind == "started":
-                await self._run_log.start(connection, cast("list[RunStart]", run))
-                duplicates += [False] * len(run)
-            elif kind != "fresh":
+            if kind != "fresh":
                 rows = await connection.fetch(self._returning[kind], _rows_of(run))
                 duplicates += _left_out(run, {row["id"] for row in rows})
             else:
                 await self._append_fresh(connection, run)
                 duplicates += [False] * len(run)
-        return duplicates
+        return merged(sealed, duplicates)
 
-    async def _append_fresh(self, connection: Connection, run: Sequence[Sealed]) -> None:
+    async def _append_fresh(self, connection: Connection, run: Sequence[Envelope]) -> None:
         rows = self._plain_rows if all(map(_is_plain, run)) else self._rows_for(run)
         if len(run) > ROWS_AT_ONCE:
             await connection.executemany(rows.statement(1), [rows.values(envelope) for envelope in run])
         else:
             await connection.execute(rows.statement(len(run)), *chain.from_iterable(map(rows.values, run)))
 
-    def _rows_for(self, run: Sequence[Sealed]) -> _Rows:
+    def _rows_for(self, run: Sequence[Envelope]) -> _Rows:
         return self._versioned_rows if any(envelope.other_versions for envelope in run) else self._rows
 
     @cached_property
@@ -205,20 +205,18 @@ def _is_plain(envelope: Envelope) -> bool:
     ) is None
 
 
-def _runs(envelopes: Sequence[Sealed]) -> Iterator[tuple[str, list[Sealed]]]:
+def _runs(envelopes: Sequence[Envelope]) -> Iterator[tuple[str, list[Envelope]]]:
     """Consecutive events that one statement can take: given ids, fresh ones and what is scheduled apart."""
     return ((kind, list(run)) for kind, run in groupby(envelopes, key=_kind))
 
 
-def _kind(envelope: Sealed) -> str:
-    if isinstance(envelope, RunStart):
-        return "started"
+def _kind(envelope: Envelope) -> str:
     if envelope.due is not None:
         return "scheduled"
     return "keyed" if envelope.explicit_id else "fresh"
 
 
-def _left_out(run: Sequence[Sealed], appended: set[UUID]) -> list[bool]:
+def _left_out(run: Sequence[Envelope], appended: set[UUID]) -> list[bool]:
     """Which events of the run were not appended; of two with one id, the second was not."""
     flags: list[bool] = []
     for envelope in run:
@@ -227,13 +225,13 @@ def _left_out(run: Sequence[Sealed], appended: set[UUID]) -> list[bool]:
     return flags
 
 
-def _keys_to_lock(envelopes: Sequence[Sealed]) -> str | None:
+def _keys_to_lock(envelopes: Sequence[Envelope]) -> str | None:
     """A JSON array of the ordering keys whose writers are to be serialised, or None. What is scheduled holds none."""
     keys = [e.key for e in envelopes if e.serialize and e.key is not None and e.due is None]
     return json.dumps(keys) if keys else None
 
 
-def _rows_of(envelopes: Sequence[Sealed]) -> str:
+def _rows_of(envelopes: Sequence[Envelope]) -> str:
     """The JSON array that the other append statements take: the payloads' text goes in as it is."""
     first = {envelope.id: envelope for envelope in reversed(envelopes)}
     return f"[{','.join(_row(envelope) for envelope in envelopes if first[envelope.id] is envelope)}]"

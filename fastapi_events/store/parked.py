@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from fastapi_events.model.run_start import Sealed
 from fastapi_events.model.replay import LIVE
+from fastapi_events.model.run_start import Sealed
 from fastapi_events.store.database import Database
 from fastapi_events.store.log import EventLog
 from fastapi_events.store.statements import Statements

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from fastapi_events.model.run_start import Sealed
 from fastapi_events.model.replay import MOST_OPEN
+from fastapi_events.model.run_start import Sealed
 from fastapi_events.store.database import Database
 from fastapi_events.store.doubt import Doubt
 from fastapi_events.store.log import EventLog

@@ -67,7 +67,7 @@ class RunQueue:
         self._statements = {name: statements[f"jobs/{name}"] for name in _NAMES}
 
     async def claim(self, rooms: Mapping[int, int], limit: int) -> list[Any]:
-        """Take up to ``limit`` runs that are ready, of each job no more than it has room for, in the order to run them."""
+        """Take up to ``limit`` ready runs, of each job no more than it has room for; in the order to run them."""
         rows = await self._database.fetch(
             self._statements["claim_runs"], list(rooms), list(rooms.values()), limit, self._lease, self._worker
         )
@@ -109,9 +109,7 @@ class RunQueue:
 
     async def promote(self, look_back: float | None) -> int:
         """Make ready whose time has come; returns how many. ``look_back`` seconds limit the search."""
-        rows = await self._database.fetch(
-            self._statements["promote_runs"], PROMOTED_AT_ONCE, look_back, self._lease
-        )
+        rows = await self._database.fetch(self._statements["promote_runs"], PROMOTED_AT_ONCE, look_back, self._lease)
         return len(rows)
 
     async def next_due(self, look_back: float | None) -> float | None:

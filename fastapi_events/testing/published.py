@@ -126,7 +126,8 @@ class SessionEventsPublished(PublishedEvents):
     async def _rows(self, name: str | None) -> Sequence[Any]:
         events = events_of(self._session)
         entries = [] if events is None else [*events.buffer.written, *events.buffer.waiting]
-        return [_row_of(e.envelope) for e in entries if name is None or e.envelope.name == name]
+        events_of_it = [e.envelope for e in entries if isinstance(e.envelope, Envelope)]
+        return [_row_of(envelope) for envelope in events_of_it if name is None or envelope.name == name]
 
 
 def check_fields(event_class: type[Event], fields: Iterable[str]) -> None:

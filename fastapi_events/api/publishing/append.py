@@ -16,8 +16,8 @@ from sqlalchemy.pool import Pool
 
 from fastapi_events.api.publishing.port import PublishingPort
 from fastapi_events.errors import NotInTransaction, WrongDatabase
-from fastapi_events.model.run_start import Sealed
 from fastapi_events.model.lane import LogPlace
+from fastapi_events.model.run_start import Sealed
 from fastapi_events.store.log import DatabaseIdentity
 
 _identities: WeakKeyDictionary[Pool, DatabaseIdentity] = WeakKeyDictionary()

@@ -9,8 +9,8 @@ from fastapi_events.engine.broadcasting.reading import Broadcasts, interest_of, 
 from fastapi_events.engine.executor import Executor
 from fastapi_events.engine.handlers import Handler
 from fastapi_events.engine.wake import LogFlag, Wake
-from fastapi_events.model.run_start import Sealed
 from fastapi_events.model.lane import LogPlace
+from fastapi_events.model.run_start import Sealed
 from fastapi_events.settings import EventsSettings
 from fastapi_events.store.database import Database
 from fastapi_events.store.log import EventLog

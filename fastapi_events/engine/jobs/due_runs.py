@@ -1,4 +1,4 @@
-"""Making runs ready whose time has come: starts in the future, back-offs, and leases of processes that have vanished."""
+"""Making runs ready whose time has come: starts in the future, back-offs, leases of processes that have vanished."""
 
 from __future__ import annotations
 

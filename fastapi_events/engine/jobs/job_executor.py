@@ -11,7 +11,7 @@ from uuid import UUID
 
 from fastapi_events.engine.failure import failure
 from fastapi_events.engine.handler_session import HandlerSession
-from fastapi_events.engine.handler_transaction import Transactions
+from fastapi_events.engine.handler_transaction import FencedTransactions
 from fastapi_events.engine.injection import Needs, fill
 from fastapi_events.engine.jobs.context import RunningJob
 from fastapi_events.engine.jobs.job_run import NO_LANE, JobRun
@@ -36,7 +36,7 @@ class JobExecutor:
     """Makes attempts at runs. ``make_giver`` gives what is injected by type: publishers, and what starts jobs."""
 
     def __init__(
-        self, statements: Statements, *, worker: UUID, transactions: Transactions | None, connections: Slots,
+        self, statements: Statements, *, worker: UUID, transactions: FencedTransactions | None, connections: Slots,
         threads: Threads, givers: frozenset[type[Any]], make_giver: Callable[[Run, type[Any]], Any], cascade_depth: int,
     ) -> None:  # fmt: skip
         self._complete = statements["jobs/complete_own_run"]

@@ -65,9 +65,10 @@ class JobRun(Run):
     @property
     def attempts(self) -> int:
         """How many attempts there have been, this one included, redrives or not."""
-        return self.item.row["attempts"] + 1
+        return int(self.item.row["attempts"]) + 1
 
     @property
     def age(self) -> float:
         """Seconds since it was started."""
-        return (datetime.now(UTC) - self.item.row["created_at"]).total_seconds()
+        created: datetime = self.item.row["created_at"]
+        return (datetime.now(UTC) - created).total_seconds()

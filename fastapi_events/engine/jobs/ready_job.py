@@ -65,7 +65,8 @@ def _compile(
     job: Job[Any, Any], known: frozenset[type[Any]], retry: Retry, timeout: float, keep_result: float
 ) -> ReadyJob:
     owner = f"job {job.name!r} ({job.where})"
-    function = _without_self(job.function.run) if inspect.isclass(job.function) else job.function
+    declared: Any = job.function
+    function = job.function if not inspect.isclass(job.function) else _without_self(declared.run)
     signature = read_signature(function, known, owner=owner)
     if SyncHandlerSession in signature.wants or (HandlerSession in signature.wants and not job.is_async):
         raise InvalidHandler(f"{owner}: a def job cannot use a HandlerSession. Make it async def.")
@@ -77,7 +78,8 @@ def _compile(
 
 def _without_self(method: Callable[..., Any]) -> Callable[..., Any]:
     """A method with the signature that it has on an object."""
-    return method.__get__(object())
+    bound: Callable[..., Any] = method.__get__(object())
+    return bound
 
 
 class JobPlan:

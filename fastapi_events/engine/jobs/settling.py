@@ -106,13 +106,9 @@ def result_of(run: JobRun, outcome: Outcome) -> RunResult:
     if what is not None:
         result.error_type, result.error_message = what.error_type, what.message
         result.fingerprint = fingerprint_of(what)
-    result.records.append(
-        {
-            "run_id": str(run.claim.run_id), "number": run.attempts, "outcome": kind, "duration": outcome.duration,
-            "error_type": what.error_type if what else None, "error_message": what.message if what else outcome.note,
-            "traceback": what.traceback if what else None,
-        }  # fmt: skip
-    )
+    record = {"run_id": str(run.claim.run_id), "number": run.attempts, "outcome": kind, "duration": outcome.duration}
+    about = (what.error_type, what.message, what.traceback) if what else (None, outcome.note, None)
+    result.records.append(record | dict(zip(("error_type", "error_message", "traceback"), about, strict=True)))
     return result
 
 

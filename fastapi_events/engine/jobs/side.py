@@ -59,4 +59,3 @@ class JobSide:
                 "into Events(modules=[...])."
             )
         return number
-

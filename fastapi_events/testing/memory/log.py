@@ -11,9 +11,9 @@ from uuid import UUID
 from sqlalchemy import Connection, literal, select
 
 from fastapi_events.api.publishing.caller import Site
-from fastapi_events.errors import NotInTransaction
+from fastapi_events.errors import NotInTransaction, NotOnMemory
 from fastapi_events.model.envelope import Envelope
-from fastapi_events.model.run_start import Sealed
+from fastapi_events.model.run_start import Sealed, apart
 from fastapi_events.store.log import DatabaseIdentity, EventLog
 from fastapi_events.testing.memory.clock import Clock
 from fastapi_events.testing.memory.held_back import held_elsewhere, held_on, hold, lock, settle
@@ -55,7 +55,8 @@ class MemoryLog(EventLog):
         """The schedule, in publishing order."""
         self._given: set[UUID] = set()
 
-    def append_through(self, connection: Connection, envelopes: Sequence[Sealed]) -> list[bool]:
+    def append_through(self, connection: Connection, sealed: Sequence[Sealed]) -> list[bool]:
+        envelopes = without_runs(sealed)
         _check_transaction(connection)
         settle()
         duplicates: list[bool] = []
@@ -66,8 +67,9 @@ class MemoryLog(EventLog):
                 hold(connection, self, [self._written(envelope)])
         return duplicates
 
-    def append_now(self, envelopes: Sequence[Sealed]) -> list[bool]:
+    def append_now(self, sealed: Sequence[Sealed]) -> list[bool]:
         """Append in a transaction of their own."""
+        envelopes = without_runs(sealed)
         with lock:
             settle()
             duplicates: list[bool] = []
@@ -132,7 +134,7 @@ class MemoryLog(EventLog):
         rows += [row_of(one.envelope, 0, now) | {"position": None, "due_at": one.due_at} for one in waiting]
         return [row for row in rows if name in (None, row["name"])]
 
-    def written_on(self, connection: Connection) -> list[Sealed]:
+    def written_on(self, connection: Connection) -> list[Envelope]:
         """The events that the connection's open transaction has written to the log, in order."""
         return [one.envelope for one in held_on(connection, self) if isinstance(one, Written) and one.due_at is None]
 
@@ -233,3 +235,11 @@ def _refuse_driver(connection: object) -> NoReturn:
         "a driver's own connection tells nobody of its commits and rollbacks",
         "Publish on a session or a connection of SQLAlchemy's, or test it on PostgreSQL.",
     )
+
+
+def without_runs(sealed: Sequence[Sealed]) -> Sequence[Envelope]:
+    """The events; raises ``NotOnMemory`` if a run is to be started."""
+    envelopes, starts = apart(sealed)
+    if starts:
+        raise NotOnMemory(f"jobs.start({starts[0].name}, ...): jobs run on PostgreSQL. Leave in_memory() out.")
+    return envelopes

@@ -16,6 +16,7 @@ from fastapi_events.engine.handler_connection import HandlerConnection
 from fastapi_events.engine.handler_session import HandlerSession, SyncHandlerSession, handler_session_class
 from fastapi_events.engine.handler_transaction import PlainTransactions, session_options
 from fastapi_events.engine.handlers import Handler, HandlerPlan
+from fastapi_events.engine.jobs.side import JobSide
 from fastapi_events.engine.news import News
 from fastapi_events.engine.service import Loop
 from fastapi_events.errors import SettingsError
@@ -87,6 +88,7 @@ class MemoryRuntime:
         self.drains = parts.drains and parts.settings.enabled
         self.broadcast_handlers = list(parts.broadcast)
         self._news = News()
+        self.jobs: JobSide | None = None
         self.plan.learn(_known(self.plan), 1)
         self.parts, self.sessions, self.alone = parts, parts.sessions, Alone(kept.log)
         self.attempts = Attempts(
