@@ -15,6 +15,7 @@ from fastapi_events.api.observe import Observe
 from fastapi_events.api.operations import Operations
 from fastapi_events.api.operator_port import Health
 from fastapi_events.api.publisher import EventPublisher, Published
+from fastapi_events.api.session_binding import bind_jobs
 from fastapi_events.engine import running
 from fastapi_events.engine.runtime import Runtime
 from fastapi_events.errors import NotStarted, SettingsError
@@ -251,6 +252,10 @@ class Events(Module):
     def publisher(self, session: AsyncSession) -> EventPublisher:
         """A publisher bound to a session, for code that has no request."""
         return self.publishing.bind(session)
+
+    def job_client(self, session: AsyncSession) -> JobClient:
+        """What starts jobs on a session, for code that has no request."""
+        return bind_jobs(self.publishing, session)
 
     @property
     def jobs(self) -> JobClient:

@@ -73,19 +73,19 @@ class RunQueue:
         )
         return sorted(rows, key=lambda row: (-row["priority"], row["number"]))
 
-    async def settle(self, results: Sequence[RunResult]) -> set[UUID]:
+    async def settle(self, results: Sequence[RunResult]) -> set[RunClaim]:
         """Record what became of runs; returns those that were this worker's still, the others changed nothing."""
-        ordered = sorted(results, key=lambda result: result.claim.run_id)
-        settled: set[UUID] = set()
+        ordered = sorted(results, key=lambda result: result.claim)
+        settled: set[RunClaim] = set()
         simple = [result for result in ordered if result.simple]
         if simple:
             rows = await self._database.fetch(self._statements["complete_runs"], self._worker, *_simple_columns(simple))
-            settled.update(row["run_id"] for row in rows)
-        settled.update([result.claim.run_id for result in ordered if result.bears and await self._settle_with(result)])
+            settled.update(_claim_of(row) for row in rows)
+        settled.update([result.claim for result in ordered if result.bears and await self._settle_with(result)])
         others = [result for result in ordered if not result.simple and not result.bears]
         if others:
             rows = await self._database.fetch(self._statements["settle_runs"], self._worker, *_columns(others))
-            settled.update(row["run_id"] for row in rows)
+            settled.update(_claim_of(row) for row in rows)
         return settled
 
     async def _settle_with(self, result: RunResult) -> bool:
@@ -96,12 +96,12 @@ class RunQueue:
                 await self._log.append(connection, result.children)
         return bool(rows)
 
-    async def renew(self, claims: Sequence[RunClaim]) -> dict[UUID, str | None]:
+    async def renew(self, claims: Sequence[RunClaim]) -> dict[RunClaim, str | None]:
         """Extend the leases of what is in hand; returns what is this worker's still, and why it is to be cancelled."""
         rows = await self._database.fetch(
             self._statements["renew_runs"], self._worker, self._lease, *_ids_and_tokens(claims)
         )
-        return {row["run_id"]: row["cancel_reason"] for row in rows}
+        return {_claim_of(row): row["cancel_reason"] for row in rows}
 
     async def release(self, claims: Sequence[RunClaim]) -> None:
         """Give runs back that have not begun."""
@@ -121,6 +121,10 @@ class RunQueue:
 _NAMES = (
     "claim_runs", "settle_runs", "complete_runs", "renew_runs", "release_runs", "promote_runs", "next_due_run",
 )  # fmt: skip
+
+
+def _claim_of(row: Any) -> RunClaim:
+    return RunClaim(row["run_id"], row["token"])
 
 
 def _ids_and_tokens(claims: Sequence[RunClaim]) -> tuple[list[UUID], list[int]]:

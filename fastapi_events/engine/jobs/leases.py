@@ -33,16 +33,16 @@ class RunLeases(Loop):
 
     async def renew(self) -> None:
         """Once, for everything that is in hand."""
-        in_hand = {claim.run_id: (claim, pool) for pool in self._pools for claim in pool.claims}
+        in_hand = {claim: pool for pool in self._pools for claim in pool.claims}
         if not in_hand:
             return
-        kept = await self._queue.renew([claim for claim, _ in in_hand.values()])
-        for run_id, (claim, pool) in in_hand.items():
-            held = pool.in_hand.get(run_id)
-            if held is None or held.claim != claim or held.settling:
+        kept = await self._queue.renew(list(in_hand))
+        for claim, pool in in_hand.items():
+            held = pool.in_hand.get(claim)
+            if held is None or held.settling:
                 continue  # it has ended meanwhile
-            if run_id not in kept:
-                pool.lost(run_id)
+            if claim not in kept:
+                pool.lost(claim)
                 self._lost(1)
-            elif (reason := kept[run_id]) is not None:
-                pool.cancel(run_id, reason)
+            elif (reason := kept[claim]) is not None:
+                pool.cancel(claim, reason)

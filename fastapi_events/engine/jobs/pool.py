@@ -13,7 +13,6 @@ import random
 from collections import deque
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID
 
 from fastapi_events.engine.away import Away
 from fastapi_events.engine.chain import Runs
@@ -53,8 +52,8 @@ class JobPool(Loop):
         self._loop = asyncio.get_running_loop()
         self._last_begin = self._loop.time()
         self._crew = Crew(executor, concurrency, None)
-        self.in_hand: dict[UUID, JobRun] = {}
-        """Everything claimed and not recorded yet, by id."""
+        self.in_hand: dict[RunClaim, JobRun] = {}
+        """Everything claimed and not recorded yet. A run that was lost may come back, as another claim."""
         self._unbegun = 0
         self._suspects: deque[JobRun] = deque()
         self._suspect_at_work = False
@@ -64,7 +63,7 @@ class JobPool(Loop):
     @property
     def claims(self) -> list[RunClaim]:
         """What is in hand."""
-        return [run.claim for run in self.in_hand.values()]
+        return list(self.in_hand)
 
     def interrupt(self) -> None:
         self._flag.set()
@@ -103,15 +102,15 @@ class JobPool(Loop):
         self._crew.interrupt()
         await self._crew.rest()
 
-    def lost(self, run_id: UUID) -> None:
+    def lost(self, claim: RunClaim) -> None:
         """Somebody else has this run: whatever comes of the attempt here is nothing."""
-        run = self.in_hand.pop(run_id, None)
+        run = self.in_hand.pop(claim, None)
         if run is not None:
             self._give_up(run, Outcome("interrupted"))
 
-    def cancel(self, run_id: UUID, reason: str) -> None:
+    def cancel(self, claim: RunClaim, reason: str) -> None:
         """Cancel a run that is at work."""
-        run = self.in_hand.get(run_id)
+        run = self.in_hand.get(claim)
         if run is None or run.canceled is not None:
             return
         run.canceled = reason
@@ -120,9 +119,9 @@ class JobPool(Loop):
             hand.task.cancel()
             self._loop.call_later(self._cancel_grace, self._give_up, run, Outcome("discarded", note=reason))
 
-    def forget(self, run_id: UUID) -> None:
+    def forget(self, claim: RunClaim) -> None:
         """What became of it is recorded."""
-        if self.in_hand.pop(run_id, None) is not None:
+        if self.in_hand.pop(claim, None) is not None:
             self._flag.set()
 
     def _room(self) -> int:
@@ -144,7 +143,7 @@ class JobPool(Loop):
 
     def _take(self, job: ReadyJob, row: Any) -> None:
         run = JobRun(job, row)
-        self.in_hand[run.claim.run_id] = run
+        self.in_hand[run.claim] = run
         if row["cancel_reason"] is not None:
             self._record(run, Outcome("discarded", note=row["cancel_reason"]))
         elif row["crashes"] >= self._max_crashes:
@@ -178,8 +177,8 @@ class JobPool(Loop):
 
     def _record(self, run: JobRun, outcome: Outcome) -> None:
         if outcome.committed:
-            self.in_hand.pop(run.claim.run_id, None)
-        elif run.claim.run_id in self.in_hand:
+            self.in_hand.pop(run.claim, None)
+        elif run.claim in self.in_hand:
             run.settling = True
             self._settling.add(result_of(run, outcome))
 
@@ -202,7 +201,7 @@ class JobPool(Loop):
         if runs:
             await self._queue.release([run.claim for run in runs])
             for run in runs:
-                self.in_hand.pop(run.claim.run_id, None)
+                self.in_hand.pop(run.claim, None)
 
 
 class OneRun:
@@ -218,7 +217,7 @@ class OneRun:
             return None
         self.begun = True
         self._pool.began()
-        return self.run if self.run.claim.run_id in self._pool.in_hand else None
+        return self.run if self.run.claim in self._pool.in_hand else None
 
     def settle(self, run: Run, outcome: Outcome) -> None:
         if isinstance(run, JobRun):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
-from uuid import UUID
 
 from fastapi_events.engine.failure import failure_of, fingerprint_of
 from fastapi_events.engine.infrastructure import is_refusal
@@ -13,7 +12,7 @@ from fastapi_events.engine.patience import patiently
 from fastapi_events.engine.service import Loop
 from fastapi_events.model.lane import LogPlace
 from fastapi_events.model.outcome import Outcome
-from fastapi_events.store.runs import RunQueue, RunResult
+from fastapi_events.store.runs import RunClaim, RunQueue, RunResult
 
 
 class Settling(Loop):
@@ -22,7 +21,7 @@ class Settling(Loop):
     name = "settling of runs"
 
     def __init__(
-        self, queue: RunQueue, *, settled: Callable[[Collection[UUID]], None],
+        self, queue: RunQueue, *, settled: Callable[[Collection[RunClaim]], None],
         published: Callable[[Collection[LogPlace]], None], ready: Callable[[], None], lost: Callable[[int], None],
     ) -> None:  # fmt: skip
         super().__init__()
@@ -63,8 +62,8 @@ class Settling(Loop):
             except BaseException:
                 self._results = results + self._results
                 raise
-            self._settled([result.claim.run_id for result in results])
-            self._tell([result for result in results if result.claim.run_id in settled])
+            self._settled([result.claim for result in results])
+            self._tell([result for result in results if result.claim in settled])
             if len(settled) < len(results):
                 self._lost(len(results) - len(settled))
         self._empty.set()
@@ -77,7 +76,7 @@ class Settling(Loop):
         if any(result.state is None for result in settled):
             self._ready()
 
-    async def _settle(self, results: list[RunResult]) -> set[UUID]:
+    async def _settle(self, results: list[RunResult]) -> set[RunClaim]:
         try:
             return await patiently(lambda: self._queue.settle(results))
         except Exception as error:

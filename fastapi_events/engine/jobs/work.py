@@ -17,7 +17,7 @@ from fastapi_events.model.lane import LogPlace
 from fastapi_events.settings import EventsSettings
 from fastapi_events.store.database import Database
 from fastapi_events.store.log import EventLog
-from fastapi_events.store.runs import RunQueue
+from fastapi_events.store.runs import RunClaim, RunQueue
 from fastapi_events.store.statements import Statements
 
 
@@ -76,7 +76,7 @@ class JobWork:
                 await self._settling.stop()
         return made
 
-    def _settled(self, run_ids: Collection[UUID]) -> None:
+    def _settled(self, claims: Collection[RunClaim]) -> None:
         for pool in self.pools:
-            for run_id in run_ids:
-                pool.forget(run_id)
+            for claim in claims:
+                pool.forget(claim)

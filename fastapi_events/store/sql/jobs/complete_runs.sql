@@ -9,9 +9,10 @@ ended AS (
     DELETE FROM {schema}.run_queue q
     USING given g
     WHERE q.run_id = g.run_id AND q.token = g.token AND q.worker_id = $1 AND q.state = 'x'
-    RETURNING q.run_id, q.job_id, q.redrives, g.result, g.duration, g.keep)
-INSERT INTO {schema}.run_end (run_id, job_id, state, result, attempts, redrives, worker_id, duration, expires_at)
-SELECT e.run_id, e.job_id, 'completed', e.result::jsonb, 1, e.redrives, $1, e.duration,
-       clock_timestamp() + make_interval(secs => e.keep)
-FROM ended e
-RETURNING run_id
+    RETURNING q.run_id, q.token, q.job_id, q.redrives, g.result, g.duration, g.keep),
+ends AS (
+    INSERT INTO {schema}.run_end (run_id, job_id, state, result, attempts, redrives, worker_id, duration, expires_at)
+    SELECT e.run_id, e.job_id, 'completed', e.result::jsonb, 1, e.redrives, $1, e.duration,
+           clock_timestamp() + make_interval(secs => e.keep)
+    FROM ended e)
+SELECT run_id, token FROM ended

@@ -4,4 +4,4 @@ UPDATE {schema}.run_queue q
 SET due_at = clock_timestamp() + make_interval(secs => $2)
 FROM unnest($3::uuid[], $4::bigint[]) AS h(run_id, token)
 WHERE q.run_id = h.run_id AND q.token = h.token AND q.worker_id = $1 AND q.state = 'x'
-RETURNING q.run_id, q.cancel_reason
+RETURNING q.run_id, q.token, q.cancel_reason

@@ -14,7 +14,7 @@ ended AS (
     DELETE FROM {schema}.run_queue q
     USING given g
     WHERE q.run_id = g.run_id AND q.token = g.token AND q.worker_id = $1 AND q.state = 'x' AND g.state IS NOT NULL
-    RETURNING q.run_id, q.job_id, q.redrives),
+    RETURNING q.run_id, q.token, q.job_id, q.redrives),
 waiting AS (
     UPDATE {schema}.run_queue q
     SET state = CASE WHEN g.delay > 0 THEN 't' ELSE 'r' END::"char",
@@ -23,18 +23,18 @@ waiting AS (
         worker_id = NULL
     FROM given g
     WHERE q.run_id = g.run_id AND q.token = g.token AND q.worker_id = $1 AND q.state = 'x' AND g.state IS NULL
-    RETURNING q.run_id),
+    RETURNING q.run_id, q.token),
 ends AS (
     INSERT INTO {schema}.run_end (run_id, job_id, state, reason, note, result, error_type, error_message, fingerprint,
                                   attempts, redrives, worker_id, duration, expires_at)
     SELECT e.run_id, e.job_id, g.state, g.reason, g.note, g.result::jsonb, g.error_type, g.error_message, g.fingerprint,
            g.attempts, e.redrives, $1, g.duration, clock_timestamp() + make_interval(secs => g.keep)
     FROM ended e JOIN given g ON g.run_id = e.run_id),
-own AS (SELECT run_id FROM ended UNION ALL SELECT run_id FROM waiting),
+own AS (SELECT run_id, token FROM ended UNION ALL SELECT run_id, token FROM waiting),
 attempts AS (
     INSERT INTO {schema}.run_attempt (run_id, number, outcome, error_type, error_message, traceback, worker_id, duration)
     SELECT a.run_id, a.number, a.outcome, a.error_type, a.error_message, a.traceback, $1, a.duration
     FROM jsonb_to_recordset($16::jsonb) AS a(
         run_id uuid, number integer, outcome text, error_type text, error_message text, traceback text, duration float8)
     WHERE a.run_id IN (SELECT run_id FROM own))
-SELECT run_id FROM own
+SELECT run_id, token FROM own

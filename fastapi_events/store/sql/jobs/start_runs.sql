@@ -16,5 +16,6 @@ queued AS (
 INSERT INTO {schema}.run (id, number, job_id, priority, depth, source, source_ref, parent_id, root_id, on_parent_close,
                           correlation_id, causation_id, tenant_id, actor, scope, scope_id, tags, traceparent, input)
 SELECT g.id, g.number, g.job_id, g.priority, g.depth, g.source, g.source_ref, g.parent_id, g.root_id, g.on_parent_close,
-       g.correlation_id, g.causation_id, g.tenant_id, g.actor, g.scope, g.scope_id, g.tags, g.traceparent, g.input
+       g.correlation_id, g.causation_id, g.tenant_id, g.actor, g.scope, g.scope_id, g.tags, g.traceparent,
+       coalesce(g.input, 'null')
 FROM given g

@@ -1,0 +1,163 @@
+"""A run is one worker's at a time; whoever has lost it changes nothing, and what vanished with it is taken over."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from fastapi_events import HandlerSession, JobContext, Module, Retry, fixed
+from tests.delivery.stage import Stage, effect, until, within
+
+TAKE_AWAY = "UPDATE events.run_queue SET due_at = '-infinity' WHERE state = 'x'"
+
+
+async def state(stage: Stage) -> str | None:
+    return await stage.value("SELECT state FROM events.run_end")
+
+
+@pytest.mark.parametrize("ends", ["returns", "raises"])
+async def test_who_has_lost_a_run_changes_nothing(stage: Stage, ends: str) -> None:
+    calls: list[asyncio.Event] = []
+
+    def module() -> Module:
+        shop = Module("shop")
+
+        @shop.job(id_ := "shop.restock", retry=Retry(2, fixed(0)))
+        async def restock(job: JobContext[None]) -> int:
+            mine = len(calls)
+            calls.append(asyncio.Event())
+            await calls[mine].wait()
+            if mine == 0 and ends == "raises":
+                raise ValueError("late")
+            return mine
+
+        assert restock.name == id_
+        return shop
+
+    first = await stage.running(module(), heartbeat=2.0)
+    started = await first.jobs.start(first.registry.jobs["shop.restock"], None)
+    await until(lambda: len(calls) == 1)
+    second = await stage.running(module(), heartbeat=2.0)
+    await stage.rows(TAKE_AWAY)
+    first.runtime.wake.runs.due.set()
+    await until(lambda: len(calls) == 2)
+    calls[0].set()
+    await until(lambda: first.runtime.counters.stale_settles + second.runtime.counters.stale_settles == 1)
+    assert await state(stage) is None
+    calls[1].set()
+    assert await within(second.jobs.result(started, timeout=10)) == 1
+    assert await stage.value("SELECT count(*) FROM events.run_attempt") == 0
+
+
+async def test_effects_of_who_has_lost_a_run_are_rolled_back(stage: Stage) -> None:
+    calls: list[asyncio.Event] = []
+
+    def module() -> Module:
+        shop = Module("shop")
+
+        @shop.job("shop.restock")
+        async def restock(job: JobContext[None], session: HandlerSession) -> int:
+            mine = len(calls)
+            calls.append(asyncio.Event())
+            await effect(session, "restock", mine)
+            await calls[mine].wait()
+            return mine
+
+        return shop
+
+    first = await stage.running(module(), heartbeat=2.0)
+    started = await first.jobs.start(first.registry.jobs["shop.restock"], None)
+    await until(lambda: len(calls) == 1)
+    await stage.running(module(), heartbeat=2.0)
+    await stage.rows(TAKE_AWAY)
+    first.runtime.wake.runs.due.set()
+    await until(lambda: len(calls) == 2)
+    calls[1].set()
+    assert await within(first.jobs.result(started, timeout=10)) == 1
+    calls[0].set()
+    await first.stop()
+    assert [row["number"] for row in await stage.rows("SELECT number FROM effect")] == [1]
+
+
+async def test_a_lease_is_renewed_while_a_run_is_at_work(stage: Stage) -> None:
+    shop, go_on = Module("shop"), asyncio.Event()
+
+    @shop.job()
+    async def restock(job: JobContext[None]) -> None:
+        await go_on.wait()
+
+    events = await stage.running(shop)
+    started = await events.jobs.start(restock, None)
+    before = await until(lambda: stage.value("SELECT due_at FROM events.run_queue WHERE state = 'x'"))
+    await until(lambda: stage.value("SELECT due_at FROM events.run_queue WHERE due_at > $1", before))
+    go_on.set()
+    await within(events.jobs.result(started, timeout=10))
+
+
+async def test_who_has_lost_a_run_is_told_by_the_next_renewal(stage: Stage) -> None:
+    shop, begun, ended = Module("shop"), asyncio.Event(), asyncio.Event()
+
+    @shop.job()
+    async def restock(job: JobContext[None]) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    events = await stage.running(shop)
+    await events.jobs.start(restock, None)
+    await within(begun.wait())
+    await stage.rows("UPDATE events.run_queue SET worker_id = gen_random_uuid()")
+    await within(ended.wait())
+
+
+async def test_a_run_with_which_processes_vanish_fails_in_the_end(stage: Stage) -> None:
+    shop, seen = Module("shop"), []
+
+    @shop.job()
+    async def restock(job: JobContext[None]) -> None:
+        seen.append(job.redelivered)
+        await asyncio.Event().wait()
+
+    for crashes in range(3):
+        events = await stage.running(shop, heartbeat=2.0)
+        if not crashes:
+            started = await events.jobs.start(restock, None)
+        await until(lambda at_work=crashes + 1: len(seen) == at_work)
+        work: Any = events.runtime.jobs
+        for pool in work.work.pools:
+            pool.in_hand.clear()  # what has vanished records nothing
+        await events.stop()
+        await stage.rows("UPDATE events.run_queue SET state = 'x', due_at = now() - interval '1 hour'")
+        await stage.rows(
+            "INSERT INTO events.worker (id, group_id, host, pid, drains, release, connections, lease_until) "
+            "SELECT q.worker_id, j.group_id, 'gone', 1, true, '0', 1, now() - interval '2 hours' "
+            "FROM events.run_queue q JOIN events.job j ON j.id = q.job_id ON CONFLICT (id) DO NOTHING"
+        )
+    events = await stage.idle(shop)
+    await within(events.drain_once())
+    view = await events.jobs.get(started)
+    assert (view.state, view.reason) == ("failed", "crashed_worker")
+    assert seen == [False, True, True]
+
+
+async def test_stopping_gives_back_what_runs_and_what_has_not_begun(stage: Stage) -> None:
+    shop, seen, begun = Module("shop"), [], asyncio.Event()
+
+    @shop.job()
+    async def restock(job: JobContext[None]) -> None:
+        seen.append(job.attempt)
+        begun.set()
+        if len(seen) == 1:
+            await asyncio.Event().wait()
+
+    events = await stage.running(shop, concurrency={"batch": 1}, shutdown_grace=0.05)
+    await events.jobs.start_many(restock, [None] * 3)
+    await within(begun.wait())
+    await within(events.stop())
+    rows = await stage.rows("SELECT state, attempts, worker_id FROM events.run_queue")
+    assert [tuple(row) for row in rows] == [(b"r", 0, None)] * 3
+    other = await stage.idle(shop)
+    await within(other.drain_once())
+    assert seen == [1, 1, 1, 1]
