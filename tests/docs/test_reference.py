@@ -1,5 +1,6 @@
 """The reference pages say what the code says."""
 
+import inspect
 import re
 from typing import Any
 
@@ -73,8 +74,8 @@ def test_options_are_all_named() -> None:
     handlers, events = text_of("docs/reference/handlers.md"), text_of("docs/reference/events.md")
     assert not [name for name in Delivery.__dataclass_fields__ if f"`{name}`" not in handlers]
     assert not [name for name in event.OPTION_NAMES if f"`{name}`" not in events]
-    on = Events.on.__kwdefaults__
-    assert not [name for name in on if f"| `{name}` |" not in handlers]
+    given = [*Events.on.__kwdefaults__, *inspect.signature(Events).parameters]
+    assert not [name for name in given if f"| `{name}` |" not in handlers]
 
 
 def test_defaults_of_retries() -> None:
