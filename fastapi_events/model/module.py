@@ -209,6 +209,7 @@ class Module:
         check_known(unknown, ["id", *given], owner=f"module {self.name!r}: on()")
         return functools.partial(self._add, event, id, given)
 
+    @names_unknown
     def upcast(self, event: type[Event], *, from_version: int) -> Callable[[U], U]:
         """Declare a function that lifts stored payloads of one version of an event to the next.
 

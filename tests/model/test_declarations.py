@@ -242,6 +242,11 @@ def test_a_retry_policy_that_cannot_work_is_refused(make: Any) -> None:
         (Breaker, {"treshold": 3}, r"Breaker\(\) has no option 'treshold'. Did you mean 'threshold'\?"),
         (Module, {"name": "shop", "midleware": []}, r"Module\(\) has no option 'midleware'. Did you mean 'middleware'"),
         (Events, {"autorize": None}, r"Events\(\) has no option 'autorize'. Did you mean 'authorize'\?"),
+        (
+            Module("shop").upcast,
+            {"event": Placed, "from_verison": 1},
+            r"Module.upcast\(\).*Did you mean 'from_version'\?",
+        ),
         (emits, {"create": Placed}, r"emits\(\) has no option 'create'. Did you mean 'created'\?"),
     ],
 )

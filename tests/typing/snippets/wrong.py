@@ -105,6 +105,7 @@ def from_no_version(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 module.upcast("orders.order.placed", from_version=1)  # wrong
+module.upcast(Placed2, from_verison=1)  # wrong
 
 
 @module.on(Placed, broadcast="yes")  # wrong
