@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
+from typing import ParamSpec, TypeVar
 
 from fastapi_events.errors import UnknownOption
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_BY_KEYWORD = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 def check_known(given: Iterable[str], known: Sequence[str], *, owner: str) -> None:
@@ -15,3 +22,20 @@ def check_known(given: Iterable[str], known: Sequence[str], *, owner: str) -> No
             near = get_close_matches(name, known, n=1)
             hint = f"Did you mean {near[0]!r}? " if near else ""
             raise UnknownOption(f"{owner} has no option {name!r}. {hint}The options are {', '.join(known)}.")
+
+
+def names_unknown(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a function, or the ``__init__`` of a class, so that a misspelt keyword raises ``UnknownOption``.
+
+    Python's ``TypeError`` names neither the options nor, before 3.13, the near miss. Checkers see the same signature.
+    """
+    parameters = inspect.signature(function).parameters.values()
+    known = [one.name for one in parameters if one.kind in _BY_KEYWORD and one.name != "self"]
+    owner = f"{function.__qualname__.removesuffix('.__init__')}()"
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **keywords: P.kwargs) -> R:
+        check_known(keywords, known, owner=owner)
+        return function(*args, **keywords)
+
+    return checked
