@@ -51,7 +51,7 @@ class OperatorAction:
 
 
 class Operations(GateOperations):
-    """Redrive and discard dead deliveries of this group, pause and resume, cancel scheduled events, remove groups.
+    """Redrive and discard dead deliveries of this group, replay, pause, cancel scheduled events, erase, remove groups.
 
     Every call is recorded with its actor.
 

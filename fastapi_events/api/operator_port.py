@@ -24,9 +24,9 @@ class Health:
 
     ``schema``: ``ok``, or what is wrong with it. ``drain``: ``running``; ``standalone`` (this process publishes only);
     ``disabled`` (the setting ``enabled`` is false); ``stopped``. ``wake_up``: whether notifications arrive or the
-    process looks by itself, ``off`` without a drain. ``oldest_pending_age``: seconds since the oldest event that
-    this group has not dealt with was published, None if there is none. ``problems``: why the process is not ready;
-    empty means that it is.
+    process looks by itself, ``off`` where it handles nothing and has no broadcast handlers. ``oldest_pending_age``:
+    seconds since the oldest event that this group has not dealt with was published, or was due if it is scheduled; None
+    if there is none. ``problems``: why the process is not ready; empty means that it is.
     """
 
     schema: str

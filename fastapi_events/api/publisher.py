@@ -34,10 +34,10 @@ class EventPublisher(Sealing):
     another version, or several of them, for handlers that take those; it stays one event with one delivery per handler.
 
     With ``event_id``, and for classes with ``serialize=True``, the row is inserted at once, because the answer or the
-    lock is needed now; all others go in one statement before the commit.
+    lock is needed now; all others go together, right before the commit.
 
-    Raises ``UnknownEvent``, ``InvalidPayload``, ``PayloadTooLarge`` (before any SQL), ``NotInTransaction``,
-    ``SessionClosed``, and ``WrongDatabase`` (at the latest from ``commit()``).
+    Raises ``UnknownEvent``, ``UnknownOption``, ``InvalidPayload``, ``PayloadTooLarge`` and ``MissingTenantIdError``
+    before any SQL, ``NotInTransaction``, ``SessionClosed``, and ``WrongDatabase`` (at the latest from ``commit()``).
     """
 
     def __init__(

@@ -27,6 +27,7 @@ def remove(
     app: AppOption = None,
     actor: ActorOption = None,
     yes: YesOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """End a group that has no process any more: nothing is kept for it, and what waits for it is given up for good."""
     from fastapi_events.api.dead_letter_actions import check_reason
@@ -34,4 +35,4 @@ def remove(
 
     with errors_told():
         given = check_reason(reason, needed=True)
-    told(remove_group(loaded(app), name, actor=acting_as(actor), reason=given, yes=yes))
+    told(remove_group(loaded(app), name, actor=acting_as(actor), reason=given, yes=yes, as_json=as_json))

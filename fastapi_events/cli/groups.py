@@ -45,11 +45,14 @@ async def list_groups(events: Any, *, limit: int, as_json: bool) -> int:
     return 0
 
 
-async def remove_group(events: Any, name: str, *, actor: str, reason: str, yes: bool) -> int:
+async def remove_group(events: Any, name: str, *, actor: str, reason: str, yes: bool, as_json: bool) -> int:
     """Remove a group once that has been confirmed."""
     async with operators_of(events) as operators:
         if not agreed(f"Remove the group {name} for good? What waits for its handlers is given up.", yes=yes):
             return 1
         await operators.operations.remove_group(name, actor=actor, reason=reason)
+    if as_json:
+        print_json({"group": name, "removed": True})
+        return 0
     say(clean(f"{name} is removed. What waits for it is given up in parts, by retention's next rounds."))
     return 0

@@ -283,7 +283,7 @@ class Redelivery(Loop):
                 await self._store.release([queue.claim])
                 return True
             result = KeyResult(queue.claim, queue.version, drained=False)
-            dead = Outcome("dead", reason="gave_up", failure=failure_of(error))
+            dead = Outcome("dead", reason="unsettleable", failure=failure_of(error))
             note(result, queue.rows[0], last, dead)
             settled = await patiently(lambda: self._store.settle(result))
         if result.drained:

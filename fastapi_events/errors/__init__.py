@@ -114,11 +114,11 @@ class InvalidEventName(DeclarationError):
 
 
 class UnknownOption(DeclarationError):
-    """A class keyword or option does not exist; the message suggests the nearest one."""
+    """A keyword, condition or field does not exist; the message suggests the nearest one."""
 
 
 class ContradictoryOptions(DeclarationError):
-    """Two options of one declaration exclude each other."""
+    """Options exclude each other, or one has a value that cannot work."""
 
 
 class DuplicateEvent(DeclarationError):
@@ -130,7 +130,7 @@ class DuplicateHandler(DeclarationError):
 
 
 class InvalidHandler(DeclarationError):
-    """A handler's signature asks for something that a handler cannot be given."""
+    """A handler asks for what a handler cannot be given, or is declared for what it cannot take."""
 
 
 class InvalidMiddleware(DeclarationError):
@@ -174,7 +174,7 @@ class PublishError(EventsError):
 
 
 class UnknownEvent(PublishError):
-    """The event's class belongs to no module of this application."""
+    """An abstract class is published, or a handler selects a name that is nearly a declared one, and no other."""
 
 
 class MissingTenantIdError(PublishError):
@@ -198,7 +198,7 @@ class DetachedPublish(PublishError):
 
 
 class NotInTransaction(PublishError):
-    """A bare connection without an open transaction was given to publish on."""
+    """There is no open transaction that the event, or its cancellation, could commit with."""
 
 
 class SessionClosed(PublishError):
@@ -218,7 +218,7 @@ class TransactionAborted(EventsError):
 
 
 class HandlerSessionMisuse(EventsError):
-    """A handler called ``commit()``, ``rollback()`` or ``close()`` on the session it was given."""
+    """A handler ended the transaction that it was given, or used it after it had returned."""
 
 
 class MiddlewareMisuse(EventsError):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from fastapi_events.errors import LONGEST_DELAY, ContradictoryOptions
+from fastapi_events.model.unknown_options import names_unknown
 
 Seconds = float | timedelta
 
@@ -21,13 +22,14 @@ class Breaker:
     cannot be read, and a failure of the infrastructure. A probe is never the last attempt of an event of less than a
     day.
 
-    The pattern is Michael Nygard's, "Release It!" (2007). Raises ``ContradictoryOptions``.
+    The pattern is Michael Nygard's, "Release It!" (2007). Raises ``UnknownOption`` and ``ContradictoryOptions``.
     """
 
     threshold: int
     window: float
     recovery: float
 
+    @names_unknown
     def __init__(self, threshold: int = 5, *, window: Seconds = 60.0, recovery: Seconds = 30.0) -> None:
         if type(threshold) is not int or not 1 <= threshold <= 1000:
             raise ContradictoryOptions(

@@ -40,7 +40,7 @@ class Delivery:
 
     ``attempt`` counts from 1. ``redelivered`` is true when an earlier try may have run already: hand
     ``idempotency_key`` on to outside services that can deduplicate. ``deadline`` is when the attempt times out,
-    in the process's monotonic-independent UTC time. ``replay_id`` is set where a replay delivers the event once more:
+    in UTC by the clock of the process. ``replay_id`` is set where a replay delivers the event once more:
     the idempotency key is that of its first delivery then.
     """
 

@@ -110,7 +110,7 @@ class Job(Generic[In, Out]):
         """
         wrong = given_another(value, self.input_type)
         if wrong:
-            raise InvalidInput(f"job {self.name!r}: {wrong}")
+            raise InvalidInput(f"job {self.name!r} {wrong}")
         try:
             return encode_value(
                 value, self.input_adapter, self.input_type, what="input", owner=f"job {self.name!r}", max_size=max_size

@@ -14,12 +14,13 @@ from fastapi_events.model.job_body import check_body
 from fastapi_events.model.job_decorator import JobDecorator, TriggeredJobDecorator
 from fastapi_events.model.job_limits import Concurrency, Dedupe, RateLimit
 from fastapi_events.model.job_options import checked_job_name, checked_job_options
+from fastapi_events.model.job_signature import read_types
 from fastapi_events.model.job_types import JobTypes
 from fastapi_events.model.retry import Retry
-from fastapi_events.model.trigger import Trigger
+from fastapi_events.model.trigger import Makes
 from fastapi_events.model.unknown_options import check_known
 
-J = TypeVar("J")
+Made = TypeVar("Made")
 Scope = Callable[[Any], tuple[str, Any] | None]
 
 
@@ -35,7 +36,7 @@ class JobDeclarations(Declaring):
         self,
         name: str | None = None,
         *,
-        triggers: Sequence[Trigger[Any, J]],
+        triggers: Sequence[Makes[Made]],
         pool: str = "batch",
         retry: Retry | None = None,
         timeout: float | timedelta | None = None,
@@ -47,7 +48,7 @@ class JobDeclarations(Declaring):
         replay_from: Literal["scratch", "last_step", "last_checkpoint"] = "last_checkpoint",
         keep_result: float | timedelta | None = None,
         was: Sequence[str] = (),
-    ) -> TriggeredJobDecorator[J]: ...
+    ) -> TriggeredJobDecorator[Made]: ...
 
     @overload
     def job(
@@ -80,7 +81,7 @@ class JobDeclarations(Declaring):
         dedupe: Dedupe | None = None,
         rate_limit: RateLimit | None = None,
         priority: int = 0,
-        triggers: Sequence[Trigger[Any, Any]] = (),
+        triggers: Sequence[Makes[Any]] = (),
         replay_from: Literal["scratch", "last_step", "last_checkpoint"] = "last_checkpoint",
         keep_result: float | timedelta | None = None,
         was: Sequence[str] = (),
@@ -89,9 +90,10 @@ class JobDeclarations(Declaring):
         """Declare a job: a function, async or plain, whose first parameter is a ``JobContext`` of its input.
 
         It becomes a ``Job``, which ``jobs.start`` makes runs of. A class with such a method ``run`` is as good: it is
-        made without arguments for each attempt. Other parameters are filled as a handler's. Input and result are
-        stored as JSON, by their types: Pydantic models, dataclasses, plain values. The ``name``, ``module.function``
-        by default, is its identity in the database: keep it, or list old ones in ``was``.
+        made without arguments for each attempt (for mypy write ``restock = module.job()(Restocking)``). Other
+        parameters are filled as a handler's. Input and result are stored as JSON, by their types: Pydantic models,
+        dataclasses, plain values. The ``name``, ``module.function`` by default, is its identity in the database: keep
+        it, or list old ones in ``was``.
 
         ``pool`` is where runs execute: ``"batch"``, ``"interactive"``, or one of the settings. ``retry`` and
         ``timeout`` (seconds) are those of an attempt, by default the settings'. ``scope`` makes of an input what its
@@ -128,7 +130,7 @@ class JobDeclarations(Declaring):
         placed = f"{owner} ({source_place(function)})"
         check_body(function, placed)
         self._check_open(owner, function)
-        types = JobTypes(function, placed)
+        types = JobTypes(functools.partial(read_types, function, placed), placed)
         types.look()
         job: Job[Any, Any] = Job(name, self.name, function, types, **options)
         self.declared_jobs.append(job)

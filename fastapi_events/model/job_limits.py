@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Literal, get_args
 
 from fastapi_events.errors import ContradictoryOptions
 from fastapi_events.model.durations import checked_span
 from fastapi_events.model.retry import Seconds
-from fastapi_events.model.unknown_options import RefusesUnknown
+from fastapi_events.model.unknown_options import names_unknown
 
 OnCollision = Literal["queue", "reject", "replace"]
 Until = Literal["finished", "started"]
@@ -19,8 +19,8 @@ Key = Callable[[Any], str | None]
 HIGHEST_LIMIT = 32_767
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Concurrency(RefusesUnknown):
+@dataclass(frozen=True, slots=True, init=False)
+class Concurrency:
     """At most ``limit`` runs of a job at once, in all processes together.
 
     With ``key``, a function of the input, as many of each key; an input whose key is None is not limited. A run counts
@@ -33,24 +33,35 @@ class Concurrency(RefusesUnknown):
         Concurrency(key=lambda restock: restock.sku, limit=1)
     """
 
-    key: Key | None = None
-    limit: int = 1
-    on_collision: OnCollision = "queue"
+    key: Key | None
+    limit: int
+    on_collision: OnCollision
 
-    def __post_init__(self) -> None:
-        _check_key(self.key, "Concurrency")
-        _check_number(self.limit, "limit", "Concurrency", HIGHEST_LIMIT)
-        _check_word(self.on_collision, "on_collision", "Concurrency", get_args(OnCollision))
+    @names_unknown
+    def __init__(
+        self,
+        *,
+        key: Key | None = None,
+        limit: int = 1,
+        on_collision: Literal["queue", "reject", "replace"] = "queue",
+    ) -> None:
+        _check_key(key, "Concurrency")
+        _check_number(limit, "limit", "Concurrency", HIGHEST_LIMIT)
+        _check_word(on_collision, "on_collision", "Concurrency", get_args(OnCollision))
+        object.__setattr__(self, "key", key)
+        object.__setattr__(self, "limit", limit)
+        object.__setattr__(self, "on_collision", on_collision)
 
 
 @dataclass(frozen=True, slots=True, init=False)
-class Dedupe(RefusesUnknown):
+class Dedupe:
     """A start whose key is that of a run that is there gives that one, in place of a second one.
 
     ``key`` is a function of the input (default: the whole input); an input whose key is None is never a duplicate. A
     run is there until it has finished, which is when all its attempts are over; with ``until="started"`` until it has
     begun, so that one more can wait while one works; with ``window`` (seconds or a ``timedelta``) for so long from its
-    start, whatever has become of it. Raises ``ContradictoryOptions``.
+    start, whatever has become of it. Raises ``UnknownOption`` and
+    ``ContradictoryOptions``.
 
     Example::
 
@@ -62,6 +73,7 @@ class Dedupe(RefusesUnknown):
     """Seconds; None if the run itself counts."""
     until: Until
 
+    @names_unknown
     def __init__(
         self,
         *,
@@ -82,12 +94,13 @@ class Dedupe(RefusesUnknown):
 
 
 @dataclass(frozen=True, slots=True, init=False)
-class RateLimit(RefusesUnknown):
+class RateLimit:
     """At most ``limit`` attempts begin within ``per`` (seconds or a ``timedelta``), in all processes together.
 
     Runs above it wait for their turn. They are spread evenly after a burst of ``limit``, by the generic cell rate
     algorithm (ITU-T I.371). With ``key``, a function of the input, as many of each key; an input whose key is None is
-    not limited. Raises ``ContradictoryOptions``.
+    not limited. Raises ``UnknownOption`` and
+    ``ContradictoryOptions``.
 
     Example::
 
@@ -97,8 +110,9 @@ class RateLimit(RefusesUnknown):
     limit: int
     per: float
     """Seconds."""
-    key: Key | None = field(default=None)
+    key: Key | None
 
+    @names_unknown
     def __init__(self, limit: int, per: Seconds, key: Key | None = None) -> None:
         _check_number(limit, "limit", "RateLimit", 1_000_000)
         _check_key(key, "RateLimit")

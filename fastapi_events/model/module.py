@@ -24,7 +24,7 @@ from fastapi_events.model.middleware_checks import checked_middleware
 from fastapi_events.model.names import canonical_name, check_pattern, is_pattern, matches
 from fastapi_events.model.retry import Retry
 from fastapi_events.model.start import Start
-from fastapi_events.model.unknown_options import check_known
+from fastapi_events.model.unknown_options import check_known, names_unknown
 from fastapi_events.model.upcast import Upcast, Upcaster, check_function, checked_step
 
 E = TypeVar("E", bound=Event)
@@ -80,6 +80,7 @@ class Module(JobDeclarations):
     put together by ``Events(modules=[...])``; until then nothing runs.
     """
 
+    @names_unknown
     def __init__(self, name: str, *, middleware: Sequence[Middleware] = ()) -> None:
         if not _MODULE_NAME.match(str(name)):
             raise DeclarationError(
@@ -151,7 +152,7 @@ class Module(JobDeclarations):
     def on(
         self,
         event: type[Any] | str,
-        *,
+        *more: object,
         id: str | None = None,  # noqa: A002 - the field's word; nobody needs the builtin here
         was: Sequence[str] = (),
         retry: Retry | None = None,
@@ -172,10 +173,10 @@ class Module(JobDeclarations):
         It is called with the event (a ``RawEvent`` where this process does not know the class, or its parameter says
         so). Its ``id``, ``module.function``, is its identity in the database: keep it, or list old ids in ``was``.
 
-        ``timeout`` is in seconds (default: the setting ``handler_timeout``, 30). With ``ordered`` (the default) the
-        next event of the same ordering key starts only when this one is settled. ``on_dead="continue"`` lets
-        followers of a dead event pass instead of parking them behind it. ``breaker`` is the handler's circuit breaker
-        (default: by the settings ``breaker_…``; False: none). ``middleware`` is inside that of the module.
+        ``retry`` defaults to the event's, else the settings'; ``timeout``, in seconds, to ``handler_timeout`` (30). One
+        ``idempotency_key``, a function of the event, is handled once. With ``ordered`` (the default) the next event of
+        an ordering key starts only when this one is settled; ``on_dead="continue"`` lets followers of a dead one pass.
+        ``breaker`` is by the settings ``breaker_…`` unless given (False: none). ``middleware`` is inside the module's.
 
         With ``broadcast`` it is called in every process that has started with it, also in one that only publishes, for
         what is committed from then on: at most once, without retry, dead letter or session. Only such a handler takes
@@ -190,7 +191,7 @@ class Module(JobDeclarations):
         The function is returned as it is and may be declared again, each time with an ``id`` of its own, until an
         ``Events`` object that has the module is started. Raises ``DeclarationError`` and its kinds.
         """
-        _check_event(event, self.name)
+        _check_event(event, more, self.name)
         given = {
             "retry": retry, "timeout": timeout, "idempotency_key": idempotency_key, "ordered": ordered, "was": was,
             "on_dead": on_dead, "breaker": breaker, "middleware": middleware, "broadcast": broadcast,
@@ -199,6 +200,7 @@ class Module(JobDeclarations):
         check_known(unknown, ["id", *given], owner=f"module {self.name!r}: on()")
         return functools.partial(self._add, event, id, given)
 
+    @names_unknown
     def upcast(self, event: type[Event], *, from_version: int) -> Callable[[U], U]:
         """Declare a function that lifts stored payloads of one version of an event to the next.
 
@@ -236,8 +238,13 @@ class Module(JobDeclarations):
         return function
 
 
-def _check_event(event: object, module: str) -> None:
+def _check_event(event: object, more: Sequence[object], module: str) -> None:
     """Refuse at once what no decorator could be made of."""
+    if more:
+        raise InvalidHandler(
+            f"module {module!r}: on() takes one event, and was given {1 + len(more)}. Write the decorator once for "
+            "each, all but one of them with an id= of its own, or select several by a wildcard, such as 'orders.*'."
+        )
     if isinstance(event, str) or (inspect.isclass(event) and issubclass(event, Event)):
         return
     if callable(event) and not inspect.isclass(event):

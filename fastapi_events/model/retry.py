@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, cast
 
 from fastapi_events.errors import LONGEST_DELAY, ContradictoryOptions
+from fastapi_events.model.unknown_options import names_unknown
 
 Seconds = float | timedelta
 
@@ -41,16 +42,19 @@ class Backoff:
         return longest * draw() if self.jitter else longest
 
 
+@names_unknown
 def exponential(first: Seconds = 1.0, *, cap: Seconds = 3600.0, jitter: bool = True) -> Backoff:
     """Delays of ``first``, 2, 4, … times ``first`` seconds, ``cap`` seconds at most."""
     return _backoff("exponential", first, cap, jitter=jitter)
 
 
+@names_unknown
 def linear(first: Seconds = 1.0, *, cap: Seconds = 3600.0, jitter: bool = False) -> Backoff:
     """Delays of ``first``, 2, 3, … times ``first`` seconds, ``cap`` seconds at most."""
     return _backoff("linear", first, cap, jitter=jitter)
 
 
+@names_unknown
 def fixed(delay: Seconds, *, jitter: bool = False) -> Backoff:
     """The same delay in seconds before every attempt."""
     return _backoff("fixed", delay, delay, jitter=jitter)
@@ -77,36 +81,48 @@ def _in_seconds(value: object, what: str) -> float:
 Errors = type[BaseException] | tuple[type[BaseException], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Retry:
     """How a failing handler is retried.
 
     ``max_attempts`` counts the first run (1 means: never retried). ``retry_on`` limits retries to these
-    exception types; ``give_up_on`` names types that are never retried and wins over ``retry_on``.
+    exception types; ``give_up_on`` names types that are never retried and wins over ``retry_on``. Raises
+    ``UnknownOption`` and ``ContradictoryOptions``.
     """
 
-    max_attempts: int = 3
-    backoff: Backoff = field(default_factory=exponential)
-    retry_on: Errors = Exception
-    give_up_on: Errors = ()
+    max_attempts: int
+    backoff: Backoff
+    retry_on: Errors
+    give_up_on: Errors
 
-    def __post_init__(self) -> None:
-        if type(self.max_attempts) is not int or self.max_attempts < 1:
+    @names_unknown
+    def __init__(
+        self,
+        max_attempts: int = 3,
+        backoff: Backoff = exponential(),
+        retry_on: Errors = Exception,
+        give_up_on: Errors = (),
+    ) -> None:
+        if type(max_attempts) is not int or max_attempts < 1:
             raise ContradictoryOptions(
-                f"Retry(max_attempts={_shown(self.max_attempts)}): it is a whole number from 1: the first run counts."
+                f"Retry(max_attempts={_shown(max_attempts)}): it is a whole number from 1: the first run counts."
             )
-        backoff: Any = self.backoff  # callers may be untyped
-        if not isinstance(backoff, Backoff):
+        given: Any = backoff  # callers may be untyped
+        if not isinstance(given, Backoff):
             raise ContradictoryOptions(
-                f"Retry(backoff={_shown(backoff)}): that is no back-off. Write backoff=fixed(5), or linear(…) or "
+                f"Retry(backoff={_shown(given)}): that is no back-off. Write backoff=fixed(5), or linear(…) or "
                 "exponential(…)."
             )
-        for name, errors in (("retry_on", self.retry_on), ("give_up_on", self.give_up_on)):
+        for name, errors in (("retry_on", retry_on), ("give_up_on", give_up_on)):
             if not _are_errors(errors):
                 raise ContradictoryOptions(
                     f"Retry({name}={_shown(errors)}): that is neither an exception's class nor a tuple of them. Write "
                     f"{name}=(ConnectionError, TimeoutError)."
                 )
+        object.__setattr__(self, "max_attempts", max_attempts)
+        object.__setattr__(self, "backoff", backoff)
+        object.__setattr__(self, "retry_on", retry_on)
+        object.__setattr__(self, "give_up_on", give_up_on)
 
     def permits(self, error: BaseException) -> bool:
         """Whether ``error`` is of a kind that may be retried at all."""

@@ -11,15 +11,22 @@ from typing import Any, Generic, TypeVar
 from fastapi_events.errors import ContradictoryOptions, DuplicateTrigger, InvalidJob
 from fastapi_events.model.broadcast import check_trigger
 from fastapi_events.model.event import Event, options_of
-from fastapi_events.model.unknown_options import RefusesUnknown
+from fastapi_events.model.unknown_options import names_unknown
 
-E = TypeVar("E", bound=Event)
-J_co = TypeVar("J_co", covariant=True)
+# Covariant, though a function takes it, so that checkers find what triggers on two events have in common.
+E_co = TypeVar("E_co", bound=Event, covariant=True)
+Made_co = TypeVar("Made_co", covariant=True)
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,200}\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Trigger(RefusesUnknown, Generic[E, J_co]):
+class Makes(Generic[Made_co]):
+    """What makes inputs, of whatever event: what checkers are to look at in a list of triggers."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Trigger(Makes[Made_co], Generic[E_co, Made_co]):
     """Starts a run for each event of a class, with the input that ``map`` makes of it.
 
     ``when`` says of an event whether it starts one; if not, that it was skipped is recorded. Both are plain functions,
@@ -33,29 +40,33 @@ class Trigger(RefusesUnknown, Generic[E, J_co]):
 
         Trigger(StockLow, map=lambda event: Restock(sku=event.sku), when=lambda event: event.left == 0)
 
-    Raises ``AuditEventTriggerError`` for an audit event, ``InvalidJob`` and ``ContradictoryOptions``.
+    Raises ``AuditEventTriggerError`` for an audit event, ``InvalidJob``, ``UnknownOption`` and
+    ``ContradictoryOptions``.
     """
 
-    event: type[E]
-    map: Callable[[E], J_co]
-    when: Callable[[E], bool] | None = None
-    id: str | None = None
+    event: type[E_co]
+    map: Callable[[E_co], Made_co]
+    when: Callable[[E_co], bool] | None
+    id: str | None
 
-    def __post_init__(self) -> None:
-        event: Any = self.event  # callers may be untyped
-        if not (inspect.isclass(event) and issubclass(event, Event)):
-            raise InvalidJob(
-                f"Trigger({ascii(event)[:80]}): a trigger takes an Event class. Write Trigger(OrderPlaced, map=...)."
-            )
-        owner = f"Trigger({event.__qualname__})"
-        if options_of(event) is None:
-            raise InvalidJob(f"{owner}: {event.__qualname__} is abstract and never published. Give the class a name=.")
-        check_trigger(event, owner=owner)
-        _check_function(self.map, "map", owner, "lambda event: Restock(sku=event.sku)")
-        if self.when is not None:
-            _check_function(self.when, "when", owner, "lambda event: event.left == 0")
-        if self.id is not None:
-            _check_id(self.id, owner)
+    @names_unknown
+    def __init__(
+        self,
+        event: type[E_co],
+        map: Callable[[E_co], Made_co],  # noqa: A002 - the field's word; nobody needs the builtin here
+        when: Callable[[E_co], bool] | None = None,
+        id: str | None = None,  # noqa: A002
+    ) -> None:
+        owner = _checked_event(event)
+        _check_function(map, "map", owner, "lambda event: Restock(sku=event.sku)")
+        if when is not None:
+            _check_function(when, "when", owner, "lambda event: event.left == 0")
+        if id is not None:
+            _check_id(id, owner)
+        object.__setattr__(self, "event", event)
+        object.__setattr__(self, "map", map)
+        object.__setattr__(self, "when", when)
+        object.__setattr__(self, "id", id)
 
     def id_for(self, job: str) -> str:
         """Its id as a trigger of this job."""
@@ -108,6 +119,19 @@ def _add(trigger: Trigger[Any, Any], ids: dict[str, Trigger[Any, Any]], job: str
             "an id= of its own."
         )
     ids[trigger_id] = trigger
+
+
+def _checked_event(event: Any) -> str:
+    """What errors call a trigger on this event, which can start something."""
+    if not (inspect.isclass(event) and issubclass(event, Event)):
+        raise InvalidJob(
+            f"Trigger({ascii(event)[:80]}): a trigger takes an Event class. Write Trigger(OrderPlaced, map=...)."
+        )
+    owner = f"Trigger({event.__qualname__})"
+    if options_of(event) is None:
+        raise InvalidJob(f"{owner}: {event.__qualname__} is abstract and never published. Give the class a name=.")
+    check_trigger(event, owner=owner)
+    return owner
 
 
 def _check_function(function: Any, name: str, owner: str, example: str) -> None:

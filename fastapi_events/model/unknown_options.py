@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
-from inspect import signature
-from typing import TYPE_CHECKING, Any
+from typing import ParamSpec, TypeVar
 
 from fastapi_events.errors import UnknownOption
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_BY_KEYWORD = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 def check_known(given: Iterable[str], known: Sequence[str], *, owner: str) -> None:
     """Raise ``UnknownOption`` for what ``owner`` does not take, naming the near miss."""
     for name in given:
         if name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f"Did you mean {near[0]!r}? " if near else ""
+            near = get_close_matches(name, known)
+            # By letters alone, "retries" would be nearer to "triggers" than to "retry".
+            best = max(near, key=lambda one: _shared(one, name), default=None)
+            hint = f"Did you mean {best!r}? " if best else ""
             raise UnknownOption(f"{owner} has no option {name!r}. {hint}The options are {', '.join(known)}.")
 
 
-class RefusesUnknown:
-    """For classes of options: a keyword that the class does not take is an ``UnknownOption``, with the near miss."""
+def _shared(one: str, other: str) -> int:
+    """How many letters two names begin with alike."""
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
-    __slots__ = ()
 
-    if not TYPE_CHECKING:  # checkers know the keywords from __init__
+def names_unknown(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a function, or the ``__init__`` of a class, so that a misspelt keyword raises ``UnknownOption``.
 
-        def __new__(cls, *_arguments: Any, **given: Any) -> Any:
-            _, *known = signature(cls.__init__).parameters
-            check_known(given, known, owner=cls.__name__)
-            return object.__new__(cls)
+    Python's ``TypeError`` names neither the options nor, before 3.13, the near miss. Checkers see the same signature.
+    """
+    parameters = inspect.signature(function).parameters.values()
+    known = [one.name for one in parameters if one.kind in _BY_KEYWORD and one.name != "self"]
+    owner = f"{function.__qualname__.removesuffix('.__init__')}()"
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **keywords: P.kwargs) -> R:
+        check_known(keywords, known, owner=owner)
+        return function(*args, **keywords)
+
+    return checked

@@ -24,6 +24,7 @@ from fastapi_events.model.middleware import Middleware
 from fastapi_events.model.middleware_checks import checked_middleware
 from fastapi_events.model.module import Module
 from fastapi_events.model.registry import Registry
+from fastapi_events.model.unknown_options import names_unknown
 from fastapi_events.plugin import checks, siblings
 from fastapi_events.plugin.assembly import checked_handlers
 from fastapi_events.plugin.database_problems import note_problem
@@ -44,9 +45,11 @@ class Events(Module):
 
     ``sessions`` is the application's own ``async_sessionmaker``: handlers' sessions are made like it, and its database
     is where the events live unless ``database_url`` says otherwise. ``sync_sessions`` (a ``sessionmaker``) serves
-    ``SyncHandlerSession``. ``group`` names the service; ``prefix`` is where the router's routes live. ``middleware`` is
-    around all publishing and handling. ``authorize`` is a FastAPI dependency that returns an ``Actor``. The object is a
-    ``Module`` itself, for applications of one file.
+    ``SyncHandlerSession``. ``settings`` left out are read from the environment. ``group`` names the service (default:
+    the setting's); ``prefix`` is where the router's routes live. ``middleware`` is around all publishing and handling.
+    ``authorize`` is a FastAPI dependency that returns an ``Actor``; without one pages and JSON API are closed.
+    ``include_in_schema`` shows the JSON API in the app's OpenAPI document; ``tags`` are those of the router's routes.
+    The object is a ``Module`` itself, called ``app``, for applications of one file.
 
     Example::
 
@@ -58,6 +61,7 @@ class Events(Module):
     for arguments of another kind.
     """
 
+    @names_unknown
     def __init__(
         self,
         modules: Sequence[Module] = (),
@@ -135,11 +139,7 @@ class Events(Module):
         if self._runtime is None:
             if self.on_memory is not None:
                 self.on_memory.refuse_services()
-            raise NotStarted(
-                "This Events instance is not started. Include its router (app.include_router(events.router)) "
-                "and let the lifespan run, or call await events.start(). The app's own lifespan begins before the "
-                "router's: what needs the instance there belongs into async with events.lifespan()."
-            )
+            checks.refuse_idle()
         return self._runtime
 
     @property
@@ -151,7 +151,7 @@ class Events(Module):
 
     @property
     def operations(self) -> Operations:
-        """What operators do: redrive, discard."""
+        """What operators do: redrive, discard, replay, pause, cancel, erase; each is recorded with its actor."""
         if self._operations is None:
             raise NotStarted("events.operations needs a started instance: await events.start().")
         return self._operations
@@ -245,7 +245,8 @@ class Events(Module):
         """Publish outside a request: on ``session`` (a session or connection), else in a transaction of its own.
 
         Without a session it raises ``DetachedPublish`` where a request's publisher or a handler is active, since the
-        event would not commit with that transaction; ``detached=True`` says that this is wanted.
+        event would not commit with that transaction; ``detached=True`` says that this is wanted. The other options are
+        those of an ``EventPublisher``.
         """
         return await self.publishing.publish(event, session=session, detached=detached, **options)
 
@@ -275,9 +276,7 @@ class Events(Module):
     def sync_session(self) -> Session:
         """A plain session like the application's own; raises ``SettingsError`` if ``sync_sessions`` was not given."""
         maker = (self.memory.sync_sessions if self.memory else None) or self._sync_sessions
-        if maker is None:
-            raise SettingsError("A sync session needs Events(sync_sessions=sessionmaker(engine)).")
-        return maker()
+        return (maker or checks.refuse_sync_session())()
 
     async def health(self) -> Health:
         """How this instance is doing, for probes."""

@@ -62,6 +62,20 @@ def check_stopped(*, started: bool) -> None:
         )
 
 
+def refuse_idle() -> NoReturn:
+    """Raise ``NotStarted``: no service runs."""
+    raise NotStarted(
+        "This Events instance is not started. Include its router (app.include_router(events.router)) and let the "
+        "lifespan run, or call await events.start(). The app's own lifespan begins before the router's: what needs the "
+        "instance there belongs into async with events.lifespan()."
+    )
+
+
+def refuse_sync_session() -> NoReturn:
+    """Raise ``SettingsError``: there is nothing to make a plain session of."""
+    raise SettingsError("A sync session needs Events(sync_sessions=sessionmaker(engine)).")
+
+
 def refuse_session() -> NoReturn:
     """Raise ``NotStarted``: there is nothing to make a session of."""
     raise NotStarted(

@@ -235,6 +235,8 @@ async def test_the_application_and_its_settings(connection: Any, clean_database:
 
 async def test_a_dashboard_that_is_open_to_everybody(clean_database: str) -> None:
     told((await findings(made(clean_database, development=True)))["dashboard"], "warn", "open", "unset it")
+    guarded = made(clean_database, development=True, authorize=lambda: None)
+    told((await findings(guarded))["dashboard"], "ok", "whom authorize lets in")
     remote = made("postgresql://app@db.example.invalid/shop", development=True)
     async for finding in examine(remote):
         if finding.name == "dashboard":

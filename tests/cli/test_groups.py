@@ -63,7 +63,8 @@ async def test_a_group_that_keeps_the_log_is_shown_and_removed(run: Run, connect
 async def test_a_replay_that_keeps_the_log_is_named(run: Run, connection: Any, clean_database: str) -> None:
     await left(connection)
     given = {"EVENTS_DATABASE_URL": clean_database, "EVENTS_APP": APP}
-    await run("groups", "remove", "billing", "--reason", "no bills any more", "--yes", **given)
+    done = await run("groups", "remove", "billing", "--reason", "no bills any more", "--yes", "--json", **given)
+    assert json.loads(done.output) == {"group": "billing", "removed": True}
     started = await run("replay", "start", "bakery.bake", "--yes", "--json", **given)
     replay = json.loads(started.output)["id"]
     told, doctor = await asyncio.gather(run("db", "maintain", **given), run("doctor", "--json", **given))

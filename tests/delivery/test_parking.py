@@ -239,7 +239,7 @@ async def test_a_result_that_the_database_refuses_is_a_death_and_not_a_loop(
     assert calls == [1, 1, 2, 3, 1, 2]
     assert [(row["state"], row["reason"]) for row in await stage.deliveries()] == [
         ("done", "retry"),
-        ("dead", "gave_up"),
+        ("dead", "unsettleable"),
         ("waiting", "key_blocked"),
     ]
     assert "refused" in caplog.text

@@ -1,15 +1,17 @@
 """The reference pages say what the code says."""
 
+import inspect
 import re
-from typing import Any
+from typing import Any, get_args
 
 import typer.main
 
-from fastapi_events import Events, EventsSettings, Retry, errors, exponential, fixed, linear
+import fastapi_events
+from fastapi_events import Events, EventsSettings, Retry, errors, exponential, fixed, linear, testing
 from fastapi_events.cli.commands import app as command_line
 from fastapi_events.model import event
-from fastapi_events.model.delivery import Delivery
-from tests.docs.pages import text_of
+from fastapi_events.model.delivery import DeadReason, Delivery, WaitReason
+from tests.docs.pages import page_names, text_of
 from tests.docs.reference_tables import settings_table
 
 
@@ -73,8 +75,21 @@ def test_options_are_all_named() -> None:
     handlers, events = text_of("docs/reference/handlers.md"), text_of("docs/reference/events.md")
     assert not [name for name in Delivery.__dataclass_fields__ if f"`{name}`" not in handlers]
     assert not [name for name in event.OPTION_NAMES if f"`{name}`" not in events]
-    on = Events.on.__kwdefaults__
-    assert not [name for name in on if f"| `{name}` |" not in handlers]
+    given = [*Events.on.__kwdefaults__, *inspect.signature(Events).parameters]
+    assert not [name for name in given if f"| `{name}` |" not in handlers]
+    jobs, job = text_of("docs/reference/jobs.md"), inspect.signature(Events.job).parameters
+    assert not [name for name in job if name not in ("self", "unknown") and f"| `{name}` |" not in jobs]
+
+
+def test_every_reason_is_explained() -> None:
+    page = text_of("docs/reference/handlers.md")
+    assert not [reason for reason in (*get_args(DeadReason), *get_args(WaitReason)) if f"| `{reason}` |" not in page]
+
+
+def test_every_public_name_is_somewhere() -> None:
+    pages = "\n".join(text_of(page) for page in page_names())
+    for package in (fastapi_events, testing):
+        assert not [name for name in package.__all__ if not re.search(rf"\b{name}\b", pages)]
 
 
 def test_defaults_of_retries() -> None:

@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 
-from fastapi_events import Event, Events, Module, Retry, RetryLater, SyncHandlerSession, exponential, fixed
+from fastapi_events import (
+    Breaker,
+    Event,
+    Events,
+    Module,
+    Retry,
+    RetryLater,
+    SyncHandlerSession,
+    emits,
+    exponential,
+    fixed,
+)
 from fastapi_events.errors import (
     ContradictoryOptions,
     DeclarationError,
@@ -220,6 +231,39 @@ def test_a_module_needs_a_plain_name(name: Any) -> None:
 def test_a_retry_policy_that_cannot_work_is_refused(make: Any) -> None:
     with pytest.raises(ContradictoryOptions):
         make()
+
+
+@pytest.mark.parametrize(
+    ("make", "given", "told"),
+    [
+        (Retry, {"attempts": 3}, r"Retry\(\) has no option 'attempts'. Did you mean 'max_attempts'\? The options are"),
+        (exponential, {"caps": 3}, r"exponential\(\) has no option 'caps'. Did you mean 'cap'\?"),
+        (fixed, {"delay": 3, "colour": 1}, r"'colour'. The options are delay, jitter\."),
+        (Breaker, {"treshold": 3}, r"Breaker\(\) has no option 'treshold'. Did you mean 'threshold'\?"),
+        (Module, {"name": "shop", "midleware": []}, r"Module\(\) has no option 'midleware'. Did you mean 'middleware'"),
+        (Events, {"autorize": None}, r"Events\(\) has no option 'autorize'. Did you mean 'authorize'\?"),
+        (
+            Module("shop").upcast,
+            {"event": Placed, "from_verison": 1},
+            r"Module.upcast\(\).*Did you mean 'from_version'\?",
+        ),
+        (emits, {"create": Placed}, r"emits\(\) has no option 'create'. Did you mean 'created'\?"),
+    ],
+)
+def test_a_misspelt_keyword_is_told_with_the_near_miss(make: Any, given: dict[str, Any], told: str) -> None:
+    with pytest.raises(UnknownOption, match=told):
+        make(**given)
+
+
+def test_tools_see_the_signature_of_what_names_its_options() -> None:
+    assert list(inspect.signature(Retry).parameters) == ["max_attempts", "backoff", "retry_on", "give_up_on"]
+    assert "authorize" in inspect.signature(Events).parameters
+    assert exponential.__doc__
+
+
+def test_several_events_in_one_decorator_are_refused() -> None:
+    with pytest.raises(InvalidHandler, match=r"module 'shop': on\(\) takes one event, and was given 2. Write"):
+        Module("shop").on(Placed, Placed)  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("delay", [-1, float("nan"), float("inf"), 1e300])

@@ -18,6 +18,7 @@ from fastapi_events.api.emits.watching import watch
 from fastapi_events.api.publishing.changes import Operation
 from fastapi_events.errors import ContradictoryOptions, DeclarationError, UnknownOption
 from fastapi_events.model.event import Event, options_of
+from fastapi_events.model.unknown_options import names_unknown
 
 T = TypeVar("T")
 
@@ -39,6 +40,7 @@ class Emits(Emission):
         return mapped
 
 
+@names_unknown
 def emits(
     *events: type[Event],
     created: type[Event] | None = None,

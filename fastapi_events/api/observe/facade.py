@@ -165,7 +165,7 @@ class Observe:
         return delivery_detail(row, attempts.get(delivery_id, []))
 
     async def handlers(self) -> Sequence[HandlerView]:
-        """Every handler of every group, with what waits for it and what is dead."""
+        """Every handler of the group, with what waits for it and what is dead."""
         async with self._reading() as reader:
             return await handler_views(reader, self.group, COUNT_LIMIT, self._tenants)
 

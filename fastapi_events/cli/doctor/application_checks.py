@@ -56,6 +56,8 @@ def _enabled(events: Any) -> Finding:
 
 def _dashboard(events: Any) -> Finding:
     settings = events.settings
+    if events.authorize is not None:
+        return ok("dashboard", "open to those whom authorize lets in")
     if settings.development and not _is_local(settings.database_url or _bound(events)):
         return fail(
             "dashboard", "EVENTS_DEV is set and the database is on another machine: whoever reaches the app may see "
@@ -66,9 +68,7 @@ def _dashboard(events: Any) -> Finding:
             "dashboard", "EVENTS_DEV is set: the dashboard is open to whoever reaches the app.",
             "Fine on your own machine; unset it anywhere else.",
         )  # fmt: skip
-    if events.authorize is None:
-        return ok("dashboard", "closed to everybody, as Events(authorize=…) is not given")
-    return ok("dashboard", "open to those whom authorize lets in")
+    return ok("dashboard", "closed to everybody, as Events(authorize=…) is not given")
 
 
 def _bound(events: Any) -> str | None:

@@ -51,7 +51,7 @@ class MemoryObserve(Observe):
     """``events.observe`` on memory.
 
     It has ``events``, ``event``, ``delivery``, ``dead_letters``, ``dead_letter_count`` and ``scheduled``, each as one
-    page; everything else is about processes and tables, and is refused with ``NotOnMemory``.
+    page, and ``oldest_pending_age``; the rest is about processes and tables, and is refused with ``NotOnMemory``.
     """
 
     def __init__(self, log: MemoryLog, deliveries: Deliveries, plan: HandlerPlan, clock: Clock, group: str) -> None:

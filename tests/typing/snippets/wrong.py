@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import DeclarativeBase
 
-from fastapi_events import Actor, Event, EventPublisher, Events, Module, Retry, emits, tenant
+from fastapi_events import Actor, Breaker, Event, EventPublisher, Events, Module, Retry, emits, exponential, tenant
 
 
 class Placed(Event, name="orders.order.placed"):
@@ -105,6 +105,7 @@ def from_no_version(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 module.upcast("orders.order.placed", from_version=1)  # wrong
+module.upcast(Placed2, from_verison=1)  # wrong
 
 
 @module.on(Placed, broadcast="yes")  # wrong
@@ -117,7 +118,13 @@ async def misspelt_flag(event: Placed) -> None: ...
 
 Placed(order=UUID(int=0))  # wrong
 Retry(attempts=3)  # wrong
+Retry(max_attempts="3")  # wrong
+Breaker(treshold=3)  # wrong
+exponential(caps=3)  # wrong
+Module("orders", midleware=[])  # wrong
+module.on(Placed, Shipped)  # wrong
 Events(module=[module])  # wrong
+Events(autorize=print)  # wrong
 Events(modules=[Placed])  # wrong
 Events(modules=module)  # wrong
 print(Events().router_that_is_not_there)  # wrong
