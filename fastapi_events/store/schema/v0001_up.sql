@@ -517,4 +517,32 @@ CREATE TABLE {schema}.run_attempt (
     finished_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
-CREATE INDEX run_attempt_of_run ON {schema}.run_attempt (run_id, finished_at)
+CREATE INDEX run_attempt_of_run ON {schema}.run_attempt (run_id, finished_at);
+
+-- What runs have done and wait for: one row per step, by its id. number: its turn in the attempt that first came to it, by
+-- which an id that is not the same in each attempt is found out. source: the function that it calls. due_at: until when a
+-- sleep lasts. A step that is tried again has a row too, with its attempts.
+CREATE TABLE {schema}.run_step (
+    run_id uuid NOT NULL,
+    name text NOT NULL,
+    number integer NOT NULL,
+    kind text NOT NULL CHECK (kind IN ('step', 'sleep', 'checkpoint')),
+    state text NOT NULL CHECK (state IN ('done', 'waiting', 'retry')),
+    source text,
+    result jsonb,
+    attempts integer NOT NULL DEFAULT 1,
+    error_type text,
+    error_message text,
+    duration double precision NOT NULL DEFAULT 0,
+    due_at timestamptz,
+    changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (run_id, name)
+);
+
+-- How far runs are, as they say themselves.
+CREATE TABLE {schema}.run_progress (
+    run_id uuid PRIMARY KEY,
+    done double precision NOT NULL,
+    total double precision,
+    changed_at timestamptz NOT NULL DEFAULT clock_timestamp()
+) WITH (fillfactor = 70)

@@ -1,0 +1,248 @@
+"""The steps of one attempt: what has a result gets it, what has none is done now and recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from fastapi_events.engine.failure import failure_of
+from fastapi_events.engine.handler_session import HandlerSession
+from fastapi_events.engine.infrastructure import is_infrastructure
+from fastapi_events.engine.injection import Needs, fill
+from fastapi_events.engine.jobs.job_run import NO_LANE, JobRun
+from fastapi_events.engine.jobs.step_function import StepFunction, read_step
+from fastapi_events.engine.jobs.suspension import Leaving, RunLost, Suspended
+from fastapi_events.engine.jobs.tools import JobTools
+from fastapi_events.errors import DuplicateStep, InvalidPayload, InvalidResult, Steering, UnstableSteps
+from fastapi_events.model.retry import Retry
+from fastapi_events.model.values import decode_value, encode_value
+from fastapi_events.store.steps import StepRecord
+
+LONGEST_PAUSE = 1.0
+"""Seconds that a run waits where it is, rather than be left and taken up again."""
+
+
+class Steps:
+    """What one attempt does, step by step."""
+
+    def __init__(self, run: JobRun, tools: JobTools) -> None:
+        self._run, self._tools = run, tools
+        self._stored: dict[str, Any] | None = None
+        self._reading = asyncio.Lock()
+        self._seen: set[str] = set()
+        self._count = 0
+        self._counts: dict[str, int] = {}
+        self.left: Leaving | None = None
+        """Why the job was left, once it was: whatever it does from then on counts for nothing."""
+
+    async def step(
+        self, name: str, function: Callable[..., Any], arguments: tuple[Any, ...], retry: Retry | None,
+        timeout: float | None,
+    ) -> Any:  # fmt: skip
+        """The result of a step: the recorded one, or what the function returns now."""
+        self._check_name(name)
+        number, read = self._next(), read_step(function, self._tools.givers, owner=f"{self._owner}, step {name!r}")
+        stored = (await self._known()).get(name)
+        if stored is None:
+            self._check_stable(name, number, read.source)
+        elif stored["source"] != read.source or stored["kind"] != "step":
+            raise UnstableSteps(
+                f"{self._owner}: step {name!r} was recorded as {stored['source'] or stored['kind']}, and is "
+                f"{read.source} now. An id means the same in each attempt: give the other step an id of its own."
+            )
+        elif stored["state"] == "done":
+            return self._decoded(stored["result"], read.adapter, name)
+        return await self._do(name, number, read, arguments, retry, timeout, stored["attempts"] if stored else 0)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait until a moment that is fixed when it is first come to."""
+        name, number = self._own_name("sleep"), self._next()
+        stored = (await self._known()).get(name)
+        if stored is None:
+            stored = await self._record(StepRecord(name, number, "sleep", "waiting", delay=seconds))
+        left: float = stored["seconds_left"]
+        if left > LONGEST_PAUSE:
+            self._leave(Suspended(left))
+        await asyncio.sleep(max(left, 0.0))
+
+    async def checkpoint(self) -> None:
+        """Mark a place."""
+        name, number = self._own_name("checkpoint"), self._next()
+        if name not in await self._known():
+            await self._record(StepRecord(name, number, "checkpoint", "done"))
+
+    async def _do(
+        self, name: str, number: int, read: StepFunction, arguments: tuple[Any, ...], retry: Retry | None,
+        timeout: float | None, before: int,
+    ) -> Any:  # fmt: skip
+        attempts = before
+        while True:
+            attempts += 1
+            began = asyncio.get_running_loop().time()
+            try:
+                record = StepRecord(name, number, "step", "done", read.source, attempts=attempts)
+                return await self._called(record, read, arguments, timeout, began)
+            except Exception as error:
+                if retry is None or isinstance(error, Steering | InvalidResult) or is_infrastructure(error):
+                    raise
+                if not retry.permits(error) or attempts >= retry.max_attempts:
+                    raise
+                await self._pause(name, number, read, attempts, error, retry.backoff.delay(attempts))
+
+    async def _pause(
+        self, name: str, number: int, read: StepFunction, attempts: int, error: Exception, delay: float
+    ) -> None:  # fmt: skip
+        what = failure_of(error)
+        await self._record(
+            StepRecord(
+                name, number, "step", "retry", read.source, attempts=attempts, error_type=what.error_type,
+                error_message=what.message,
+            )
+        )  # fmt: skip
+        if delay > LONGEST_PAUSE:
+            self._leave(Suspended(delay))
+        await asyncio.sleep(delay)
+
+    async def _called(
+        self, record: StepRecord, read: StepFunction, arguments: tuple[Any, ...], timeout: float | None, began: float
+    ) -> Any:  # fmt: skip
+        work = self._in_session if read.transactional else self._plainly
+        task = asyncio.ensure_future(work(record, read, arguments, began))
+        try:
+            done, _ = await asyncio.wait({task}, timeout=timeout)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        if not done:
+            task.cancel()
+            raise TimeoutError(f"step {record.name!r} ran longer than its time-out of {timeout:g} s")
+        return task.result()
+
+    async def _plainly(self, record: StepRecord, read: StepFunction, arguments: tuple[Any, ...], began: float) -> Any:
+        async with AsyncExitStack() as stack:
+            values = {kind: self._tools.make_giver(self._run, kind) for kind in self._tools.givers & read.wants}
+            given = await fill(read.signature, Needs(values, stack))
+            value = await self._result_of(read, arguments, given)
+        text = self._encoded(value, read.adapter, record.name)
+        await self._record(_done(record, text, began))
+        return self._decoded(text, read.adapter, record.name)
+
+    async def _in_session(
+        self, record: StepRecord, read: StepFunction, arguments: tuple[Any, ...], began: float
+    ) -> Any:  # fmt: skip
+        slot = await self._tools.connections.take(NO_LANE)
+        transaction = await self._tools.open_transaction()
+        problem: BaseException | None = None
+        try:
+            await transaction.begin_unmarked(self._run.job.timeout)
+            session = transaction.session
+            session.sync_session.delivery = (self._run, self._tools.make_giver)
+            async with AsyncExitStack() as stack:
+                values: dict[type[Any], Any] = {HandlerSession: session}
+                for kind in self._tools.givers & read.wants:
+                    values[kind] = self._tools.bind_giver(session, kind)
+                given = await fill(read.signature, Needs(values, stack))
+                value = await self._result_of(read, arguments, given)
+            text = self._encoded(value, read.adapter, record.name)
+            await self._record(_done(record, text, began), transaction.execute)
+            await transaction.commit()
+        except BaseException as error:
+            problem = error
+            raise
+        finally:
+            await transaction.end(problem)
+            slot.release()
+        return self._decoded(text, read.adapter, record.name)
+
+    async def _result_of(self, read: StepFunction, arguments: tuple[Any, ...], given: dict[str, Any]) -> Any:
+        if read.is_async:
+            return await read.function(*arguments, **given)
+        value, error = await self._tools.threads.run(functools.partial(read.function, *arguments, **given))
+        if error is not None:
+            raise error
+        return await value if inspect.isawaitable(value) else value
+
+    async def _known(self) -> dict[str, Any]:
+        async with self._reading:
+            if self._stored is None:
+                fresh = self._run.attempts == 1 and not self._run.redelivered and not self._run.item.row["resumed"]
+                self._stored = {} if fresh else await self._tools.steps.read(self._run.claim.run_id)
+            return self._stored
+
+    async def _record(self, step: StepRecord, execute: Any = None) -> Any:
+        if self._run.abandoned:
+            self._leave(RunLost())
+        row = await self._tools.steps.record(self._run.claim, step, execute)
+        if row is None:
+            self._leave(RunLost())
+        return row
+
+    def _leave(self, leaving: Leaving) -> None:
+        self.left = self.left or leaving
+        raise leaving
+
+    def _next(self) -> int:
+        if self.left is not None:
+            raise self.left
+        self._count += 1
+        return self._count
+
+    def _own_name(self, kind: str) -> str:
+        """Sleeps and checkpoints are told apart by their order."""
+        self._counts[kind] = self._counts.get(kind, 0) + 1
+        return f"{kind}:{self._counts[kind]}"
+
+    def _check_name(self, name: Any) -> None:
+        if not isinstance(name, str) or not name or len(name) > 200 or ":" in name:
+            raise DuplicateStep(
+                f"{self._owner}: step {ascii(name)[:80]}: an id is a text of 1 to 200 characters without colons. Write "
+                "e.g. 'charge' or f'charge-{number}'."
+            )
+        if name in self._seen:
+            raise DuplicateStep(
+                f"{self._owner}: step {name!r} was asked for twice in one attempt: the second would get the first one's "
+                "result. Give each an id of its own, in a loop with what it is about: f'charge-{line.id}'."
+            )
+        self._seen.add(name)
+
+    def _check_stable(self, name: str, number: int, source: str) -> None:
+        """The same turn, the same function, and another id: it was made of something that changes."""
+        for stored in (self._stored or {}).values():
+            same = stored["number"] == number and stored["source"] == source and stored["name"] not in self._seen
+            if same:
+                raise UnstableSteps(
+                    f"{self._owner}: step number {number} calls {source} and was {stored['name']!r} in an earlier "
+                    f"attempt, and is {name!r} now, so it would be done again. Make the id of what does not change "
+                    "between attempts: the input, results of steps, a count."
+                )
+
+    def _encoded(self, value: Any, adapter: TypeAdapter[Any], name: str) -> str:
+        try:
+            return encode_value(
+                value, adapter, Any, what="result", owner=f"{self._owner}, step {name!r}", max_size=self._tools.max_size
+            )
+        except InvalidPayload as error:
+            raise InvalidResult(str(error), path=error.path) from error.__cause__
+
+    def _decoded(self, text: str, adapter: TypeAdapter[Any], name: str) -> Any:
+        try:
+            return decode_value(text, adapter, Any, what="result", owner=f"{self._owner}, step {name!r}")
+        except InvalidPayload as error:
+            raise InvalidResult(str(error), path=error.path) from error.__cause__
+
+    @property
+    def _owner(self) -> str:
+        return f"job {self._run.job.id!r}"
+
+
+def _done(record: StepRecord, text: str, began: float) -> StepRecord:
+    return StepRecord(
+        record.name, record.number, record.kind, record.state, record.source, text, record.attempts,
+        duration=asyncio.get_running_loop().time() - began,
+    )  # fmt: skip
