@@ -29,7 +29,10 @@ _HIGHEST = 2**63 - 1
 _LOCK = 4_703_219_587_113_003
 # A row that somebody holds, or a lock that is not to be had at once, is left for the next round. Each statement is
 # planned for what it is given: they are rare, and tables change beyond recognition in between.
-_POLITE = "SET LOCAL lock_timeout = '100ms'; SET LOCAL plan_cache_mode = force_custom_plan"
+_POLITELY = (
+    "SELECT pg_try_advisory_xact_lock($1), set_config('lock_timeout', '100ms', true), "
+    "set_config('plan_cache_mode', 'force_custom_plan', true)"
+)
 
 
 class AnotherIsAtIt(Exception):
@@ -99,8 +102,7 @@ class RetentionStore:
     async def batch(self) -> AsyncGenerator[asyncpg.Connection[Any]]:
         """A transaction in which this process alone prunes; raises ``AnotherIsAtIt``."""
         async with self._database.acquire() as connection, self._database.steered(connection):
-            await connection.execute(_POLITE)
-            if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", _LOCK):
+            if not await connection.fetchval(_POLITELY, _LOCK):
                 raise AnotherIsAtIt
             yield connection
 
