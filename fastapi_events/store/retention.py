@@ -22,6 +22,8 @@ ROWS_AT_ONCE = 1_000
 """Rows that one transaction removes: some ten milliseconds."""
 PAGES_AT_ONCE = 32
 """Pages of a table that one transaction looks through."""
+SWEPT = ("processing_mark", "delivery", "success_batch", "event_key")
+"""The tables that are swept page by page."""
 REPLAY_KEEPS = 7 * 86_400.0
 """Seconds for which a replay that does not move keeps the log from shrinking."""
 _MOST_WAITING = 10_000
@@ -155,11 +157,11 @@ class RetentionStore:
             given_up: int = await connection.fetchval(self._statements["abandon_deliveries"], ROWS_AT_ONCE)
         return given_up
 
-    async def sweep_place(self, table: str) -> tuple[int, int]:
-        """The page at which the sweep of a table goes on, and the number of its pages."""
+    async def sweep_places(self) -> dict[str, tuple[int, int]]:
+        """For each table that is swept, the page at which its sweep goes on, and the number of its pages."""
         async with self.batch() as connection:
-            [row] = await connection.fetch(self._statements["read_sweep"], table)
-        return row["next_page"], row["pages"]
+            rows = await connection.fetch(self._statements["read_sweeps"], SWEPT)
+        return {row["name"]: (row["next_page"], row["pages"]) for row in rows}
 
     async def sweep(self, statement: str, page: int, more: Sequence[Any]) -> int:
         """Remove what is old from some pages of a table; returns the number of rows."""
