@@ -7,15 +7,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
+from typing import Any, Generic, Literal, TypeVar, overload
 from uuid import UUID
 
 from fastapi_events.model.event import Event
+from fastapi_events.model.job import Job
 from fastapi_events.model.retry import Retry, Seconds
-
-if TYPE_CHECKING:
-    from fastapi_events.model.job import Job
-
 
 Out_co = TypeVar("Out_co", covariant=True)
 In = TypeVar("In")

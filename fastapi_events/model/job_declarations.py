@@ -14,6 +14,7 @@ from fastapi_events.model.job_body import check_body
 from fastapi_events.model.job_decorator import JobDecorator, TriggeredJobDecorator
 from fastapi_events.model.job_limits import Concurrency, Dedupe, RateLimit
 from fastapi_events.model.job_options import checked_job_name, checked_job_options
+from fastapi_events.model.job_signature import read_types
 from fastapi_events.model.job_types import JobTypes
 from fastapi_events.model.retry import Retry
 from fastapi_events.model.trigger import Makes
@@ -129,7 +130,7 @@ class JobDeclarations(Declaring):
         placed = f"{owner} ({source_place(function)})"
         check_body(function, placed)
         self._check_open(owner, function)
-        types = JobTypes(function, placed)
+        types = JobTypes(functools.partial(read_types, function, placed), placed)
         types.look()
         job: Job[Any, Any] = Job(name, self.name, function, types, **options)
         self.declared_jobs.append(job)

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 from pydantic import TypeAdapter
 
 from fastapi_events.errors import InvalidJob, InvalidPayload, InvalidResult
-from fastapi_events.model.job_types import returned
+from fastapi_events.model.job_signature import returned
 from fastapi_events.model.values import decode_value, encode_value
 
 

@@ -475,7 +475,9 @@ def test_a_job_of_a_model_that_names_what_is_never_defined_is_refused() -> None:
 
     shop = Module("shop")
     shop.job()(broken)
-    with pytest.raises(InvalidJob, match=r"job 'shop.broken' .*annotation cannot be resolved \(.*Missing"):
+    with pytest.raises(
+        InvalidJob, match=r"job 'shop.broken' .*annotation cannot be resolved \([^\n]*Missing[^\n]*\). Import"
+    ):
         Registry([shop])
 
 
