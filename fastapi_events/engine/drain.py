@@ -69,7 +69,7 @@ class LaneDrain(Loop):
             await self._pause(self._pace.pause)
         now = asyncio.get_running_loop().time
         began, interval = now(), self._poll_interval()
-        called = await wait_for_flag(self._flag, interval * random.uniform(0.8, 1.0))  # noqa: S311 - jitter
+        called = await wait_for_flag(self._flag, interval * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
         waited, where = now() - began, self._flag.take()
         if not self.stopping.is_set():
             # Whoever is called often still looks everywhere as often as if nobody called.

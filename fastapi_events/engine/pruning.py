@@ -110,6 +110,7 @@ class Pruner:
         self._reminded: dict[str, float] = {}
         self._copied_up_to: dict[int, int] = {}
         self._pruned_up_to: dict[int, int] = {}
+        self._places: dict[str, tuple[int, int]] = {}
 
     async def prune(
         self, seconds: float = WORK, *, every: float = 0, stopping: Callable[[], bool] = lambda: False
@@ -119,7 +120,7 @@ class Pruner:
         Nothing is done if any process began a round less than ``every`` seconds ago, and nothing more once
         ``stopping`` says so.
         """
-        pruned = Pruned()
+        pruned, self._places = Pruned(), {}
         parts = (self._log, self._removed_groups, self._marks, self._deliveries, self._successes, self._event_keys)
         try:
             await self._store.begin_round(every)
@@ -240,7 +241,9 @@ class Pruner:
     async def _sweep(
         self, table: str, statement: str, more: Sequence[Any], pruned: Pruned, allowance: _Allowance
     ) -> None:
-        began, pages = await allowance.spend(self._store.sweep_place(table))
+        if not self._places:
+            self._places = await allowance.spend(self._store.sweep_places())
+        began, pages = self._places[table]
         page, removed = 0 if allowance.endless else began, 0
         while page < pages:
             removed = await allowance.spend(self._store.sweep(statement, page, more))

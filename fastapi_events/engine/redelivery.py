@@ -8,7 +8,6 @@ followers pass.
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
@@ -24,6 +23,7 @@ from fastapi_events.engine.item import Item
 from fastapi_events.engine.item_list import as_given
 from fastapi_events.engine.key_results import enter_replay, note, tried_before
 from fastapi_events.engine.patience import patiently
+from fastapi_events.engine.rooms import rooms_of
 from fastapi_events.engine.run import Run
 from fastapi_events.engine.service import Loop
 from fastapi_events.engine.suspects import Suspects, note_alone, stops_at
@@ -91,10 +91,10 @@ class Redelivery(Loop):
     async def turn(self) -> None:
         wait = self._poll_interval() if self._next_due is None else min(self._next_due, self._poll_interval())
         probe = self._gates.next_probe if len(self._working) < self._concurrency else None
-        await wait_for_flag(self._wake.keys, max(wait if probe is None else min(wait, probe), 0.0))
+        called = await wait_for_flag(self._wake.keys, max(wait if probe is None else min(wait, probe), 0.0))
         if not self.stopping.is_set():
             async with self._one_search:
-                await self._claim_due()
+                await self._claim_due(full=not called and self._next_due is None)
 
     async def drain(self) -> int:
         """Run every key that is due now, until none is; returns the number of keys."""
@@ -134,7 +134,8 @@ class Redelivery(Loop):
         room = min(CLAIM_LIMIT, self._concurrency - len(self._working))
         numbers = self._plan.numbers
         probes = await self._gates.probes(self._plan.by_number.values(), all_due=full) if room > 0 else frozenset[int]()
-        everything = self._rooms(numbers, room, probes)
+        busy = Counter(claim.handler_id for claim in self._working.values())
+        everything = rooms_of(numbers, room, probes, busy=busy, most=self._concurrency, stopped=self._gates.stopped)
         if not everything:
             self._next_due = None
             return 0
@@ -142,8 +143,11 @@ class Redelivery(Loop):
         rooms = {number: most for number, most in everything.items() if number not in behind} if behind else everything
         look_back = None if full else now - self._caught_up + LOOK_BACK
         if full:
+            self._next_full_search = now + self._poll_interval() * random.uniform(0.9, 1.1)  # noqa: S311 - jitter
             self._suspects.expected = True
-            self._next_full_search = now + self._poll_interval() * random.uniform(0.8, 1.0)  # noqa: S311 - jitter
+            if not behind and not probes and not await self._is_something_due(rooms):
+                self._caught_up = self._caught_up if self._gates.paused_lanes else now
+                return 0
         paused, reads = self._gates.paused_lanes, self._plan.reads
         claims = await self._claim_history(everything, room) if behind else []
         claims += await self._store.claim(
@@ -167,6 +171,11 @@ class Redelivery(Loop):
             one_by_one = self._suspects.run(queues, lambda queue: self._drain_key(queue, ALONE_DEPTH))
             self._begin(one_by_one, alone[0])
         return len(claims) + len(alone)
+
+    async def _is_something_due(self, rooms: Collection[int]) -> bool:
+        """Whether it is worth claiming: a process with nothing to do asks for this alone."""
+        self._next_due = await self._wait(list(rooms), None)
+        return self._next_due is not None and self._next_due <= SHORTEST_WAIT
 
     def _begin(self, work: Coroutine[Any, Any, None], claim: KeyClaim) -> None:
         task = asyncio.create_task(work)
@@ -201,14 +210,6 @@ class Redelivery(Loop):
         self._suspects.expected = alone is not None
         waits = [due for due in (usual, None if self._runs_alone else alone) if due is not None]
         return (min(waits) if min(waits) > 0 else SHORTEST_WAIT) if waits else None
-
-    def _rooms(self, numbers: Collection[int], room: int, probes: Collection[int]) -> dict[int, int]:
-        """How many more keys each handler may have at work: one whose attempts hang leaves half of what there is."""
-        busy = Counter(claim.handler_id for claim in self._working.values())
-        others = self._concurrency - len(self._working)
-        callable_ = [number for number in numbers if number not in self._gates.stopped]
-        rooms = {number: min(math.ceil((others - busy[number]) / 2), room) for number in callable_}
-        return {number: most for number, most in rooms.items() if most > 0} | dict.fromkeys(probes, 1)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._working.pop(task, None)

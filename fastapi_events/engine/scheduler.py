@@ -88,7 +88,7 @@ class Scheduler(Loop):
         return moved
 
     def _plan_next_look(self, now: float, seconds: float | None, *, full: bool, moved: int) -> None:
-        interval = self._poll_interval() * random.uniform(0.8, 1.0)  # noqa: S311 - jitter
+        interval = self._poll_interval() * random.uniform(0.9, 1.1)  # noqa: S311 - jitter
         if full:
             self._next_full_look = now + interval
         if seconds is not None and seconds <= 0:

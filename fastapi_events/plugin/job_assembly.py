@@ -6,11 +6,13 @@ from fastapi_events.engine.handler_transaction import FencedTransactions
 from fastapi_events.engine.jobs.job_executor import JobExecutor
 from fastapi_events.engine.jobs.ready_job import JobPlan, compile_jobs
 from fastapi_events.engine.jobs.side import JobSide
+from fastapi_events.engine.jobs.tools import JobTools
 from fastapi_events.engine.jobs.work import JobWork
 from fastapi_events.engine.runtime import Runtime
 from fastapi_events.model.registry import Registry
 from fastapi_events.plugin.backoff import retry_of
 from fastapi_events.plugin.publishing import PUBLISHERS, Publishing
+from fastapi_events.store.steps import StepStore
 
 
 def make_job_side(
@@ -24,11 +26,12 @@ def make_job_side(
             keep_result=settings.result_retention,
         )
     )  # fmt: skip
-    executor = JobExecutor(
-        runtime.statements, worker=runtime.worker, transactions=transactions,
+    tools = JobTools(
+        steps=StepStore(runtime.database, runtime.statements, worker=runtime.worker), transactions=transactions,
         connections=runtime.executor.connections, threads=runtime.executor.threads, givers=PUBLISHERS,
-        make_giver=publishing.for_run, cascade_depth=settings.cascade_depth,
+        make_giver=publishing.for_run, bind_giver=publishing.on_session, max_size=settings.max_payload_size,
     )  # fmt: skip
+    executor = JobExecutor(runtime.statements, tools, worker=runtime.worker, cascade_depth=settings.cascade_depth)
 
     def make_work() -> JobWork:
         return JobWork(

@@ -186,6 +186,12 @@ class Publishing:
         """What starts jobs in transactions of its own."""
         return JobClient(self, OwnTransactions(self, self._events.session))
 
+    def on_session(self, session: Any, kind: type[Any]) -> Any:
+        """A publisher, or what starts jobs, on the session of a job's step."""
+        if kind is JobClient:
+            return bind_jobs(self, session)
+        return bind_async(self, session) if kind is EventPublisher else bind_sync(self, session)
+
     def for_run(self, run: Run, kind: type[Any]) -> Any:
         """The publisher of an attempt: bound to its session, or collecting what is appended with its success."""
         if kind is Sealer:

@@ -22,6 +22,8 @@ ROWS_AT_ONCE = 1_000
 """Rows that one transaction removes: some ten milliseconds."""
 PAGES_AT_ONCE = 32
 """Pages of a table that one transaction looks through."""
+SWEPT = ("processing_mark", "delivery", "success_batch", "event_key")
+"""The tables that are swept page by page."""
 REPLAY_KEEPS = 7 * 86_400.0
 """Seconds for which a replay that does not move keeps the log from shrinking."""
 _MOST_WAITING = 10_000
@@ -29,7 +31,10 @@ _HIGHEST = 2**63 - 1
 _LOCK = 4_703_219_587_113_003
 # A row that somebody holds, or a lock that is not to be had at once, is left for the next round. Each statement is
 # planned for what it is given: they are rare, and tables change beyond recognition in between.
-_POLITE = "SET LOCAL lock_timeout = '100ms'; SET LOCAL plan_cache_mode = force_custom_plan"
+_POLITELY = (
+    "SELECT pg_try_advisory_xact_lock($1), set_config('lock_timeout', '100ms', true), "
+    "set_config('plan_cache_mode', 'force_custom_plan', true)"
+)
 
 
 class AnotherIsAtIt(Exception):
@@ -99,8 +104,7 @@ class RetentionStore:
     async def batch(self) -> AsyncGenerator[asyncpg.Connection[Any]]:
         """A transaction in which this process alone prunes; raises ``AnotherIsAtIt``."""
         async with self._database.acquire() as connection, self._database.steered(connection):
-            await connection.execute(_POLITE)
-            if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", _LOCK):
+            if not await connection.fetchval(_POLITELY, _LOCK):
                 raise AnotherIsAtIt
             yield connection
 
@@ -153,11 +157,11 @@ class RetentionStore:
             given_up: int = await connection.fetchval(self._statements["abandon_deliveries"], ROWS_AT_ONCE)
         return given_up
 
-    async def sweep_place(self, table: str) -> tuple[int, int]:
-        """The page at which the sweep of a table goes on, and the number of its pages."""
+    async def sweep_places(self) -> dict[str, tuple[int, int]]:
+        """For each table that is swept, the page at which its sweep goes on, and the number of its pages."""
         async with self.batch() as connection:
-            [row] = await connection.fetch(self._statements["read_sweep"], table)
-        return row["next_page"], row["pages"]
+            rows = await connection.fetch(self._statements["read_sweeps"], SWEPT)
+        return {row["name"]: (row["next_page"], row["pages"]) for row in rows}
 
     async def sweep(self, statement: str, page: int, more: Sequence[Any]) -> int:
         """Remove what is old from some pages of a table; returns the number of rows."""

@@ -45,7 +45,7 @@ class StepStore:
         return {row["name"]: row for row in await self._database.fetch(self._read, run_id)}
 
     async def record(self, claim: RunClaim, step: StepRecord, execute: Execute | None = None) -> Any | None:
-        """Record a step; None if the run is not this worker's any more. ``execute`` does it in somebody's transaction."""
+        """Record a step, by ``execute`` in somebody's transaction; None if the run is not this worker's any more."""
         given = (
             claim.run_id, claim.token, self._worker, step.name, step.number, step.kind, step.state, step.source,
             step.result, step.attempts, step.error_type, step.error_message, step.duration, step.delay,

@@ -80,7 +80,7 @@ class Broadcasts(Loop):
         gathering = self._looked + GATHERING - now()
         if gathering > 0:
             await self._pause(gathering)
-        called = await wait_for_flag(self._flag, interval * random.uniform(0.8, 1.0))  # noqa: S311 - jitter
+        called = await wait_for_flag(self._flag, interval * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
         where = self._flag.take()
         if not self.stopping.is_set():
             # Whoever is called often still looks everywhere as often as if nobody called.

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 from uuid import UUID
 
 from fastapi_events.engine.jobs.job_run import JobRun
+from fastapi_events.engine.jobs.steps import Steps
+from fastapi_events.engine.jobs.tools import JobTools
+from fastapi_events.model.durations import checked_span
 from fastapi_events.model.job_context import RunInfo
+from fastapi_events.model.retry import Retry, Seconds
 
 logger = logging.getLogger("fastapi_events.jobs")
 
 
 class RunningJob:
-    """The context of one attempt."""
+    """The context of one attempt: what ``JobContext`` promises."""
 
-    def __init__(self, run: JobRun, value: Any) -> None:
-        self._run, self.input = run, value
+    def __init__(self, run: JobRun, value: Any, tools: JobTools) -> None:
+        self._run, self._tools, self.input = run, tools, value
+        self.steps = Steps(run, tools)
 
     @cached_property
     def run(self) -> RunInfo:
@@ -45,3 +51,32 @@ class RunningJob:
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
         """A logger that says which run it is about."""
         return logging.LoggerAdapter(logger, {"run_id": str(self._run.claim.run_id), "job": self._run.job.id})
+
+    async def step(
+        self,
+        id: str,  # noqa: A002 - as in JobContext
+        fn: Callable[..., Any],
+        *args: Any,
+        retry: Retry | None = None,
+        timeout: Seconds | None = None,
+    ) -> Any:
+        """Call a function once for the run; see ``JobContext.step``."""
+        seconds = checked_span(timeout, "timeout", f"job {self._run.job.id!r}, step {ascii(id)[:80]}")
+        return await self.steps.step(id, fn, args, retry, seconds)
+
+    async def sleep(self, duration: Seconds) -> None:
+        """Go on later; see ``JobContext.sleep``."""
+        seconds = checked_span(duration, "sleep", f"job {self._run.job.id!r}")
+        await self.steps.sleep(seconds or 0.0)
+
+    async def checkpoint(self) -> None:
+        """Mark a place; see ``JobContext.checkpoint``."""
+        await self.steps.checkpoint()
+
+    async def progress(self, done: float, total: float | None = None) -> None:
+        """Say how far the run is."""
+        await self._tools.steps.progress(self._run.claim.run_id, float(done), None if total is None else float(total))
+
+    async def heartbeat(self) -> None:
+        """Say that the run lives: its time begins anew."""
+        self._run.start()

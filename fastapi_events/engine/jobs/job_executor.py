@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
 from uuid import UUID
 
 from fastapi_events.engine.failure import failure
 from fastapi_events.engine.handler_session import HandlerSession
-from fastapi_events.engine.handler_transaction import FencedTransactions
 from fastapi_events.engine.injection import Needs, fill
 from fastapi_events.engine.jobs.context import RunningJob
 from fastapi_events.engine.jobs.job_run import NO_LANE, JobRun
+from fastapi_events.engine.jobs.suspension import RunLost, Suspended
+from fastapi_events.engine.jobs.tools import JobTools
 from fastapi_events.engine.outcomes import Abandoned, cascade_limit, outcome_of, superseded
 from fastapi_events.engine.run import Run
-from fastapi_events.engine.slots import Slots
 from fastapi_events.engine.stored_versions import Unreadable
-from fastapi_events.engine.threads import Threads
-from fastapi_events.errors import InvalidHandler, InvalidInput
+from fastapi_events.errors import InvalidInput
 from fastapi_events.model.context import set_bound, set_flow
 from fastapi_events.model.outcome import DONE, Outcome
 from fastapi_events.store.statements import Statements
@@ -28,35 +26,33 @@ from fastapi_events.store.statements import Statements
 COMMITTED = Outcome("done", committed=True)
 
 
-class Lost(Exception):
-    """Another worker has the run."""
-
-
 class JobExecutor:
-    """Makes attempts at runs. ``make_giver`` gives what is injected by type: publishers, and what starts jobs."""
+    """Makes attempts at runs."""
 
-    def __init__(
-        self, statements: Statements, *, worker: UUID, transactions: FencedTransactions | None, connections: Slots,
-        threads: Threads, givers: frozenset[type[Any]], make_giver: Callable[[Run, type[Any]], Any], cascade_depth: int,
-    ) -> None:  # fmt: skip
+    def __init__(self, statements: Statements, tools: JobTools, *, worker: UUID, cascade_depth: int) -> None:
         self._complete = statements["jobs/complete_own_run"]
-        self._worker, self._transactions = worker, transactions
-        self._connections, self._threads = connections, threads
-        self._givers, self._make_giver, self._cascade_depth = givers, make_giver, cascade_depth
+        self._tools, self._worker, self._cascade_depth = tools, worker, cascade_depth
 
     async def run(self, run: Run) -> Outcome:
         """One attempt, from decoding to commit. Never raises."""
         assert isinstance(run, JobRun)  # noqa: S101 - a pool makes nothing else
+        context: RunningJob | None = None
         try:
             if run.item.row["depth"] > self._cascade_depth:
                 return cascade_limit(self._cascade_depth)
-            context = RunningJob(run, _input_of(run))
+            context = RunningJob(run, _input_of(run), self._tools)
             set_flow(run.item)
             set_bound(f"job {run.job.id!r}")
             if run.job.simple:
-                run.result = run.job.job.dump_result(await run.job.job.make()(context))
+                value = await run.job.job.make()(context)
+                check_not_left(context)
+                run.result = run.job.job.dump_result(value)
                 return DONE
             return await self._with_needs(run, context)
+        except Suspended as left:
+            return Outcome("suspended", delay=left.seconds)
+        except RunLost:
+            return superseded()
         except asyncio.CancelledError as error:
             run.caught(error)
             return Outcome("discarded", note=run.canceled) if run.canceled is not None else outcome_of(run, error)
@@ -69,9 +65,9 @@ class JobExecutor:
     async def _with_needs(self, run: JobRun, context: RunningJob) -> Outcome:
         job = run.job
         if not job.is_async:
-            run.slots.append(await self._threads.free.take(NO_LANE))
+            run.slots.append(await self._tools.threads.free.take(NO_LANE))
         if job.transactional:
-            run.slots.append(await self._connections.take(NO_LANE))
+            run.slots.append(await self._tools.connections.take(NO_LANE))
         if job.queues:
             run.start()
         if job.transactional:
@@ -80,11 +76,9 @@ class JobExecutor:
         return Outcome("done", children=tuple(run.children)) if run.children else DONE
 
     async def _in_session(self, run: JobRun, context: RunningJob) -> Outcome:
-        if self._transactions is None:
-            raise InvalidHandler(f"job {run.job.id!r} asks for a session, but none can be made.")
-        transaction = run.transaction = await self._transactions.open(session=True)
+        transaction = run.transaction = await self._tools.open_transaction()
         run.session = transaction.session
-        run.session.sync_session.delivery = (run, self._make_giver)
+        run.session.sync_session.delivery = (run, self._tools.make_giver)
         problem: BaseException | None = None
         began = asyncio.get_running_loop().time()
         try:
@@ -92,14 +86,14 @@ class JobExecutor:
             await transaction.begin_unmarked(run.job.timeout)
             run.beginning = False
             run.result = run.job.job.dump_result(await self._call(run, context))
-            _check_alive(run)
+            check_alive(run)
             run.settling = True
             duration = asyncio.get_running_loop().time() - began
             given = (run.claim.run_id, run.claim.token, self._worker, run.result, run.attempts, duration)
             if not await transaction.execute(self._complete, *map(str, given), str(run.job.keep_result)):
-                raise Lost
+                raise RunLost
             await transaction.commit()
-        except Lost as error:
+        except RunLost as error:
             problem = error
             return superseded()
         except BaseException as error:
@@ -116,17 +110,19 @@ class JobExecutor:
             arguments = await fill(job.signature, Needs(self._values(run), stack))
             function = job.job.make()
             if job.is_async:
-                return await function(context, **arguments)
-            value, error = await self._threads.run(functools.partial(function, context, **arguments))
-            if error is not None:
-                raise error
+                value = await function(context, **arguments)
+            else:
+                value, error = await self._tools.threads.run(functools.partial(function, context, **arguments))
+                if error is not None:
+                    raise error
+            check_not_left(context)
             return value
 
     def _values(self, run: JobRun) -> dict[type[Any], Any]:
         wants = run.job.signature.wants
         values: dict[type[Any], Any] = {HandlerSession: run.session} if HandlerSession in wants else {}
-        for kind in self._givers & wants:
-            values[kind] = self._make_giver(run, kind)
+        for kind in self._tools.givers & wants:
+            values[kind] = self._tools.make_giver(run, kind)
         return values
 
 
@@ -137,6 +133,13 @@ def _input_of(run: JobRun) -> Any:
         raise Unreadable("invalid_payload", failure("InvalidInput", str(error))) from None
 
 
-def _check_alive(run: Run) -> None:
+def check_not_left(context: RunningJob) -> None:
+    """Whoever has caught what was to leave the job must not go on as if it had not been left."""
+    if context.steps.left is not None:
+        raise context.steps.left
+
+
+def check_alive(run: Run) -> None:
+    """Raise ``Abandoned`` in an attempt that was given up."""
     if run.abandoned:
         raise Abandoned("the attempt had been given up at its time-out")

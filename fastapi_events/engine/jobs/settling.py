@@ -98,6 +98,8 @@ def result_of(run: JobRun, outcome: Outcome) -> RunResult:
             run.claim, "completed", run.attempts, run.result, run.job.keep_result, outcome.duration,
             children=outcome.children,
         )  # fmt: skip
+    if kind == "suspended":
+        return RunResult(run.claim, None, run.attempts - 1, duration=outcome.duration, delay=outcome.delay)
     what, spent = outcome.failure, outcome.spent
     attempts = run.attempts if spent else run.attempts - 1
     result = RunResult(run.claim, _state_of(outcome), attempts, duration=outcome.duration)

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from fastapi_events.engine.failure import failure_of
 from fastapi_events.engine.handler_session import HandlerSession
 from fastapi_events.engine.infrastructure import is_infrastructure
@@ -19,9 +17,8 @@ from fastapi_events.engine.jobs.job_run import NO_LANE, JobRun
 from fastapi_events.engine.jobs.step_function import StepFunction, read_step
 from fastapi_events.engine.jobs.suspension import Leaving, RunLost, Suspended
 from fastapi_events.engine.jobs.tools import JobTools
-from fastapi_events.errors import DuplicateStep, InvalidPayload, InvalidResult, Steering, UnstableSteps
+from fastapi_events.errors import DuplicateStep, InvalidResult, Steering, UnstableSteps
 from fastapi_events.model.retry import Retry
-from fastapi_events.model.values import decode_value, encode_value
 from fastapi_events.store.steps import StepRecord
 
 LONGEST_PAUSE = 1.0
@@ -47,7 +44,8 @@ class Steps:
     ) -> Any:  # fmt: skip
         """The result of a step: the recorded one, or what the function returns now."""
         self._check_name(name)
-        number, read = self._next(), read_step(function, self._tools.givers, owner=f"{self._owner}, step {name!r}")
+        about = self._about(name)
+        number, read = self._next(), read_step(function, len(arguments), self._tools.givers, owner=about)
         stored = (await self._known()).get(name)
         if stored is None:
             self._check_stable(name, number, read.source)
@@ -57,7 +55,7 @@ class Steps:
                 f"{read.source} now. An id means the same in each attempt: give the other step an id of its own."
             )
         elif stored["state"] == "done":
-            return self._decoded(stored["result"], read.adapter, name)
+            return read.result.load(stored["result"], owner=about)
         return await self._do(name, number, read, arguments, retry, timeout, stored["attempts"] if stored else 0)
 
     async def sleep(self, seconds: float) -> None:
@@ -126,12 +124,14 @@ class Steps:
 
     async def _plainly(self, record: StepRecord, read: StepFunction, arguments: tuple[Any, ...], began: float) -> Any:
         async with AsyncExitStack() as stack:
-            values = {kind: self._tools.make_giver(self._run, kind) for kind in self._tools.givers & read.wants}
+            values = {
+                kind: self._tools.make_giver(self._run, kind) for kind in self._tools.givers & read.signature.wants
+            }
             given = await fill(read.signature, Needs(values, stack))
             value = await self._result_of(read, arguments, given)
-        text = self._encoded(value, read.adapter, record.name)
+        text = read.result.dump(value, owner=self._about(record.name), max_size=self._tools.max_size)
         await self._record(_done(record, text, began))
-        return self._decoded(text, read.adapter, record.name)
+        return read.result.load(text, owner=self._about(record.name))
 
     async def _in_session(
         self, record: StepRecord, read: StepFunction, arguments: tuple[Any, ...], began: float
@@ -145,11 +145,11 @@ class Steps:
             session.sync_session.delivery = (self._run, self._tools.make_giver)
             async with AsyncExitStack() as stack:
                 values: dict[type[Any], Any] = {HandlerSession: session}
-                for kind in self._tools.givers & read.wants:
+                for kind in self._tools.givers & read.signature.wants:
                     values[kind] = self._tools.bind_giver(session, kind)
                 given = await fill(read.signature, Needs(values, stack))
                 value = await self._result_of(read, arguments, given)
-            text = self._encoded(value, read.adapter, record.name)
+            text = read.result.dump(value, owner=self._about(record.name), max_size=self._tools.max_size)
             await self._record(_done(record, text, began), transaction.execute)
             await transaction.commit()
         except BaseException as error:
@@ -158,7 +158,7 @@ class Steps:
         finally:
             await transaction.end(problem)
             slot.release()
-        return self._decoded(text, read.adapter, record.name)
+        return read.result.load(text, owner=self._about(record.name))
 
     async def _result_of(self, read: StepFunction, arguments: tuple[Any, ...], given: dict[str, Any]) -> Any:
         if read.is_async:
@@ -206,8 +206,8 @@ class Steps:
             )
         if name in self._seen:
             raise DuplicateStep(
-                f"{self._owner}: step {name!r} was asked for twice in one attempt: the second would get the first one's "
-                "result. Give each an id of its own, in a loop with what it is about: f'charge-{line.id}'."
+                f"{self._owner}: step {name!r} was asked for twice in one attempt: the second would get the "
+                "first one's result. Give each an id of its own, in a loop with what it is about: f'charge-{line.id}'."
             )
         self._seen.add(name)
 
@@ -222,19 +222,8 @@ class Steps:
                     "between attempts: the input, results of steps, a count."
                 )
 
-    def _encoded(self, value: Any, adapter: TypeAdapter[Any], name: str) -> str:
-        try:
-            return encode_value(
-                value, adapter, Any, what="result", owner=f"{self._owner}, step {name!r}", max_size=self._tools.max_size
-            )
-        except InvalidPayload as error:
-            raise InvalidResult(str(error), path=error.path) from error.__cause__
-
-    def _decoded(self, text: str, adapter: TypeAdapter[Any], name: str) -> Any:
-        try:
-            return decode_value(text, adapter, Any, what="result", owner=f"{self._owner}, step {name!r}")
-        except InvalidPayload as error:
-            raise InvalidResult(str(error), path=error.path) from error.__cause__
+    def _about(self, name: str) -> str:
+        return f"{self._owner}, step {name!r}"
 
     @property
     def _owner(self) -> str:

@@ -461,7 +461,7 @@ CREATE INDEX run_tenant ON {schema}.run (tenant_id, number) WHERE tenant_id IS N
 -- Runs that have not ended: one narrow row each, the only thing that changes while a run lives. state: r ready, t waits for
 -- its time (a start in the future, a back-off), x is being run. due_at: when a waiting one is due, or when the lease of
 -- one that is being run is over; null for ready ones. token is the fence. crashes: how many processes have vanished with
--- it; postponed: attempts that spent nothing. attempts_before: those before the last redrive, which do not count.
+-- it; postponed: attempts that spent nothing; resumed: it has been worked on, so that it may have steps. attempts_before: those before the last redrive, which do not count.
 CREATE TABLE {schema}.run_queue (
     run_id uuid PRIMARY KEY,
     number bigint NOT NULL,
@@ -475,6 +475,7 @@ CREATE TABLE {schema}.run_queue (
     attempts_before integer NOT NULL DEFAULT 0,
     postponed integer NOT NULL DEFAULT 0,
     redrives integer NOT NULL DEFAULT 0,
+    resumed boolean NOT NULL DEFAULT false,
     worker_id uuid,
     cancel_reason text
 ) WITH (fillfactor = 70);

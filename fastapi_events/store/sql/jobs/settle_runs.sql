@@ -19,7 +19,7 @@ waiting AS (
     UPDATE {schema}.run_queue q
     SET state = CASE WHEN g.delay > 0 THEN 't' ELSE 'r' END::"char",
         due_at = CASE WHEN g.delay > 0 THEN clock_timestamp() + make_interval(secs => g.delay) END,
-        attempts = g.attempts, postponed = CASE WHEN g.unspent THEN q.postponed + 1 ELSE 0 END, crashes = 0,
+        attempts = g.attempts, postponed = CASE WHEN g.unspent THEN q.postponed + 1 ELSE 0 END, crashes = 0, resumed = true,
         worker_id = NULL
     FROM given g
     WHERE q.run_id = g.run_id AND q.token = g.token AND q.worker_id = $1 AND q.state = 'x' AND g.state IS NULL
