@@ -160,7 +160,7 @@ class Redelivery(Loop):
         if not claims and not alone:
             self._next_due = await self._wait(list(rooms), look_back)
             if behind:
-                self._next_due = min(self._next_due or HISTORY_WAIT, HISTORY_WAIT)
+                self._next_due, self._suspects.expected = min(self._next_due or HISTORY_WAIT, HISTORY_WAIT), True
             return 0
         self._next_due = 0.0
         usual = await self._suspects.separate(claims, QUEUE_DEPTH)
@@ -283,7 +283,7 @@ class Redelivery(Loop):
                 self._unsettled.add(_key(queue))
                 await self._store.release([queue.claim])
                 return True
-            result = KeyResult(queue.claim, queue.version, drained=False)
+            result = KeyResult(queue.claim, queue.version, drained=False, replay=result.replay)
             dead = Outcome("dead", reason="unsettleable", failure=failure_of(error))
             note(result, queue.rows[0], last, dead)
             settled = await patiently(lambda: self._store.settle(result))
