@@ -356,3 +356,27 @@ async def test_one_retired_while_it_catches_up_goes_on_with_its_history_when_it_
     await publish(old, [Placed(order="0", number=4)])
     await again.drain_once()
     assert seen == [0, 1, 2, 4]
+
+
+async def test_one_cancelled_during_a_long_call_begins_no_further_event_of_its_history(stage: Stage) -> None:
+    """Its process has looked what goes on since, so nothing but the replay's end can stop the chunk in hand."""
+    told: list[tuple[int, bool]] = []
+    entered, go_on = asyncio.Event(), asyncio.Event()
+    module = Module("late")
+
+    @module.on(Placed, start="beginning")
+    async def note(event: Placed, delivery: Delivery) -> None:
+        told.append((event.number, delivery.replay_id is not None))
+        entered.set()
+        await go_on.wait()
+
+    old = await history(stage, range(3), keys=1)
+    new = await stage.running(module)
+    await within(entered.wait())
+    await new.operations.replays.cancel((await replay_of(new)).id, actor=DUTY)
+    replays: Any = new.runtime.replays
+    await until(lambda: not replays._known and not replays._flag.is_set(), "the process to look what goes on")
+    go_on.set()
+    await publish(old, [Placed(order="0", number=3)])
+    await until(lambda: (3, False) in told)
+    assert told == [(0, True), (3, False)]
