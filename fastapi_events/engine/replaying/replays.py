@@ -133,9 +133,9 @@ class Replays(Loop):
 
     async def _hands(self, *, giving_way: bool) -> int:
         """Work until there is nothing to take. While one hand is busy for long, nothing else waits for it: shares keep
-        their leases, what is at its end is ended, and the other hands look again."""
+        their leases, what is at its end is ended, and of the others one at a time looks again."""
         now = asyncio.get_running_loop().time
-        hands = self._more_hands(self._concurrency, giving_way=giving_way)
+        hands = {asyncio.create_task(self._hand(number, giving_way=giving_way)) for number in range(self._concurrency)}
         handled, renewal, failed = 0, now() + self._heartbeat, list[asyncio.Task[int]]()
         try:
             while hands:
@@ -149,14 +149,12 @@ class Replays(Loop):
                     self._flag.set()  # the others begin no further event, and then it is told
                 elif hands and not self.stopping.is_set():
                     await self._look_beside()
-                    hands |= self._more_hands(self._concurrency - len(hands), giving_way=giving_way)
+                    if len(hands) < self._concurrency:
+                        hands.add(asyncio.create_task(self._hand(len(hands), giving_way=giving_way)))
         finally:
             for hand in hands:
                 hand.cancel()
         return handled + sum(hand.result() for hand in failed)
-
-    def _more_hands(self, count: int, *, giving_way: bool) -> set[asyncio.Task[int]]:
-        return {asyncio.create_task(self._hand(number, giving_way=giving_way)) for number in range(count)}
 
     async def _look_beside(self) -> None:
         """The flag is taken down only then, so that the hands begin nothing of what has been cancelled or paused."""
