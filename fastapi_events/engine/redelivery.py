@@ -146,7 +146,8 @@ class Redelivery(Loop):
             self._next_full_search = now + self._poll_interval() * random.uniform(0.9, 1.1)  # noqa: S311 - jitter
             self._suspects.expected = True
             if not behind and not probes and not await self._is_something_due(rooms):
-                self._caught_up = self._caught_up if self._gates.paused_lanes else now
+                if not self._gates.paused_lanes and len(rooms) == len(numbers):
+                    self._caught_up = now  # of one that is paused, or has all its hands full, nobody has asked
                 return 0
         paused, reads = self._gates.paused_lanes, self._plan.reads
         claims = await self._claim_history(everything, room) if behind else []

@@ -187,7 +187,7 @@ async def test_what_the_database_refuses_of_history_is_dead_there_and_live_goes_
     await publish(old, [Placed(order="0", number=2)])
     await new.drain_once()
     [dead] = await stage.deliveries("dead")
-    assert (dead["replay_id"], dead["reason"]) == ((await replay_of(new)).id, "gave_up")
+    assert (dead["replay_id"], dead["reason"]) == ((await replay_of(new)).id, "unsettleable")
     assert seen[-1] == 2
     [behind] = await stage.deliveries("waiting")
     assert behind["replay_id"] == dead["replay_id"]
