@@ -135,6 +135,11 @@ class ReplayOperations:
             raise OperationRefused(
                 f"{handler!r} is retired: nobody would run the replay. Start a process that has the handler first."
             )
+        if bounds.started_after is None:
+            raise OperationRefused(
+                f"{handler!r} is registered and has not started: a process has died in between, and the next one that "
+                "starts with it decides where it begins. Start one first."
+            )
         return bounds, selection_of(bounds.selects, where, self._tenants)
 
     def _check_count(self, bounds: ReplayBounds, count: ReplayCount, expected: int | None) -> None:

@@ -16,6 +16,12 @@ from fastapi_events.cli.moments import ago, exact, span
 from fastapi_events.cli.terminal import Column, clean, note, print_facts, print_json, print_table, say
 
 Act = Literal["pause", "resume", "cancel"]
+_LIVE_THEN: dict[Act, str] = {
+    "pause": " What is live of it waits as long, if it is ordered.",
+    "resume": "",
+    "cancel": " The handler goes on with what is live, without the rest of its history.",
+}
+"""What becomes of a handler that is new and begins with the replay."""
 
 COLUMNS = (
     Column("ID", lambda r: r.id, whole=True),
@@ -114,7 +120,8 @@ async def change_replay(
     async with operators_of(events) as operators:
         replays = operators.operations.replays
         view = await replays.get(replay_id)
-        question = f"Cancel the replay of {view.handler}? What waits of it is discarded; it cannot be resumed."
+        live = _LIVE_THEN[act] if view.starts and not view.ended else ""
+        question = f"Cancel the replay of {view.handler}? What waits of it is discarded; it cannot be resumed.{live}"
         if act == "cancel" and not agreed(question, yes=yes):
             return 1
         change = {"pause": replays.pause, "resume": replays.resume, "cancel": replays.cancel}[act]
@@ -123,11 +130,10 @@ async def change_replay(
         print_json(ReplayDone(act, str(view.id), changed))
     else:
         done = {"pause": "paused", "resume": "resumed", "cancel": "cancelled"}[act]
-        say(
-            clean(
-                f"The replay of {view.handler} is {done}." if changed else f"Nothing was changed: it is {view.state}."
-            )
+        said = (
+            f"The replay of {view.handler} is {done}.{live}" if changed else f"Nothing was changed: it is {view.state}."
         )
+        say(clean(said))
     return 0
 
 

@@ -124,6 +124,8 @@ class Gates:
             await asyncio.wait({self._task})
 
     def _open(self, number: int, probe_at: float) -> None:
+        if number in self.catching_up:
+            return  # what is live waits anyway, a probe would overtake the history, and that has a brake of its own
         self.closed[number] = self.stopped[number] = "breaker_open"
         self._probe_at[number] = probe_at
 
@@ -190,8 +192,6 @@ class Gates:
         self.closed.pop(number, None)
         self.stopped.pop(number, None)
         self._probe_at.pop(number, None)
-        if number in self.catching_up:
-            self.closed[number] = "catching_up"
 
 
 def spared(run: Run, outcome: Outcome) -> Outcome:

@@ -146,7 +146,8 @@ class Redelivery(Loop):
             self._next_full_search = now + self._poll_interval() * random.uniform(0.9, 1.1)  # noqa: S311 - jitter
             self._suspects.expected = True
             if not behind and not probes and not await self._is_something_due(rooms):
-                self._caught_up = self._caught_up if self._gates.paused_lanes else now
+                if not self._gates.paused_lanes and len(rooms) == len(numbers):
+                    self._caught_up = now  # of one that is paused, or has all its hands full, nobody has asked
                 return 0
         paused, reads = self._gates.paused_lanes, self._plan.reads
         claims = await self._claim_history(everything, room) if behind else []
@@ -160,7 +161,7 @@ class Redelivery(Loop):
         if not claims and not alone:
             self._next_due = await self._wait(list(rooms), look_back)
             if behind:
-                self._next_due = min(self._next_due or HISTORY_WAIT, HISTORY_WAIT)
+                self._next_due, self._suspects.expected = min(self._next_due or HISTORY_WAIT, HISTORY_WAIT), True
             return 0
         self._next_due = 0.0
         usual = await self._suspects.separate(claims, QUEUE_DEPTH)
@@ -283,7 +284,7 @@ class Redelivery(Loop):
                 self._unsettled.add(_key(queue))
                 await self._store.release([queue.claim])
                 return True
-            result = KeyResult(queue.claim, queue.version, drained=False)
+            result = KeyResult(queue.claim, queue.version, drained=False, replay=result.replay)
             dead = Outcome("dead", reason="unsettleable", failure=failure_of(error))
             note(result, queue.rows[0], last, dead)
             settled = await patiently(lambda: self._store.settle(result))

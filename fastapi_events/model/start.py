@@ -68,4 +68,9 @@ def _moment(start: datetime, owner: str) -> datetime:
             f"{owner}: start={start.isoformat()} is in the future, where there is no history yet. Write start='now': "
             "what is published from its registration on is given to every new handler."
         )
-    return start
+    try:
+        return start.astimezone(UTC)
+    except OverflowError as error:
+        raise ContradictoryOptions(
+            f"{owner}: start={start.isoformat()} is before the year 1 in UTC. Write start='beginning'."
+        ) from error

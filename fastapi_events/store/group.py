@@ -123,7 +123,7 @@ class GroupStore:
         Those that are registered and have not started yet start now, each with the history that it asked for.
         """
         rows = await self._database.fetch(self._statements["list_handlers"], group_id)
-        if any(row["started_after"] is None for row in rows):
+        if any(row["started_after"] is None and not row["retired"] for row in rows):
             await self._database.fetch(self._statements["start_handlers"], group_id, list(LANES.values()))
             rows = await self._database.fetch(self._statements["list_handlers"], group_id)
         known = {row["name"]: _known(row) for row in rows if not row["retired"]}

@@ -66,7 +66,7 @@ class KeyResult:
 
     def leave_to(self, needs: int, head: Any) -> None:
         """Stop at a delivery that only a process of a newer release can read; nothing of it is spent."""
-        self.drained, self.delay, self.needs = False, 0.0, needs
+        self.drained, self.delay, self.needs, self.replay = False, 0.0, needs, head["replay_id"]
         if head["reason"] not in (
             "no_handler",
             "detached",

@@ -33,7 +33,7 @@ async def test_a_replay_from_its_count_to_its_end(run: Run, connection: Any, cle
     assert "% of the positions" in (await run("replay", "show", replay["id"], **given)).output
     assert "catching up" in (await run("handlers", "list", **given)).output
     cancelled = await run("replay", "cancel", replay["id"], "--yes", **given)
-    assert "is cancelled" in cancelled.output
+    assert "is cancelled. The handler goes on with what is live" in cancelled.output
     listed = await run("replay", "list", **given)
     assert listed.output.splitlines()[1].split()[:3] == [replay["id"], "bakery.bake", "cancelled"]
     for wrong, status in (("--since=soon", 2), ("--name=bakery.none.such", 1), ("--rate=0", 1)):

@@ -77,6 +77,9 @@ async def test_a_handler_that_begins_with_history_is_seen_to_catch_up(bare: Grou
     assert "of the positions" in page
     assert "what is live waits for the end" in page
     assert "by start: the handler is new" in page
+    for action, words in (("pause", "What is live of the handler waits"), ("cancel", "goes on with what is live")):
+        path = f"/events/dashboard/replays/{replay}/confirm?action={action}"
+        assert words in (await bare.client.get(path)).text
 
 
 async def test_a_handler_that_nobody_has_is_told_with_what_helps(bare: Ground) -> None:

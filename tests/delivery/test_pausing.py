@@ -158,3 +158,20 @@ async def test_what_does_not_exist_is_refused(stage: Stage) -> None:
     with pytest.raises(OperationRefused, match="actor is empty"):
         await events.operations.resume(actor=" ")
     assert await events.operations.actions() == []
+
+
+async def test_what_was_parked_before_a_process_started_goes_on_as_soon_as_its_handler_does(stage: Stage) -> None:
+    """While it was paused, the process has looked for what was due of the others and found nothing."""
+    seen: list[Any] = []
+    first = await stage.idle(shop(seen))
+    assert await first.operations.pause(handler="shop.one", actor="me")
+    await publish(first, [Placed(order="a", number=1)])
+    await first.runtime.refresh_plan()
+    await first.drain_once()
+    assert seen == [("two", 1)]
+    await stage.rows("UPDATE events.parked_key SET due_at = clock_timestamp() - interval '1 hour'")
+    running = await stage.running(shop(seen), **SLOW)
+    redelivery: Any = running.runtime.redelivery
+    await until(lambda: redelivery._next_full_search > 0.0, "the process to have looked everywhere")
+    assert await running.operations.resume(handler="shop.one", actor="me")
+    await until(lambda: ("one", 1) in seen)

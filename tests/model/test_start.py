@@ -1,7 +1,7 @@
 """``start=``: what is no place in the log is refused where it is written."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -50,6 +50,10 @@ def test_words_positions_and_moments_are_places_to_start_from(start: Any, kept: 
         (2**63, "is no position in the log"),
         (datetime(2026, 1, 31), "has no time zone, .* Write datetime(..., tzinfo=UTC)"),  # noqa: DTZ001
         (datetime(9000, 1, 1, tzinfo=UTC), "is in the future, .* Write start='now'"),
+        (
+            datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1))),
+            "is before the year 1 in UTC. Write start='beginning'",
+        ),
     ],
 )
 def test_what_is_no_place_is_refused_with_the_mend(start: Any, message: str) -> None:

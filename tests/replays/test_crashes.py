@@ -2,7 +2,7 @@
 
 from fastapi_events import Delivery, Module, Retry
 from tests.concurrency.vanishing import SILENT, Fleet, Killer
-from tests.delivery.stage import Placed, Stage, publish
+from tests.delivery.stage import SLOW, Placed, Stage, publish, until
 from tests.replays.test_replaying import DUTY, settled
 
 POISON = 3
@@ -91,3 +91,26 @@ async def test_an_event_that_ends_processes_in_the_history_of_a_new_handler_dies
     [dead] = (await events.observe.dead_letters()).dead_letters
     assert (dead.reason, dead.replay_id is not None, dead.behind) == ("crashed_worker", True, 1)
     assert seen == [(1, True), (2, True), (5, False)]
+
+
+async def test_what_is_in_doubt_of_a_history_is_run_alone_without_waiting_for_a_poll(stage: Stage) -> None:
+    seen: list[int] = []
+
+    def make(killer: Killer) -> Module:
+        module = Module("shop")
+
+        @module.on(Placed, id="shop.handle", start="beginning")
+        async def handle(event: Placed) -> None:
+            await killer.strike(event.number)
+            seen.append(event.number)
+
+        return module
+
+    fleet = Fleet(stage, make, POISON)
+    old = await stage.idle(Module("old"), **SILENT)
+    await publish(old, [Placed(order="o", number=n) for n in (1, 2, POISON, 4)])
+    for _ in range(2):
+        await fleet.vanish()
+    seen.clear()
+    await stage.running(make(Killer()), **SILENT | SLOW)
+    await until(lambda: seen == [1, 2, POISON, 4])

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection
 from uuid import UUID
 
 from fastapi_events.engine.attempt import attempt, attempt_plain
 from fastapi_events.engine.executor import Executor
 from fastapi_events.engine.gates import Gates
 from fastapi_events.engine.handlers import Handler, HandlerPlan
-from fastapi_events.engine.infrastructure import is_refusal
+from fastapi_events.engine.infrastructure import is_infrastructure, is_refusal
 from fastapi_events.engine.patience import patiently
 from fastapi_events.engine.replaying.brake import Brake
 from fastapi_events.engine.replaying.manners import Manners
@@ -54,6 +54,7 @@ class Replays(Loop):
         self._caught_up = caught_up
         self._flag, self._cut_off = asyncio.Event(), asyncio.Event()
         self._cut: asyncio.Future[None] | None = None
+        self._calls = 0
         self._known: dict[UUID, RunningReplay] = {}
         self._wait: float | None = None
         self._held: set[ShareClaim] = set()
@@ -65,6 +66,7 @@ class Replays(Loop):
 
     def look(self) -> None:
         """Handlers have changed, or replays: find out what is to be done."""
+        self._calls += 1
         self._flag.set()
 
     def interrupt(self) -> None:
@@ -108,49 +110,84 @@ class Replays(Loop):
     async def _work(self, *, giving_way: bool) -> int:
         async with self._one_at_a_time:
             self._flag.clear()
-            async with self._line:
-                caught_up = await self._store.finish(self._plan.numbers)
-                running = await self._store.running(self._plan.numbers)
-            if caught_up:
-                await self._caught_up()
-            self._known = {replay.id: replay for replay in running}
-            self._brakes = {replay: brake for replay, brake in self._brakes.items() if replay in self._known}
-            self._one_by_one &= set(self._known)
-            ready = [replay for replay in running if not replay.wait]
-            handled = await self._hands(ready, giving_way=giving_way) if ready else 0
-            paced = [max(replay.wait, PACE) for replay in running if replay.rate is not None]
-            self._wait = min([0.0 if handled and not paced else LOOK_AGAIN, *paced]) if running else None
+            handled = 0
+            await self._look()
+            if any(not replay.wait for replay in self._known.values()):
+                handled = await self._hands(giving_way=giving_way)
+                await self._look()
+            known = self._known.values()
+            paced = [max(replay.wait, PACE) for replay in known if replay.rate is not None]
+            self._wait = min([0.0 if handled and not paced else LOOK_AGAIN, *paced]) if known else None
             return handled
 
-    async def _hands(self, running: Sequence[RunningReplay], *, giving_way: bool) -> int:
-        """Work until there is nothing to take; shares that take long keep their leases."""
-        hands = {
-            asyncio.create_task(self._hand([*running[number % len(running) :], *running[: number % len(running)]],
-                                           giving_way=giving_way))
-            for number in range(self._concurrency)
-        }  # fmt: skip
+    async def _look(self) -> None:
+        """End the replays that are at their end, and read which go on."""
+        async with self._line:
+            caught_up = await self._store.finish(self._plan.numbers)
+            running = await self._store.running(self._plan.numbers)
+        self._known = {replay.id: replay for replay in running}
+        self._brakes = {replay: brake for replay, brake in self._brakes.items() if replay in self._known}
+        self._one_by_one &= set(self._known)
+        if caught_up:
+            await self._caught_up()
+
+    async def _hands(self, *, giving_way: bool) -> int:
+        """Work until there is nothing to take. While one hand is busy for long, nothing else waits for it: shares keep
+        their leases, what is at its end is ended, and of the others one at a time looks again."""
+        now = asyncio.get_running_loop().time
+        hands = {asyncio.create_task(self._hand(number, giving_way=giving_way)) for number in range(self._concurrency)}
+        handled, renewal, failed = 0, now() + self._heartbeat, list[asyncio.Task[int]]()
         try:
-            waiting = hands
-            while waiting:
-                _, waiting = await asyncio.wait(waiting, timeout=self._heartbeat)
-                if waiting and self._held:
-                    async with self._line:
-                        await self._store.renew(list(self._held))
+            while hands:
+                ended, hands = await asyncio.wait(hands, timeout=min(self._heartbeat, LOOK_AGAIN))
+                failed += [hand for hand in ended if hand.exception() is not None]
+                handled += sum(hand.result() for hand in ended.difference(failed))
+                if hands and now() >= renewal:
+                    await self._beside(self._renew)
+                    renewal = now() + self._heartbeat
+                if failed:
+                    self._flag.set()  # the others begin no further event, and then it is told
+                elif hands and not self.stopping.is_set():
+                    await self._look_beside()
+                    if len(hands) < self._concurrency:
+                        hands.add(asyncio.create_task(self._hand(len(hands), giving_way=giving_way)))
         finally:
             for hand in hands:
                 hand.cancel()
-        return sum(hand.result() for hand in hands)
+        return handled + sum(hand.result() for hand in failed)
 
-    async def _hand(self, running: Sequence[RunningReplay], *, giving_way: bool) -> int:
+    async def _look_beside(self) -> None:
+        """The flag is taken down only then, so that the hands begin nothing of what has been cancelled or paused."""
+        calls = self._calls
+        if await self._beside(self._look) and calls == self._calls:
+            self._flag.clear()
+
+    async def _beside(self, step: Callable[[], Awaitable[None]]) -> bool:
+        """Do it while hands are busy, whom a database that is away for a moment concerns later, if at all."""
+        try:
+            await step()
+        except Exception as error:
+            if not is_infrastructure(error):
+                raise
+            return False
+        return True
+
+    async def _renew(self) -> None:
+        if self._held:
+            async with self._line:
+                await self._store.renew(list(self._held))
+
+    async def _hand(self, number: int, *, giving_way: bool) -> int:
+        """Take chunks of all replays in turn; each hand begins with another."""
         handled, found = 0, True
         while found:
-            found = False
-            for replay in running:
+            found, known = False, list(self._known.values())
+            for at in range(len(known)):
                 if self._flag.is_set() or self.stopping.is_set():
                     return handled
                 if giving_way:
                     await self._manners.enter()
-                count = await self._chunk(replay)
+                count = await self._chunk(known[(number + at) % len(known)])
                 handled, found = handled + (count or 0), found or count is not None
         return handled
 
@@ -179,7 +216,7 @@ class Replays(Loop):
         loop = asyncio.get_running_loop()
         began, last = loop.time(), None
         for row in work.share.rows:
-            if self._stops(handler, brake) or loop.time() > began + LONGEST_CHUNK:
+            if self._stops(work, handler, brake) or loop.time() > began + LONGEST_CHUNK:
                 break
             run = work.run_for(row)
             if run is None:
@@ -203,10 +240,9 @@ class Replays(Loop):
             return await attempt(self._executor, run, self._cut_off)
         return await attempt_plain(self._executor, run, self._cut)
 
-    def _stops(self, handler: Handler, brake: Brake) -> bool:
-        return bool(
-            self.stopping.is_set() or self._flag.is_set() or handler.number in self._gates.stopped or brake.wait
-        )
+    def _stops(self, work: ShareWork, handler: Handler, brake: Brake) -> bool:
+        gone_on = work.share.claim.replay in self._known and handler.number not in self._gates.stopped
+        return bool(self.stopping.is_set() or self._flag.is_set() or not gone_on or brake.wait)
 
     async def _record(self, work: ShareWork, last: Run | None) -> None:
         share, result = work.share, work.result

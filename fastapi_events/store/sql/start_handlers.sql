@@ -3,16 +3,19 @@
 --
 -- A handler that is to begin with history is given a replay in the same moment, of exactly what its snapshot shows: live
 -- delivery is of what it does not show. So there is neither gap nor overlap, and no way to have one without the other.
--- The group's row is locked before a revision is drawn: revisions become visible in their order.
+-- The group's row is locked before a revision is drawn: revisions become visible in their order. One that was retired
+-- before it has started does so when it comes back; none starts in a group that was removed, whose replays nobody could end.
 WITH grouped AS MATERIALIZED (
     SELECT g.id FROM {schema}.consumer_group g
-    WHERE g.id = $1 AND EXISTS (SELECT FROM {schema}.handler h WHERE h.group_id = $1 AND h.started_after IS NULL)
+    WHERE g.id = $1 AND g.removed_at IS NULL
+      AND EXISTS (SELECT FROM {schema}.handler h
+                  WHERE h.group_id = $1 AND h.started_after IS NULL AND h.retired_at IS NULL)
     FOR NO KEY UPDATE),
 begun AS (
     UPDATE {schema}.handler h
     SET started_after = pg_current_snapshot(), revision = nextval('{schema}.handler_revision')
     FROM grouped g
-    WHERE h.group_id = g.id AND h.started_after IS NULL
+    WHERE h.group_id = g.id AND h.started_after IS NULL AND h.retired_at IS NULL
     RETURNING h.id, h.name, h.selects, h.started_after, h.start_position, h.start_time, h.start_pattern),
 -- Every position that the snapshot shows was drawn before the sequence is looked at here.
 wished AS MATERIALIZED (
