@@ -12,13 +12,14 @@ from uuid import UUID
 from fastapi_events.api.publishing.caller import caller
 from fastapi_events.api.publishing.outlets import Outlet
 from fastapi_events.api.publishing.port import PublishingPort
+from fastapi_events.api.run_filter import next_page, run_filter
 from fastapi_events.errors import InvalidInput, JobCanceled, JobFailed, JobTimedOut, ResultTimeout, RunNotFound
 from fastapi_events.model.context import current_flow
 from fastapi_events.model.job import Job
 from fastapi_events.model.job_context import RunState, Started
 from fastapi_events.model.lane import place_of
 from fastapi_events.model.run_sealing import StartOptions, seal_run, start_options
-from fastapi_events.model.run_start import CANCELED, RUNS, RunStart
+from fastapi_events.model.run_start import CANCELED, READY, RUNS, RunStart
 
 I = TypeVar("I")  # noqa: E741 - as in Job[I, O]
 O = TypeVar("O")  # noqa: E741
@@ -39,6 +40,14 @@ class StartKeywords(TypedDict, total=False):
     scope: tuple[str, Any] | None
     tenant_id: str | None
     correlation_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """Runs, and where the next page begins; ``next`` is None behind the last one."""
+
+    runs: list[RunView[Any]]
+    next: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +107,38 @@ class JobClient:
     async def get(self, run: UUID | Started[Any]) -> RunView[Any]:
         """The run as it is now, by what is committed; raises ``RunNotFound``."""
         return _view(await self._row(_id_of(run)))
+
+    async def list(
+        self,
+        job: Job[Any, Any] | None = None,
+        *,
+        state: RunState | None = None,
+        scope: tuple[str, Any] | None = None,
+        after: str | None = None,
+        limit: int = 50,
+    ) -> RunPage:
+        """Runs of this application, the newest first, by what is committed.
+
+        Those of one job, in one state, or of one ``scope``; ``after`` is the ``next`` of the page before, ``limit`` is
+        1 to 500. A state orders by when runs ended, for those that have; a scope goes with nothing else. Raises
+        ``InvalidFilter``.
+        """
+        wanted = run_filter(self._port.job_numbers(), job, state=state, scope=scope, after=after, limit=limit)
+        found = await self._port.run_readings.page(wanted)
+        return RunPage([_view(row) for row, _ in found], next_page(found, limit))
+
+    async def retry(self, run: UUID | Started[Any]) -> bool:
+        """Let a run that has failed, timed out or was cancelled begin anew, with a fresh budget of attempts.
+
+        What its steps have done stays done. Returns whether it has: False if it has not ended, or has succeeded. Raises
+        ``RunNotFound``.
+        """
+        run_id = _id_of(run)
+        if await self._port.run_readings.redrive([run_id]):
+            self._port.committed({place_of(RUNS, READY)})
+            return True
+        await self._row(run_id)
+        return False
 
     async def cancel(self, run: UUID | Started[Any], reason: str = "") -> bool:
         """Cancel a run, at once and durably: one that waits ends, one that is at work is interrupted where it awaits.

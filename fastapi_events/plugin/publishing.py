@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 from uuid import UUID
 
@@ -147,6 +147,10 @@ class Publishing:
     def run_readings(self) -> RunReadings:
         """Where runs are read; raises ``NotStarted``."""
         return self._jobs.readings
+
+    def job_numbers(self) -> Mapping[str, int]:
+        """The numbers of all jobs of this application, by name."""
+        return self._jobs.numbers
 
     def job_number(self, name: str) -> int:
         """The number that the database has for a job; raises ``UnknownJob``."""

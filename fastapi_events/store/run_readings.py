@@ -1,31 +1,78 @@
-"""Runs as they are read by whoever started them: one by its id."""
+"""Runs as they are read and looked after by people and by whoever started them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from fastapi_events.store.database import Database
 from fastapi_events.store.statements import Statements
 
+ENDED = ("completed", "failed", "timed_out", "canceled")
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which runs, and from where on: ``after`` is the place of the last one seen. ``jobs`` are numbers."""
+
+    jobs: Sequence[int] = ()
+    state: str | None = None
+    scope: tuple[str, str] | None = None
+    after: int | datetime | None = None
+    limit: int = 50
+
 
 class RunReadings:
-    """Reads runs, and cancels them, on bookkeeping connections."""
+    """Reads runs, cancels them, and lets them begin anew, on bookkeeping connections."""
 
     def __init__(self, database: Database, statements: Statements) -> None:
         self._database = database
-        self._read, self._cancel = statements["jobs/read_run"], statements["jobs/cancel_runs"]
+        self._statements = {name: statements[f"jobs/{name}"] for name in _NAMES}
         self._durably = statements["keep_durably"]
 
     async def find(self, run_id: UUID) -> Any | None:
         """The run's row; None if there is none."""
-        rows = await self._database.fetch(self._read, run_id)
+        rows = await self._database.fetch(self._statements["read_runs"], [run_id])
         return rows[0] if rows else None
+
+    async def page(self, wanted: RunFilter) -> list[tuple[Any, int | datetime]]:
+        """The rows of runs, each with its place in the list."""
+        places = {row["id"]: row["place"] for row in await self._places(wanted)}
+        rows = {row["id"]: row for row in await self._database.fetch(self._statements["read_runs"], list(places))}
+        return [(rows[run_id], place) for run_id, place in places.items() if run_id in rows]
 
     async def cancel(self, run_ids: Sequence[UUID], reason: str) -> dict[UUID, bool]:
         """Cancel runs; of each that had not ended, whether it has now. The others are being told."""
+        rows = await self._write("cancel_runs", sorted(run_ids), reason)
+        return {row["run_id"]: row["ended"] for row in rows}
+
+    async def redrive(self, run_ids: Sequence[UUID]) -> list[UUID]:
+        """Let runs begin anew; returns those that had ended without success."""
+        return [row["run_id"] for row in await self._write("redrive_runs", sorted(run_ids))]
+
+    async def _places(self, wanted: RunFilter) -> list[Any]:
+        after, limit, jobs = wanted.after, wanted.limit, list(wanted.jobs)
+        if wanted.scope is not None:
+            return await self._fetch("list_runs_of_scope", *wanted.scope, after, limit)
+        if wanted.state in ENDED:
+            return await self._fetch("list_ended_runs", jobs, after, limit, wanted.state)
+        if wanted.state is not None:
+            return await self._fetch("list_waiting_runs", jobs, after, limit, wanted.state == "running")
+        return await self._fetch("list_started_runs", jobs, after, limit)
+
+    async def _fetch(self, name: str, *arguments: Any) -> list[Any]:
+        return await self._database.fetch(self._statements[name], *arguments)
+
+    async def _write(self, name: str, *arguments: Any) -> list[Any]:
         async with self._database.acquire() as connection, self._database.steered(connection):
             await connection.execute(self._durably)
-            rows = await connection.fetch(self._cancel, sorted(run_ids), reason)
-        return {row["run_id"]: row["ended"] for row in rows}
+            return await connection.fetch(self._statements[name], *arguments)
+
+
+_NAMES = (
+    "read_runs", "cancel_runs", "redrive_runs", "list_started_runs", "list_waiting_runs", "list_ended_runs",
+    "list_runs_of_scope",
+)  # fmt: skip

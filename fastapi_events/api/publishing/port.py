@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Literal, NamedTuple, Protocol
 from uuid import UUID
 
@@ -43,6 +43,10 @@ class PublishingPort(Protocol):
     @property
     def run_readings(self) -> RunReadings:
         """Where runs are read."""
+        ...
+
+    def job_numbers(self) -> Mapping[str, int]:
+        """The numbers of all jobs of this application, by name."""
         ...
 
     def job_number(self, name: str) -> int:

@@ -22,7 +22,7 @@ class JobSide:
         self.plan = plan
         self.readings = RunReadings(database, statements)
         self._store, self._make_work = JobStore(database, statements), make_work
-        self._numbers: dict[str, int] = {}
+        self.numbers: dict[str, int] = {}
         self.work: JobWork | None = None
 
     async def start(self, group_id: int, *, works: bool) -> None:
@@ -32,7 +32,7 @@ class JobSide:
             ready = self.plan.jobs[name]
             ready.number, ready.paused = known.id, known.paused
             self.plan.by_number[known.id] = ready
-            self._numbers[name] = known.id
+            self.numbers[name] = known.id
         if works and self.plan.jobs:
             self.work = self._make_work()
             await self.work.start()
@@ -52,7 +52,7 @@ class JobSide:
 
     def number(self, name: str) -> int:
         """The number that the database has for a job; raises ``UnknownJob``."""
-        number = self._numbers.get(name)
+        number = self.numbers.get(name)
         if number is None:
             raise UnknownJob(
                 f"job {name!r} belongs to no module of this application, so nothing would ever run it. Put its module "

@@ -482,6 +482,8 @@ CREATE TABLE {schema}.run_queue (
 
 CREATE INDEX run_queue_ready ON {schema}.run_queue (job_id, priority DESC, number) WHERE state = 'r';
 
+CREATE INDEX run_queue_of_job ON {schema}.run_queue (job_id, number);
+
 CREATE INDEX run_queue_due ON {schema}.run_queue (due_at) WHERE due_at IS NOT NULL;
 
 -- How runs ended: one row each, which goes again if a run is redriven. expires_at: until when its result is kept.
