@@ -54,6 +54,7 @@ class Subject(Protocol):
 
 _SUBJECTS = {
     "fastapi_events": "benchmarks.ours:Ours",
+    "jobs": "benchmarks.our_jobs:OurJobs",
     "pgqueuer": "benchmarks.peers.pgqueuer:PgQueuerSubject",
     "procrastinate": "benchmarks.peers.procrastinate:ProcrastinateSubject",
 }

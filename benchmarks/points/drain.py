@@ -36,7 +36,7 @@ _RAW_BATCH = 2000
 _SMALL_BACKLOG = {"procrastinate": (2_000, 500)}
 _BACKLOG = (50_000, 10_000)
 _DEADLINE = 300.0
-_WANTED = {"pgqueuer": 3.0, "procrastinate": 60.0}
+_WANTED = {"jobs": 1.0, "pgqueuer": 3.0, "procrastinate": 60.0}
 
 
 class Meter:
