@@ -66,9 +66,12 @@ class RunsFlag(LaneFlag):
         super().__init__()
         self.pools: list[asyncio.Event] = []
         self.due, self.leases = asyncio.Event(), asyncio.Event()
+        self.cancels = True
+        """Whether runs may have to be cancelled that nobody runs."""
 
     def set(self) -> None:
         """Anything may have changed."""
+        self.cancels = True
         for flag in (*self.pools, self.due, self.leases):
             flag.set()
 
@@ -80,7 +83,9 @@ class RunsFlag(LaneFlag):
         elif partition == WAITING:
             self.due.set()
         elif partition == CANCELED:
+            self.cancels = True
             self.leases.set()
+            self.due.set()
 
 
 class Wake:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastapi_events.engine.handler_transaction import FencedTransactions
+from fastapi_events.engine.jobs.family import Family
 from fastapi_events.engine.jobs.job_executor import JobExecutor
 from fastapi_events.engine.jobs.ready_job import JobPlan, compile_jobs
 from fastapi_events.engine.jobs.side import JobSide
@@ -12,6 +13,7 @@ from fastapi_events.engine.runtime import Runtime
 from fastapi_events.model.registry import Registry
 from fastapi_events.plugin.backoff import retry_of
 from fastapi_events.plugin.publishing import PUBLISHERS, Publishing
+from fastapi_events.store.families import FamilyStore
 from fastapi_events.store.steps import StepStore
 
 
@@ -26,7 +28,12 @@ def make_job_side(
             keep_result=settings.result_retention,
         )
     )  # fmt: skip
+    family = Family(
+        FamilyStore(runtime.database, runtime.statements, worker=runtime.worker), jobs=registry.jobs,
+        number_of=publishing.job_number, rules=lambda: publishing.rules,
+    )  # fmt: skip
     tools = JobTools(
+        family=family,
         steps=StepStore(runtime.database, runtime.statements, worker=runtime.worker), transactions=transactions,
         connections=runtime.executor.connections, threads=runtime.executor.threads, givers=PUBLISHERS,
         make_giver=publishing.for_run, bind_giver=publishing.on_session, max_size=settings.max_payload_size,

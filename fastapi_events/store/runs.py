@@ -43,18 +43,26 @@ class RunResult:
     fingerprint: str | None = None
     records: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """The attempts to be recorded."""
+    seen: int | None = None
+    """The news that a run has seen which goes to wait for its children."""
+    wakes: bool = False
+    """Whether it looks at the end of each."""
+    family: bool = False
+    """Whether it has spawned others: what ends it also closes them, and no statement may change a row twice."""
+    relatives: bool = False
+    """Whether its end is news to a run that spawned it, or to some that it has spawned."""
     children: Sequence[Sealed] = ()
     """Events and runs that come true with it."""
 
     @property
     def simple(self) -> bool:
         """Whether there is nothing to say but the result."""
-        return self.state == "completed" and self.attempts == 1 and not self.bears
+        return self.state == "completed" and self.attempts == 1 and not self.alone
 
     @property
-    def bears(self) -> bool:
-        """Whether something comes true with it."""
-        return bool(self.children)
+    def alone(self) -> bool:
+        """Whether it is recorded in a transaction of its own."""
+        return bool(self.children) or self.family
 
 
 class RunQueue:
@@ -81,11 +89,14 @@ class RunQueue:
         if simple:
             rows = await self._database.fetch(self._statements["complete_runs"], self._worker, *_simple_columns(simple))
             settled.update(_claim_of(row) for row in rows)
-        settled.update([result.claim for result in ordered if result.bears and await self._settle_with(result)])
-        others = [result for result in ordered if not result.simple and not result.bears]
-        if others:
-            rows = await self._database.fetch(self._statements["settle_runs"], self._worker, *_columns(others))
-            settled.update(_claim_of(row) for row in rows)
+        others = [result for result in ordered if not result.simple]
+        settled.update([result.claim for result in others if result.alone and await self._settle_with(result)])
+        ended = [result for result in others if not result.alone and result.state is not None]
+        waiting = [result for result in others if not result.alone and result.state is None]
+        for part in (ended, waiting):  # one that ends may be the child of one that goes to wait for it
+            if part:
+                rows = await self._database.fetch(self._statements["settle_runs"], self._worker, *_columns(part))
+                settled.update(_claim_of(row) for row in rows)
         return settled
 
     async def _settle_with(self, result: RunResult) -> bool:
@@ -112,6 +123,13 @@ class RunQueue:
         rows = await self._database.fetch(self._statements["promote_runs"], PROMOTED_AT_ONCE, look_back, self._lease)
         return len(rows)
 
+    async def end_canceled(self) -> int:
+        """End what is to be cancelled and what nobody runs, with all below it; returns how many."""
+        count = 0
+        while rows := await self._database.fetch(self._statements["end_canceled_runs"], PROMOTED_AT_ONCE):
+            count += len(rows)
+        return count
+
     async def next_due(self, look_back: float | None) -> float | None:
         """Seconds until the next run is due or a lease is over; None if nothing waits."""
         rows = await self._database.fetch(self._statements["next_due_run"], look_back)
@@ -119,7 +137,8 @@ class RunQueue:
 
 
 _NAMES = (
-    "claim_runs", "settle_runs", "complete_runs", "renew_runs", "release_runs", "promote_runs", "next_due_run",
+    "claim_runs", "settle_runs", "complete_runs", "renew_runs", "release_runs", "promote_runs", "end_canceled_runs",
+    "next_due_run",
 )  # fmt: skip
 
 
@@ -154,4 +173,6 @@ def _columns(results: Sequence[RunResult]) -> tuple[Any, ...]:
         [result.claim.token for result in results],
         *columns,
         json.dumps(records, default=str),
+        [result.seen for result in results],
+        [result.wakes for result in results],
     )

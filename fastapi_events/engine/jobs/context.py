@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, get_args
 from uuid import UUID
 
 from fastapi_events.engine.jobs.job_run import JobRun
 from fastapi_events.engine.jobs.steps import Steps
 from fastapi_events.engine.jobs.tools import JobTools
+from fastapi_events.errors import ContradictoryOptions
 from fastapi_events.model.durations import checked_span
-from fastapi_events.model.job_context import RunInfo
+from fastapi_events.model.job import Job
+from fastapi_events.model.job_context import Child, ClosePolicy, RunInfo
+from fastapi_events.model.job_limits import not_among
 from fastapi_events.model.retry import Retry, Seconds
 
 logger = logging.getLogger("fastapi_events.jobs")
@@ -68,6 +71,25 @@ class RunningJob:
         """Go on later; see ``JobContext.sleep``."""
         seconds = checked_span(duration, "sleep", f"job {self._run.job.id!r}")
         await self.steps.sleep(seconds or 0.0)
+
+    async def spawn(
+        self,
+        job: Job[Any, Any],
+        input: Any,  # noqa: A002 - as in JobContext
+        *,
+        on_parent_close: Literal["terminate", "cancel", "abandon"] = "cancel",
+    ) -> Child[Any]:
+        """Start a run below this one; see ``JobContext.spawn``."""
+        if on_parent_close not in get_args(ClosePolicy):
+            words = get_args(ClosePolicy)
+            raise ContradictoryOptions(
+                f"job {self._run.job.id!r}: {not_among(on_parent_close, 'on_parent_close', words)}"
+            )
+        return await self.steps.spawn(job, input, on_parent_close)
+
+    async def gather_children(self, *children: Child[Any]) -> list[Any]:
+        """Wait for children; see ``JobContext.gather_children``."""
+        return await self.steps.children(children)
 
     async def checkpoint(self) -> None:
         """Mark a place; see ``JobContext.checkpoint``."""

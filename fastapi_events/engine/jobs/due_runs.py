@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable
 
 from fastapi_events.engine.service import Loop
-from fastapi_events.engine.wake import wait_for_flag
+from fastapi_events.engine.wake import RunsFlag, wait_for_flag
 from fastapi_events.store.runs import PROMOTED_AT_ONCE, RunQueue
 
 LOOK_BACK = 2.0
@@ -23,15 +23,17 @@ class DueRuns(Loop):
     name = "due runs"
 
     def __init__(
-        self, queue: RunQueue, flag: asyncio.Event, *, poll_interval: Callable[[], float], ready: Callable[[], None]
-    ) -> None:
+        self, queue: RunQueue, flag: RunsFlag, *, poll_interval: Callable[[], float], ready: Callable[[], None],
+        canceled: Callable[[], None],
+    ) -> None:  # fmt: skip
         super().__init__()
-        self._queue, self._flag, self._poll_interval, self._ready = queue, flag, poll_interval, ready
+        self._queue, self._flag, self._poll_interval = queue, flag, poll_interval
+        self._ready, self._canceled = ready, canceled
         self._next_full_search = self._caught_up = 0.0
         self._next_due: float | None = 0.0
 
     def interrupt(self) -> None:
-        self._flag.set()
+        self._flag.due.set()
 
     async def recover(self) -> None:
         """Search everywhere next."""
@@ -39,7 +41,7 @@ class DueRuns(Loop):
 
     async def turn(self) -> None:
         wait = self._poll_interval() if self._next_due is None else min(self._next_due, self._poll_interval())
-        await wait_for_flag(self._flag, max(wait, 0.0))
+        await wait_for_flag(self._flag.due, max(wait, 0.0))
         if not self.stopping.is_set():
             await self.promote()
 
@@ -50,6 +52,11 @@ class DueRuns(Loop):
         look_back = None if full else now - self._caught_up + LOOK_BACK
         if full:
             self._next_full_search = now + self._poll_interval() * random.uniform(0.8, 1.0)  # noqa: S311 - jitter
+        if self._flag.cancels or full:
+            self._flag.cancels = False
+            if await self._queue.end_canceled():
+                self._ready()  # of those that waited for them
+                self._canceled()  # some that are at work have been told
         count = await self._queue.promote(look_back)
         if count:
             self._ready()

@@ -46,7 +46,7 @@ class JobRun(Run):
     """One attempt at a run. A crew makes it as it makes a handler's."""
 
     noun = "job"
-    __slots__ = ("canceled", "claim", "job", "result", "settling", "suspect")
+    __slots__ = ("canceled", "claim", "family", "job", "result", "seen", "settling", "suspect", "wakes")
 
     def __init__(self, job: ReadyJob, row: Any) -> None:
         attempts = row["attempts"] - row["attempts_before"]
@@ -58,9 +58,19 @@ class JobRun(Run):
         """What the job returned, as JSON text."""
         self.canceled: str | None = None
         """Why it is to be cancelled, once somebody has said so."""
+        self.family: bool = row["has_family"]
+        """Whether it has spawned others."""
+        self.seen: int | None = None
+        self.wakes = False
+        """What it knew of its children when it went to wait for them, and whether it wants to know of each."""
         self.settling = False
         """Whether its attempt is over, and is being recorded."""
         self.suspect = row["crashes"] > 0
+
+    @property
+    def has_relatives(self) -> bool:
+        """Whether its end is news to others."""
+        return self.family or self.item.row["parent_id"] is not None
 
     @property
     def attempts(self) -> int:

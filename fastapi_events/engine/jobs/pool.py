@@ -178,6 +178,7 @@ class JobPool(Loop):
     def _record(self, run: JobRun, outcome: Outcome) -> None:
         if outcome.committed:
             self.in_hand.pop(run.claim, None)
+            self._settling.tell(ready=run.has_relatives, cancels=run.family)
         elif run.claim in self.in_hand:
             run.settling = True
             self._settling.add(result_of(run, outcome))

@@ -10,8 +10,9 @@ from fastapi_events.engine.infrastructure import is_refusal
 from fastapi_events.engine.jobs.job_run import JobRun
 from fastapi_events.engine.patience import patiently
 from fastapi_events.engine.service import Loop
-from fastapi_events.model.lane import LogPlace
+from fastapi_events.model.lane import LogPlace, place_of
 from fastapi_events.model.outcome import Outcome
+from fastapi_events.model.run_start import CANCELED, RUNS
 from fastapi_events.store.runs import RunClaim, RunQueue, RunResult
 
 
@@ -73,8 +74,17 @@ class Settling(Loop):
         places = {child.place for result in settled for child in result.children}
         if places:
             self._published(places)
-        if any(result.state is None for result in settled):
+        self.tell(
+            ready=any(result.state is None or result.relatives for result in settled),
+            cancels=any(result.family for result in settled),
+        )
+
+    def tell(self, *, ready: bool, cancels: bool) -> None:
+        """Have it known that runs can be claimed, or that some are to be cancelled."""
+        if ready:
             self._ready()
+        if cancels:
+            self._published({place_of(RUNS, CANCELED)})
 
     async def _settle(self, results: list[RunResult]) -> set[RunClaim]:
         try:
@@ -92,6 +102,12 @@ class Settling(Loop):
 
 def result_of(run: JobRun, outcome: Outcome) -> RunResult:
     """What is to be recorded of an attempt."""
+    result = _result_of(run, outcome)
+    result.family, result.relatives = run.family, run.has_relatives
+    return result
+
+
+def _result_of(run: JobRun, outcome: Outcome) -> RunResult:
     kind = outcome.kind
     if kind == "done":
         return RunResult(
@@ -99,7 +115,10 @@ def result_of(run: JobRun, outcome: Outcome) -> RunResult:
             children=outcome.children,
         )  # fmt: skip
     if kind == "suspended":
-        return RunResult(run.claim, None, run.attempts - 1, duration=outcome.duration, delay=outcome.delay)
+        return RunResult(
+            run.claim, None, run.attempts - 1, duration=outcome.duration, delay=outcome.delay, seen=run.seen,
+            wakes=run.wakes,
+        )  # fmt: skip
     what, spent = outcome.failure, outcome.spent
     attempts = run.attempts if spent else run.attempts - 1
     result = RunResult(run.claim, _state_of(outcome), attempts, duration=outcome.duration)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, NoReturn
+from uuid import UUID
 
 from fastapi_events.engine.failure import failure_of
 from fastapi_events.engine.handler_session import HandlerSession
@@ -18,6 +20,8 @@ from fastapi_events.engine.jobs.step_function import StepFunction, read_step
 from fastapi_events.engine.jobs.suspension import Leaving, RunLost, Suspended
 from fastapi_events.engine.jobs.tools import JobTools
 from fastapi_events.errors import DuplicateStep, InvalidResult, Steering, UnstableSteps
+from fastapi_events.model.job import Job
+from fastapi_events.model.job_context import Child
 from fastapi_events.model.retry import Retry
 from fastapi_events.store.steps import StepRecord
 
@@ -35,6 +39,7 @@ class Steps:
         self._seen: set[str] = set()
         self._count = 0
         self._counts: dict[str, int] = {}
+        self._spawned: list[Child[Any]] = []
         self.left: Leaving | None = None
         """Why the job was left, once it was: whatever it does from then on counts for nothing."""
 
@@ -68,6 +73,37 @@ class Steps:
         if left > LONGEST_PAUSE:
             self._leave(Suspended(left))
         await asyncio.sleep(max(left, 0.0))
+
+    async def spawn(self, job: Job[Any, Any], value: Any, on_parent_close: str) -> Child[Any]:
+        """Start a run below this one, once."""
+        name, number = self._own_name("spawn"), self._next()
+        stored = (await self._known()).get(name)
+        if stored is not None:
+            if stored["source"] != job.name:
+                raise UnstableSteps(
+                    f"{self._owner}: its spawn number {name[6:]} started a run of {stored['source']}, and is one of "
+                    f"{job.name} now. Spawn in the same order in each attempt."
+                )
+            return _child(stored)
+        if self._run.abandoned:
+            self._leave(RunLost())
+        child = await self._tools.family.spawn(self._run, job, value, on_parent_close, name=name, number=number)
+        if child is None:
+            self._leave(RunLost())
+        self._spawned.append(child)
+        return child
+
+    async def children(self, wanted: Sequence[Child[Any]]) -> list[Any]:
+        """The results of children, once all have ended."""
+        self._next()
+        spawned = [_child(row) for row in (await self._known()).values() if row["kind"] == "spawn"]
+        known = {child.run: child for child in (*spawned, *self._spawned)}
+        chosen = list(wanted) or list(known.values())
+        news, results = await self._tools.family.results(self._run.claim.run_id, chosen)
+        if results is None:
+            self._run.seen, self._run.wakes = news, len({child.run for child in chosen}) < len(known)
+            self._leave(Suspended(0.0))
+        return results
 
     async def checkpoint(self) -> None:
         """Mark a place."""
@@ -183,7 +219,7 @@ class Steps:
             self._leave(RunLost())
         return row
 
-    def _leave(self, leaving: Leaving) -> None:
+    def _leave(self, leaving: Leaving) -> NoReturn:
         self.left = self.left or leaving
         raise leaving
 
@@ -228,6 +264,10 @@ class Steps:
     @property
     def _owner(self) -> str:
         return f"job {self._run.job.id!r}"
+
+
+def _child(row: Any) -> Child[Any]:
+    return Child(UUID(json.loads(row["result"])), row["source"])
 
 
 def _done(record: StepRecord, text: str, began: float) -> StepRecord:

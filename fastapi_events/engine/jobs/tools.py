@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi_events.engine.handler_transaction import FencedTransaction, FencedTransactions
+from fastapi_events.engine.jobs.family import Family
 from fastapi_events.engine.run import Run
 from fastapi_events.engine.slots import Slots
 from fastapi_events.engine.threads import Threads
@@ -19,6 +20,7 @@ class JobTools:
     """``make_giver`` gives what is injected by type into a job, ``bind_giver`` the same on a step's session."""
 
     steps: StepStore
+    family: Family
     transactions: FencedTransactions | None
     connections: Slots
     threads: Threads

@@ -13,7 +13,8 @@ from fastapi_events.engine.jobs.pool import JobPool
 from fastapi_events.engine.jobs.ready_job import JobPlan
 from fastapi_events.engine.jobs.settling import Settling
 from fastapi_events.engine.wake import Wake
-from fastapi_events.model.lane import LogPlace
+from fastapi_events.model.lane import LogPlace, place_of
+from fastapi_events.model.run_start import CANCELED, RUNS
 from fastapi_events.settings import EventsSettings
 from fastapi_events.store.database import Database
 from fastapi_events.store.log import EventLog
@@ -44,7 +45,10 @@ class JobWork:
                 )
             )  # fmt: skip
         self._leases = RunLeases(queue, self.pools, wake.runs.leases, interval=settings.heartbeat, lost=lost)
-        self._due = DueRuns(queue, wake.runs.due, poll_interval=poll_interval, ready=ready)
+        self._due = DueRuns(
+            queue, wake.runs, poll_interval=poll_interval, ready=ready,
+            canceled=lambda: published({place_of(RUNS, CANCELED)}),
+        )  # fmt: skip
         self._serving = (self._settling, self._leases, self._due)
         self._started = False
 

@@ -459,15 +459,17 @@ CREATE INDEX run_root ON {schema}.run (root_id, number) WHERE root_id IS NOT NUL
 CREATE INDEX run_tenant ON {schema}.run (tenant_id, number) WHERE tenant_id IS NOT NULL;
 
 -- Runs that have not ended: one narrow row each, the only thing that changes while a run lives. state: r ready, t waits for
--- its time (a start in the future, a back-off), x is being run. due_at: when a waiting one is due, or when the lease of
+-- its time (a start in the future, a back-off), x is being run, w waits for children. due_at: when a waiting one is due, or when the lease of
 -- one that is being run is over; null for ready ones. token is the fence. crashes: how many processes have vanished with
--- it; postponed: attempts that spent nothing; resumed: it has been worked on, so that it may have steps. attempts_before: those before the last redrive, which do not count.
+-- it. children: how many it has spawned that have not ended; has_family: whether it has spawned any; news: how many have ended,
+-- by which one that goes to wait learns of those that end meanwhile; wakes: it waits for some of them, and looks at each end.
+-- postponed: attempts that spent nothing; resumed: it has been worked on, so that it may have steps. attempts_before: those before the last redrive, which do not count.
 CREATE TABLE {schema}.run_queue (
     run_id uuid PRIMARY KEY,
     number bigint NOT NULL,
     job_id integer NOT NULL,
     priority smallint NOT NULL,
-    state "char" NOT NULL CHECK (state IN ('r', 't', 'x')),
+    state "char" NOT NULL CHECK (state IN ('r', 't', 'x', 'w')),
     crashes smallint NOT NULL DEFAULT 0,
     due_at timestamptz,
     token bigint NOT NULL DEFAULT 0,
@@ -476,11 +478,21 @@ CREATE TABLE {schema}.run_queue (
     postponed integer NOT NULL DEFAULT 0,
     redrives integer NOT NULL DEFAULT 0,
     resumed boolean NOT NULL DEFAULT false,
+    parent_id uuid,
+    on_parent_close text CHECK (on_parent_close IN ('terminate', 'cancel', 'abandon')),
+    children integer NOT NULL DEFAULT 0,
+    has_family boolean NOT NULL DEFAULT false,
+    wakes boolean NOT NULL DEFAULT false,
+    news bigint NOT NULL DEFAULT 0,
     worker_id uuid,
     cancel_reason text
 ) WITH (fillfactor = 70);
 
 CREATE INDEX run_queue_ready ON {schema}.run_queue (job_id, priority DESC, number) WHERE state = 'r';
+
+CREATE INDEX run_queue_canceled ON {schema}.run_queue (run_id) WHERE cancel_reason IS NOT NULL AND state <> 'x';
+
+CREATE INDEX run_queue_parent ON {schema}.run_queue (parent_id) WHERE parent_id IS NOT NULL;
 
 CREATE INDEX run_queue_of_job ON {schema}.run_queue (job_id, number);
 
@@ -529,7 +541,7 @@ CREATE TABLE {schema}.run_step (
     run_id uuid NOT NULL,
     name text NOT NULL,
     number integer NOT NULL,
-    kind text NOT NULL CHECK (kind IN ('step', 'sleep', 'checkpoint')),
+    kind text NOT NULL CHECK (kind IN ('step', 'sleep', 'checkpoint', 'spawn')),
     state text NOT NULL CHECK (state IN ('done', 'waiting', 'retry')),
     source text,
     result jsonb,

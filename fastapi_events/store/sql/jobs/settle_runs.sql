@@ -4,22 +4,47 @@
 -- $1 worker, $2 ids and $3 tokens, $4 how each ended (null: it waits for its next attempt), $5 reasons, $6 notes, $7 results,
 -- $8 types, $9 messages and $10 fingerprints of errors, $11 attempts made, $12 seconds until the next attempt, $13 whether
 -- nothing was spent, $14 durations, $15 seconds for which a result is kept, $16 a JSON array of attempts to record.
+-- $17 of a run that goes to wait for its children, the news that it has seen, and $18 whether the end of any is worth a look.
 -- Returns the runs that were still this worker's.
 WITH given AS MATERIALIZED (
     SELECT * FROM unnest($2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
-                         $10::text[], $11::integer[], $12::float8[], $13::boolean[], $14::float8[], $15::float8[])
+                         $10::text[], $11::integer[], $12::float8[], $13::boolean[], $14::float8[], $15::float8[],
+                         $17::bigint[], $18::boolean[])
         AS g(run_id, token, state, reason, note, result, error_type, error_message, fingerprint, attempts, delay, unspent,
-             duration, keep)),
+             duration, keep, seen, wakes)),
 ended AS (
     DELETE FROM {schema}.run_queue q
     USING given g
     WHERE q.run_id = g.run_id AND q.token = g.token AND q.worker_id = $1 AND q.state = 'x' AND g.state IS NOT NULL
-    RETURNING q.run_id, q.token, q.job_id, q.redrives),
+    RETURNING q.run_id, q.token, q.job_id, q.redrives, q.parent_id, q.has_family),
+-- Whoever ends is one child less to the run that spawned it, which goes on if it waits for that; and its own children are closed as
+-- they were to be. A run may be both, and no statement changes a row twice, so this is one change. What is to be cancelled and is
+-- not at work is ended by whoever finds it (end_canceled_runs), and so closes its children in turn.
+relatives AS (
+    UPDATE {schema}.run_queue k
+    SET children = k.children - c.ended, news = k.news + 1,
+        cancel_reason = CASE WHEN c.closes THEN coalesce(k.cancel_reason, 'the run that spawned it has ended')
+                             ELSE k.cancel_reason END,
+        state = CASE WHEN c.closes AND NOT (k.state = 'x' AND k.on_parent_close = 'cancel') THEN 'r'::"char"
+                     WHEN k.state = 'w' AND (k.wakes OR k.children <= c.ended) THEN 'r'::"char" ELSE k.state END,
+        due_at = CASE WHEN k.state = 'x' AND NOT (c.closes AND k.on_parent_close = 'terminate') THEN k.due_at
+                      WHEN c.closes THEN NULL ELSE k.due_at END,
+        worker_id = CASE WHEN c.closes AND k.on_parent_close = 'terminate' THEN NULL ELSE k.worker_id END
+    FROM (SELECT r.run_id, sum(r.ended)::integer AS ended, bool_or(r.closes) AS closes
+          FROM (SELECT e.parent_id AS run_id, 1 AS ended, false AS closes FROM ended e WHERE e.parent_id IS NOT NULL
+                UNION ALL
+                SELECT s.run_id, 0, true FROM ended e
+                JOIN {schema}.run_queue s ON s.parent_id = e.run_id AND s.on_parent_close <> 'abandon'
+                WHERE e.has_family) r
+          GROUP BY r.run_id ORDER BY r.run_id) c
+    WHERE k.run_id = c.run_id),
 waiting AS (
     UPDATE {schema}.run_queue q
-    SET state = CASE WHEN g.delay > 0 THEN 't' ELSE 'r' END::"char",
+    SET state = CASE WHEN g.seen IS NOT NULL AND q.news <= g.seen AND q.cancel_reason IS NULL THEN 'w'
+                     WHEN g.delay > 0 THEN 't' ELSE 'r' END::"char",
         due_at = CASE WHEN g.delay > 0 THEN clock_timestamp() + make_interval(secs => g.delay) END,
         attempts = g.attempts, postponed = CASE WHEN g.unspent THEN q.postponed + 1 ELSE 0 END, crashes = 0, resumed = true,
+        wakes = g.wakes,
         worker_id = NULL
     FROM given g
     WHERE q.run_id = g.run_id AND q.token = g.token AND q.worker_id = $1 AND q.state = 'x' AND g.state IS NULL

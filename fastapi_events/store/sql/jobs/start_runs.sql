@@ -8,8 +8,8 @@ WITH given AS MATERIALIZED (
         root_id uuid, on_parent_close text, correlation_id uuid, causation_id uuid, tenant_id text, actor text,
         scope text, scope_id text, tags text[], traceparent text, input jsonb, delay float8, at timestamptz)),
 queued AS (
-    INSERT INTO {schema}.run_queue (run_id, number, job_id, priority, state, due_at)
-    SELECT g.id, g.number, g.job_id, g.priority,
+    INSERT INTO {schema}.run_queue (run_id, number, job_id, priority, parent_id, on_parent_close, state, due_at)
+    SELECT g.id, g.number, g.job_id, g.priority, g.parent_id, g.on_parent_close,
            CASE WHEN g.due_at > clock_timestamp() THEN 't' ELSE 'r' END::"char",
            CASE WHEN g.due_at > clock_timestamp() THEN g.due_at END
     FROM given g)

@@ -1,0 +1,69 @@
+"""Runs that spawn runs: each child once, and their results for whoever waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from fastapi_events.engine.jobs.job_run import JobRun
+from fastapi_events.errors import CyclicSpawn, JobCanceled, JobError, JobFailed, JobTimedOut, UnknownJob
+from fastapi_events.model.context import current_flow
+from fastapi_events.model.envelope import PublishRules
+from fastapi_events.model.identity import child_event_id
+from fastapi_events.model.job import Job
+from fastapi_events.model.job_context import Child
+from fastapi_events.model.run_sealing import seal_run
+from fastapi_events.store.families import FamilyStore
+
+_ENDS: dict[str, type[JobError]] = {"failed": JobFailed, "timed_out": JobTimedOut, "canceled": JobCanceled}
+
+
+class Family:
+    """Spawns, and reads children."""
+
+    def __init__(
+        self, store: FamilyStore, *, jobs: Mapping[str, Job[Any, Any]], number_of: Callable[[str], int],
+        rules: Callable[[], PublishRules],
+    ) -> None:  # fmt: skip
+        self._store, self._jobs, self._number_of, self._rules = store, jobs, number_of, rules
+
+    async def spawn(
+        self, run: JobRun, job: Job[Any, Any], value: Any, on_parent_close: str, *, name: str, number: int
+    ) -> Child[Any] | None:  # fmt: skip
+        """Start a child with the record of its step; None if the run is not this worker's any more."""
+        parent = run.claim.run_id
+        sealed = seal_run(job, self._number_of(job.name), value, current_flow(), self._rules())
+        sealed = sealed._replace(
+            id=child_event_id(parent, f"spawn {job.name}", number), parent_id=parent,
+            root_id=run.item.row["root_id"] or parent, on_parent_close=on_parent_close, source="parent",
+            source_ref=str(parent),
+        )  # fmt: skip
+        same = await self._store.same_ancestor(parent, sealed)
+        if same is not None:
+            raise CyclicSpawn(
+                f"job {run.job.id!r}: spawn({job.name}, ...) with an input that run {same} above it has: that would "
+                "never end. Give each run a part of what its parent has.",
+            )
+        run.family = True
+        return Child(sealed.id, job.name) if await self._store.spawn(run.claim, sealed, name, number) else None
+
+    async def results(self, parent: UUID, children: Sequence[Child[Any]]) -> tuple[int, list[Any] | None]:
+        """The news of the parent, and the results if all have ended; raises for the first that has none."""
+        rows = await self._store.children(parent, [child.run for child in children])
+        news: int = rows[0]["news"] or 0 if rows else 0
+        for row, child in zip(rows, children, strict=True):
+            if row["state"] in _ENDS:
+                what = row["state"].replace("_", " ")
+                raise _ENDS[row["state"]](f"run {child.run} of {child.job} has {what}: {row['problem']}", run=child.run)
+        if any(row["state"] is None for row in rows):
+            return news, None
+        return news, [self._load(child, row["result"]) for row, child in zip(rows, children, strict=True)]
+
+    def _load(self, child: Child[Any], text: str | None) -> Any:
+        job = self._jobs.get(child.job)
+        if job is None:
+            raise UnknownJob(f"run {child.run} is one of {child.job}, which belongs to no module of this application.")
+        if text is None:
+            raise JobFailed(f"run {child.run} of {child.job}: its result is not kept any more.", run=child.run)
+        return job.load_result(text)
