@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fastapi_events.embedded import EmbeddedServer
-from tests.chaos import effectively_once, schedules, transactional_publish
+from tests.chaos import durable_jobs, effectively_once, schedules, transactional_publish
 from tests.chaos.application import warm_up
 from tests.chaos.options import Options, Twin, read_options
 from tests.chaos.tables import install
@@ -81,8 +81,14 @@ def _publish(server: EmbeddedServer, data: Path, options: Options, logs: Path, t
     return verdict.green and was_caught
 
 
+def _jobs(server: EmbeddedServer, data: Path, options: Options, logs: Path, tell: Callable[[str], None]) -> bool:
+    verdict = durable_jobs.Run(server.start(data, database="chaos_jobs"), options, logs).perform()
+    tell(verdict.table())
+    return verdict.green
+
+
 TWINS: tuple[Twin, ...] = ("fencing", "mark", "crash")
-PROGRAMS = {"once": _once, "schedules": _schedules, "publish": _publish}
+PROGRAMS = {"once": _once, "schedules": _schedules, "publish": _publish, "jobs": _jobs}
 
 if __name__ == "__main__":
     sys.exit(main())
