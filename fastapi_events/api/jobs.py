@@ -9,17 +9,29 @@ from datetime import datetime, timedelta
 from typing import Any, Generic, TypedDict, TypeVar, Unpack
 from uuid import UUID
 
+from pydantic import TypeAdapter
+
 from fastapi_events.api.publishing.caller import caller
 from fastapi_events.api.publishing.outlets import Outlet
 from fastapi_events.api.publishing.port import PublishingPort
 from fastapi_events.api.run_filter import next_page, run_filter
-from fastapi_events.errors import InvalidInput, JobCanceled, JobFailed, JobTimedOut, ResultTimeout, RunNotFound
+from fastapi_events.errors import (
+    InvalidInput,
+    InvalidPayload,
+    JobCanceled,
+    JobFailed,
+    JobTimedOut,
+    ResultTimeout,
+    RunNotFound,
+)
 from fastapi_events.model.context import current_flow
 from fastapi_events.model.job import Job
 from fastapi_events.model.job_context import RunState, Started
 from fastapi_events.model.lane import place_of
+from fastapi_events.model.payload import checked_text
 from fastapi_events.model.run_sealing import StartOptions, seal_run, start_options
 from fastapi_events.model.run_start import CANCELED, READY, RUNS, RunStart
+from fastapi_events.model.values import encode_value
 
 I = TypeVar("I")  # noqa: E741 - as in Job[I, O]
 O = TypeVar("O")  # noqa: E741
@@ -126,6 +138,25 @@ class JobClient:
         wanted = run_filter(self._port.job_numbers(), job, state=state, scope=scope, after=after, limit=limit)
         found = await self._port.run_readings.page(wanted)
         return RunPage([_view(row) for row, _ in found], next_page(found, limit))
+
+    async def signal(self, run: UUID | Started[Any], name: str, value: Any = None) -> bool:
+        """Send a signal to a run, at once and durably: its job gets it from ``job.signal(name, type)``, now or later.
+
+        ``value`` is anything that JSON can hold, or a model. Signals of a name are taken in the order of sending, each
+        once. Returns whether it was sent: False if the run has ended. Raises ``RunNotFound`` and ``InvalidInput``.
+        """
+        run_id, owner = _id_of(run), "jobs.signal()"
+        try:
+            text = encode_value(
+                value, TypeAdapter(Any), Any, what="value", owner=owner, max_size=self._port.rules.max_payload_size
+            )
+        except InvalidPayload as error:
+            raise InvalidInput(str(error), path=error.path) from error.__cause__
+        if await self._port.run_readings.signal(run_id, checked_text(name, "name", owner), text):
+            self._port.committed({place_of(RUNS, READY)})
+            return True
+        await self._row(run_id)
+        return False
 
     async def retry(self, run: UUID | Started[Any]) -> bool:
         """Let a run that has failed, timed out or was cancelled begin anew, with a fresh budget of attempts.

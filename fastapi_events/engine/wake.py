@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable
 
 from fastapi_events.engine.news import News
 from fastapi_events.model.lane import PLACES_PER_LANE, LogPlace
-from fastapi_events.model.run_start import CANCELED, READY, RUNS, WAITING
+from fastapi_events.model.run_start import AWAITING, CANCELED, READY, RUNS, WAITING
 
 
 class LaneFlag(asyncio.Event):
@@ -66,13 +66,16 @@ class RunsFlag(LaneFlag):
         super().__init__()
         self.pools: list[asyncio.Event] = []
         self.due, self.leases = asyncio.Event(), asyncio.Event()
+        self.events = LogFlag()
+        """Events that runs may wait for; ``awaits`` says that they may wait at other places than those known."""
+        self.awaits = True
         self.cancels = True
         """Whether runs may have to be cancelled that nobody runs."""
 
     def set(self) -> None:
         """Anything may have changed."""
-        self.cancels = True
-        for flag in (*self.pools, self.due, self.leases):
+        self.cancels = self.awaits = True
+        for flag in (*self.pools, self.due, self.leases, self.events):
             flag.set()
 
     def add(self, partition: int) -> None:
@@ -86,6 +89,9 @@ class RunsFlag(LaneFlag):
             self.cancels = True
             self.leases.set()
             self.due.set()
+        elif partition == AWAITING:
+            self.awaits = True
+            self.events.set()
 
 
 class Wake:
@@ -100,6 +106,8 @@ class Wake:
     def __init__(self, lanes: Iterable[int]) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.runs = RunsFlag()
+        self.awaited: frozenset[int] = frozenset()
+        """Places of the log at which runs wait for events."""
         self.lanes: dict[int, LaneFlag] = {lane: LaneFlag() for lane in lanes} | {RUNS: self.runs}
         self.keys = asyncio.Event()
         self.plan = asyncio.Event()
@@ -141,6 +149,8 @@ class Wake:
                 flag.set()
         if self.log is not None:
             self.log.set()
+        if self.awaited:
+            self.runs.events.set()
         if self.news.waiting:
             self.news.tell()
 
@@ -152,6 +162,8 @@ class Wake:
                 flag.add(partition)
         if self.log is not None:
             self.log.add(places)
+        if self.awaited and not self.awaited.isdisjoint(places):
+            self.runs.events.add(places)
         if self.news.waiting:
             self.news.tell()
 

@@ -13,8 +13,9 @@ from fastapi_events.model.schedule import Due
 
 RUNS = LaneNumber(62)
 """The lane that notifications name for runs of jobs; nothing is stored in it. The partition says what is new:"""
-READY, WAITING, CANCELED = range(3)
-"""runs are ready; one waits for a moment that may be nearer than those known; some are to be cancelled."""
+READY, WAITING, CANCELED, AWAITING = range(4)
+"""runs are ready; one waits for a moment that may be nearer than those known; some are to be cancelled; one waits for
+an event."""
 
 
 class RunStart(NamedTuple):

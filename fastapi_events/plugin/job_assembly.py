@@ -8,6 +8,7 @@ from fastapi_events.engine.jobs.job_executor import JobExecutor
 from fastapi_events.engine.jobs.ready_job import JobPlan, compile_jobs
 from fastapi_events.engine.jobs.side import JobSide
 from fastapi_events.engine.jobs.tools import JobTools
+from fastapi_events.engine.jobs.waits import Waits
 from fastapi_events.engine.jobs.work import JobWork
 from fastapi_events.engine.runtime import Runtime
 from fastapi_events.model.registry import Registry
@@ -15,6 +16,7 @@ from fastapi_events.plugin.backoff import retry_of
 from fastapi_events.plugin.publishing import PUBLISHERS, Publishing
 from fastapi_events.store.families import FamilyStore
 from fastapi_events.store.steps import StepStore
+from fastapi_events.store.waits import WaitStore
 
 
 def make_job_side(
@@ -32,7 +34,9 @@ def make_job_side(
         FamilyStore(runtime.database, runtime.statements, worker=runtime.worker), jobs=registry.jobs,
         number_of=publishing.job_number, rules=lambda: publishing.rules,
     )  # fmt: skip
+    waits = WaitStore(runtime.database, runtime.statements, worker=runtime.worker)
     tools = JobTools(
+        waits=Waits(waits, registry, partitions=runtime.partitions),
         family=family,
         steps=StepStore(runtime.database, runtime.statements, worker=runtime.worker), transactions=transactions,
         connections=runtime.executor.connections, threads=runtime.executor.threads, givers=PUBLISHERS,
@@ -42,7 +46,7 @@ def make_job_side(
 
     def make_work() -> JobWork:
         return JobWork(
-            settings, runtime.database, runtime.statements, runtime.log, plan, executor, runtime.wake,
+            settings, runtime.database, runtime.statements, runtime.log, plan, executor, waits, runtime.wake,
             worker=runtime.worker, poll_interval=runtime.poll_interval, published=runtime.committed,
             ready=runtime.runs_ready, lost=runtime.lost,
         )  # fmt: skip

@@ -49,6 +49,15 @@ class RunReadings:
         rows = await self._write("cancel_runs", sorted(run_ids), reason)
         return {row["run_id"]: row["ended"] for row in rows}
 
+    async def signal(self, run_id: UUID, name: str, payload: str) -> bool:
+        """Send a signal; False if there is no such run that has not ended."""
+        async with self._database.acquire() as connection, self._database.steered(connection):
+            await connection.execute(self._durably)
+            if not await connection.fetch(self._statements["lock_run"], run_id):
+                return False
+            await connection.execute(self._statements["send_signal"], run_id, name, payload)
+        return True
+
     async def redrive(self, run_ids: Sequence[UUID]) -> list[UUID]:
         """Let runs begin anew; returns those that had ended without success."""
         return [row["run_id"] for row in await self._write("redrive_runs", sorted(run_ids))]
@@ -74,5 +83,5 @@ class RunReadings:
 
 _NAMES = (
     "read_runs", "cancel_runs", "redrive_runs", "list_started_runs", "list_waiting_runs", "list_ended_runs",
-    "list_runs_of_scope",
+    "list_runs_of_scope", "lock_run", "send_signal",
 )  # fmt: skip

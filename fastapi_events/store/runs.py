@@ -47,6 +47,8 @@ class RunResult:
     """The news that a run has seen which goes to wait for its children."""
     wakes: bool = False
     """Whether it looks at the end of each."""
+    awaits: bool = False
+    """Whether it goes to wait for an event."""
     family: bool = False
     """Whether it has spawned others: what ends it also closes them, and no statement may change a row twice."""
     relatives: bool = False

@@ -13,9 +13,11 @@ from fastapi_events.engine.jobs.steps import Steps
 from fastapi_events.engine.jobs.tools import JobTools
 from fastapi_events.errors import ContradictoryOptions
 from fastapi_events.model.durations import checked_span
+from fastapi_events.model.event import Event
 from fastapi_events.model.job import Job
 from fastapi_events.model.job_context import Child, ClosePolicy, RunInfo
 from fastapi_events.model.job_limits import not_among
+from fastapi_events.model.payload import checked_text
 from fastapi_events.model.retry import Retry, Seconds
 
 logger = logging.getLogger("fastapi_events.jobs")
@@ -71,6 +73,25 @@ class RunningJob:
         """Go on later; see ``JobContext.sleep``."""
         seconds = checked_span(duration, "sleep", f"job {self._run.job.id!r}")
         await self.steps.sleep(seconds or 0.0)
+
+    async def wait_for(self, event: type[Event], *, key: str | None = None, timeout: Seconds | None = None) -> Any:
+        """Go on with the next event of a class; see ``JobContext.wait_for``."""
+        return await self.steps.event(event, key, checked_span(timeout, "timeout", self._owner))
+
+    async def signal(
+        self,
+        name: str,
+        type: Any,  # noqa: A002 - as in JobContext
+        *,
+        timeout: Seconds | None = None,
+    ) -> Any:
+        """Go on when somebody sends this run a signal; see ``JobContext.signal``."""
+        seconds = checked_span(timeout, "timeout", self._owner)
+        return await self.steps.signal(checked_text(name, "signal", self._owner), type, seconds)
+
+    @property
+    def _owner(self) -> str:
+        return f"job {self._run.job.id!r}"
 
     async def spawn(
         self,

@@ -46,7 +46,7 @@ class JobRun(Run):
     """One attempt at a run. A crew makes it as it makes a handler's."""
 
     noun = "job"
-    __slots__ = ("canceled", "claim", "family", "job", "result", "seen", "settling", "suspect", "wakes")
+    __slots__ = ("awaits", "canceled", "claim", "family", "job", "result", "seen", "settling", "suspect", "wakes")
 
     def __init__(self, job: ReadyJob, row: Any) -> None:
         attempts = row["attempts"] - row["attempts_before"]
@@ -61,7 +61,7 @@ class JobRun(Run):
         self.family: bool = row["has_family"]
         """Whether it has spawned others."""
         self.seen: int | None = None
-        self.wakes = False
+        self.wakes = self.awaits = False
         """What it knew of its children when it went to wait for them, and whether it wants to know of each."""
         self.settling = False
         """Whether its attempt is over, and is being recorded."""

@@ -12,7 +12,7 @@ from fastapi_events.engine.patience import patiently
 from fastapi_events.engine.service import Loop
 from fastapi_events.model.lane import LogPlace, place_of
 from fastapi_events.model.outcome import Outcome
-from fastapi_events.model.run_start import CANCELED, RUNS
+from fastapi_events.model.run_start import AWAITING, CANCELED, RUNS
 from fastapi_events.store.runs import RunClaim, RunQueue, RunResult
 
 
@@ -74,6 +74,8 @@ class Settling(Loop):
         places = {child.place for result in settled for child in result.children}
         if places:
             self._published(places)
+        if any(result.awaits for result in settled):
+            self._published({place_of(RUNS, AWAITING)})
         self.tell(
             ready=any(result.state is None or result.relatives for result in settled),
             cancels=any(result.family for result in settled),
@@ -117,7 +119,7 @@ def _result_of(run: JobRun, outcome: Outcome) -> RunResult:
     if kind == "suspended":
         return RunResult(
             run.claim, None, run.attempts - 1, duration=outcome.duration, delay=outcome.delay, seen=run.seen,
-            wakes=run.wakes,
+            wakes=run.wakes, awaits=run.awaits,
         )  # fmt: skip
     what, spent = outcome.failure, outcome.spent
     attempts = run.attempts if spent else run.attempts - 1

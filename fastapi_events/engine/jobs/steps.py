@@ -6,7 +6,7 @@ import asyncio
 import functools
 import inspect
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, NoReturn
 from uuid import UUID
@@ -19,7 +19,9 @@ from fastapi_events.engine.jobs.job_run import NO_LANE, JobRun
 from fastapi_events.engine.jobs.step_function import StepFunction, read_step
 from fastapi_events.engine.jobs.suspension import Leaving, RunLost, Suspended
 from fastapi_events.engine.jobs.tools import JobTools
+from fastapi_events.engine.jobs.waits import Found, timed_out
 from fastapi_events.errors import DuplicateStep, InvalidResult, Steering, UnstableSteps
+from fastapi_events.model.event import Event
 from fastapi_events.model.job import Job
 from fastapi_events.model.job_context import Child
 from fastapi_events.model.retry import Retry
@@ -104,6 +106,41 @@ class Steps:
             self._run.seen, self._run.wakes = news, len({child.run for child in chosen}) < len(known)
             self._leave(Suspended(0.0))
         return results
+
+    async def signal(self, name: str, kind: Any, timeout: float | None) -> Any:
+        """Take a signal, or wait for one."""
+        about = f"{self._owner}, signal {name!r}"
+        text = await self._waited("signal", name, about, lambda step, number: self._tools.waits.signal(
+            self._run, step, number, name, timeout))  # fmt: skip
+        return self._tools.waits.read_signal(text, kind, owner=about)
+
+    async def event(self, event: type[Event], key: str | None, timeout: float | None) -> Any:
+        """Wait for an event."""
+        name = event.__qualname__
+        about = f"{self._owner}, {name}" + (f" of {key!r}" if key is not None else "")
+        text = await self._waited("event", name, about, lambda step, number: self._tools.waits.event(
+            self._run, step, number, event, key, timeout))  # fmt: skip
+        return self._tools.waits.read_event(text, event)
+
+    async def _waited(self, kind: str, what: str, about: str, ask: Callable[[str, int], Awaitable[Found]]) -> str:
+        """What came of a wait; the job is left until something has."""
+        step, number = self._own_name(kind), self._next()
+        stored = (await self._known()).get(step)
+        if stored is None or stored["state"] == "waiting":
+            if self._run.abandoned or (found := await ask(step, number)) is None:
+                self._leave(RunLost())
+            stored, news = found
+            if stored["state"] == "waiting":
+                left: float | None = stored["seconds_left"]
+                if left is None or left > 0:
+                    self._run.seen, self._run.wakes, self._run.awaits = news, True, kind == "event"
+                    self._leave(Suspended(left or 0.0))
+                await self._record(StepRecord(step, number, kind, "done", what, error_type="WaitTimeout"))
+                raise timed_out(about, what)
+        if stored["result"] is None:
+            raise timed_out(about, what)
+        result: str = stored["result"]
+        return result
 
     async def checkpoint(self) -> None:
         """Mark a place."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi_events.engine.handler_transaction import FencedTransaction, FencedTransactions
 from fastapi_events.engine.jobs.family import Family
+from fastapi_events.engine.jobs.waits import Waits
 from fastapi_events.engine.run import Run
 from fastapi_events.engine.slots import Slots
 from fastapi_events.engine.threads import Threads
@@ -21,6 +22,7 @@ class JobTools:
 
     steps: StepStore
     family: Family
+    waits: Waits
     transactions: FencedTransactions | None
     connections: Slots
     threads: Threads

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from fastapi_events.engine.chain import Runs
 from fastapi_events.engine.jobs.due_runs import DueRuns
+from fastapi_events.engine.jobs.event_waits import EventWaits
 from fastapi_events.engine.jobs.leases import RunLeases
 from fastapi_events.engine.jobs.pool import JobPool
 from fastapi_events.engine.jobs.ready_job import JobPlan
@@ -20,6 +21,7 @@ from fastapi_events.store.database import Database
 from fastapi_events.store.log import EventLog
 from fastapi_events.store.runs import RunClaim, RunQueue
 from fastapi_events.store.statements import Statements
+from fastapi_events.store.waits import WaitStore
 
 
 class JobWork:
@@ -27,7 +29,7 @@ class JobWork:
 
     def __init__(
         self, settings: EventsSettings, database: Database, statements: Statements, log: EventLog, plan: JobPlan,
-        executor: Runs, wake: Wake, *, worker: UUID, poll_interval: Callable[[], float],
+        executor: Runs, waits: WaitStore, wake: Wake, *, worker: UUID, poll_interval: Callable[[], float],
         published: Callable[[Collection[LogPlace]], None], ready: Callable[[], None], lost: Callable[[int], None],
     ) -> None:  # fmt: skip
         queue = RunQueue(database, statements, log, worker=worker, lease=settings.lease)
@@ -49,7 +51,8 @@ class JobWork:
             queue, wake.runs, poll_interval=poll_interval, ready=ready,
             canceled=lambda: published({place_of(RUNS, CANCELED)}),
         )  # fmt: skip
-        self._serving = (self._settling, self._leases, self._due)
+        self._waits = EventWaits(waits, wake, poll_interval=poll_interval, ready=ready)
+        self._serving = (self._settling, self._leases, self._due, self._waits)
         self._started = False
 
     async def start(self) -> None:
@@ -73,12 +76,16 @@ class JobWork:
             await self._settling.start()
         made = 0
         try:
-            while count := await self._due.promote(full=True) + sum([await pool.drain() for pool in self.pools]):
+            while count := await self._round():
                 made += count
         finally:
             if begun:
                 await self._settling.stop()
         return made
+
+    async def _round(self) -> int:
+        found = await self._waits.look() + await self._due.promote(full=True)
+        return found + sum([await pool.drain() for pool in self.pools])
 
     def _settled(self, claims: Collection[RunClaim]) -> None:
         for pool in self.pools:

@@ -541,7 +541,7 @@ CREATE TABLE {schema}.run_step (
     run_id uuid NOT NULL,
     name text NOT NULL,
     number integer NOT NULL,
-    kind text NOT NULL CHECK (kind IN ('step', 'sleep', 'checkpoint', 'spawn')),
+    kind text NOT NULL CHECK (kind IN ('step', 'sleep', 'checkpoint', 'spawn', 'signal', 'event')),
     state text NOT NULL CHECK (state IN ('done', 'waiting', 'retry')),
     source text,
     result jsonb,
@@ -560,4 +560,27 @@ CREATE TABLE {schema}.run_progress (
     done double precision NOT NULL,
     total double precision,
     changed_at timestamptz NOT NULL DEFAULT clock_timestamp()
-) WITH (fillfactor = 70)
+) WITH (fillfactor = 70);
+
+-- Signals that were sent to runs and that those have not taken yet, in the order of sending.
+CREATE TABLE {schema}.run_signal (
+    number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    run_id uuid NOT NULL,
+    name text NOT NULL,
+    payload jsonb NOT NULL,
+    sent_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE INDEX run_signal_of_run ON {schema}.run_signal (run_id, name, number);
+
+-- Events that runs wait for, each by its step. places: where such an event would be stored, as lane * 1024 + partition; since: what
+-- was there already, and is not meant.
+CREATE TABLE {schema}.run_wait (
+    run_id uuid NOT NULL,
+    name text NOT NULL,
+    event_name text NOT NULL,
+    key text,
+    places integer[] NOT NULL,
+    since pg_snapshot NOT NULL,
+    PRIMARY KEY (run_id, name)
+)
