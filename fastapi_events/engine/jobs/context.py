@@ -15,7 +15,7 @@ from fastapi_events.errors import ContradictoryOptions
 from fastapi_events.model.durations import checked_span
 from fastapi_events.model.event import Event
 from fastapi_events.model.job import Job
-from fastapi_events.model.job_context import Child, ClosePolicy, RunInfo
+from fastapi_events.model.job_context import Child, ClosePolicy, JobContext, RunInfo
 from fastapi_events.model.job_limits import not_among
 from fastapi_events.model.payload import checked_text
 from fastapi_events.model.retry import Retry, Seconds
@@ -23,16 +23,25 @@ from fastapi_events.model.retry import Retry, Seconds
 logger = logging.getLogger("fastapi_events.jobs")
 
 
-class RunningJob:
+class RunningJob(JobContext[Any]):
     """The context of one attempt: what ``JobContext`` promises."""
 
     def __init__(self, run: JobRun, value: Any, tools: JobTools) -> None:
-        self._run, self._tools, self.input = run, tools, value
+        self._run, self._tools, self._input = run, tools, value
         self.steps = Steps(run, tools)
 
-    @cached_property
+    @property
+    def input(self) -> Any:
+        """What the run was started with."""
+        return self._input
+
+    @property
     def run(self) -> RunInfo:
         """The run."""
+        return self._info
+
+    @cached_property
+    def _info(self) -> RunInfo:
         row = self._run.item.row
         run_id: UUID = row["run_id"]
         return RunInfo(
@@ -52,7 +61,7 @@ class RunningJob:
         """Whether an earlier attempt ended uncleanly."""
         return self._run.redelivered
 
-    @cached_property
+    @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
         """A logger that says which run it is about."""
         return logging.LoggerAdapter(logger, {"run_id": str(self._run.claim.run_id), "job": self._run.job.id})
