@@ -188,9 +188,9 @@ class EventsSettings(BaseSettings):
     record_success: Literal["batch", "each", "none"] = "batch"
     """How success is kept: one row per batch, one per event and handler, or not at all."""
     history_retention: SecondsOrNone = 30 * _DAY
-    """How long events and the records of their handling are kept, in seconds; 0 is for ever."""
+    """How long events, the records of their handling, and runs of jobs are kept, in seconds; 0 is for ever."""
     dead_letter_retention: SecondsOrNone = 90 * _DAY
-    """How long dead letters that keep nothing waiting are kept, in seconds; 0 is for ever."""
+    """How long dead letters that keep nothing waiting, and runs that failed, are kept, in seconds; 0 is for ever."""
     processing_retention: SecondsOrNone = 7 * _DAY
     """How long the marks of handled events are kept, in seconds; not shorter than the longest retry schedule; 0 is for
     ever."""
