@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     )
     from fastapi_events.api.emits import emits, without_events
     from fastapi_events.api.emits.table_model import EmitsEvents
-    from fastapi_events.api.jobs import JobClient, RunView
+    from fastapi_events.api.jobs import JobClient, RunPage, RunView
     from fastapi_events.api.publisher import EventPublisher, Published, SyncEventPublisher
     from fastapi_events.engine.handler_connection import HandlerConnection
     from fastapi_events.engine.handler_session import HandlerSession, SyncHandlerSession
@@ -138,6 +138,7 @@ __all__ = [
     "RunConflict",
     "RunInfo",
     "RunNotFound",
+    "RunPage",
     "RunView",
     "Secret",
     "SessionDep",
@@ -181,7 +182,7 @@ _HOMES = {
     ),
     "api.emits": ("emits", "without_events"),
     "api.emits.table_model": ("EmitsEvents",),
-    "api.jobs": ("JobClient", "RunView"),
+    "api.jobs": ("JobClient", "RunPage", "RunView"),
     "api.publisher": ("EventPublisher", "Published", "SyncEventPublisher"),
     "engine.handler_connection": ("HandlerConnection",),
     "engine.handler_session": ("HandlerSession", "SyncHandlerSession"),
