@@ -33,8 +33,7 @@ from fastapi_events.engine.stopping import remove_worker, stop_handling
 from fastapi_events.engine.suspects import make_suspects
 from fastapi_events.engine.wake import Wake, running_loop
 from fastapi_events.model.identity import new_id
-from fastapi_events.model.lane import LANES, LogPlace, place_of
-from fastapi_events.model.run_start import READY, RUNS
+from fastapi_events.model.lane import LANES, LogPlace
 from fastapi_events.model.schedule import SCHEDULE
 from fastapi_events.settings import EventsSettings
 from fastapi_events.store.channel import Channel
@@ -131,10 +130,6 @@ class Runtime:
             else:
                 loop.call_soon_threadsafe(self.notifier.announce, set(places))
 
-    def runs_ready(self) -> None:
-        """Runs of jobs can be claimed: here, and elsewhere."""
-        self.committed({place_of(RUNS, READY)})
-
     def keys_due(self) -> None:
         """Keys that another process may have to take have become due: wake the retry side here and elsewhere."""
         self.wake.parked()
@@ -188,8 +183,7 @@ class Runtime:
     @property
     def handling(self) -> list[Loop]:
         """The loops that call handlers."""
-        further = (self.redelivery, self.replays, self.broadcasts)
-        return [*self.drain_loops, *(loop for loop in further if loop is not None)]
+        return [*self.drain_loops, *filter(None, (self.redelivery, self.replays, self.broadcasts))]
 
     @property
     def listening(self) -> bool:
@@ -293,7 +287,7 @@ class Runtime:
         return self.settings.poll_interval if self.listening else self.settings.degraded_interval
 
     def lost(self, count: int) -> None:
-        """What came too late to be recorded."""
+        """So much came too late to be recorded."""
         self.counters.stale_settles += count
 
     async def _register_worker(self) -> None:

@@ -93,7 +93,7 @@ def _due(given: StartOptions, owner: str) -> tuple[float | None, datetime | None
     if given.delay is None:
         return None, None
     seconds = given.delay.total_seconds() if isinstance(given.delay, timedelta) else given.delay
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= LONGEST_DELAY:  # pyright: ignore[reportUnnecessaryIsInstance]
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= LONGEST_DELAY:  # pyright: ignore[reportUnnecessaryIsInstance]  # callers may be untyped
         raise InvalidInput(
             f"{owner}: delay={ascii(given.delay)[:80]}: a delay is a number of seconds from 0 to ten years, or a "
             "timedelta. Leave it out to start at once."

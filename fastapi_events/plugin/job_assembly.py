@@ -11,7 +11,9 @@ from fastapi_events.engine.jobs.tools import JobTools
 from fastapi_events.engine.jobs.waits import Waits
 from fastapi_events.engine.jobs.work import JobWork
 from fastapi_events.engine.runtime import Runtime
+from fastapi_events.model.lane import place_of
 from fastapi_events.model.registry import Registry
+from fastapi_events.model.run_start import READY, RUNS
 from fastapi_events.plugin.backoff import retry_of
 from fastapi_events.plugin.publishing import PUBLISHERS, Publishing
 from fastapi_events.store.families import FamilyStore
@@ -48,7 +50,7 @@ def make_job_side(
         return JobWork(
             settings, runtime.database, runtime.statements, runtime.log, plan, executor, waits, runtime.wake,
             worker=runtime.worker, poll_interval=runtime.poll_interval, published=runtime.committed,
-            ready=runtime.runs_ready, lost=runtime.lost,
+            ready=lambda: runtime.committed({place_of(RUNS, READY)}), lost=runtime.lost,
         )  # fmt: skip
 
     return JobSide(plan, runtime.database, runtime.statements, make_work)

@@ -17,7 +17,9 @@ PUBLIC = {
     "PublishContext", "PublishNext", "Published", "Publisher", "RateLimit", "RawEvent", "ReservedPoolViolationError",
     "ResultTimeout", "Retry", "RetryLater", "RunConflict", "RunInfo", "RunNotFound", "Secret", "SessionDep",
     "Started", "StepError", "SyncEventPublisher", "SyncHandlerSession", "SyncPublisher", "SyncSessionDep", "Trigger",
-    "UnknownJob", "UnstableSteps", "WaitTimeout", "deterministic_id", "emits", "events", "events_router",
+    "JobClient",
+    "Jobs", "RunPage", "RunView", "UnknownJob", "UnstableSteps",
+    "jobs_on", "WaitTimeout", "deterministic_id", "emits", "events", "events_router",
     "exponential", "fixed", "linear", "publisher_on", "sync_publisher_on", "tenant", "tenant_from", "without_events",
 }  # fmt: skip
 

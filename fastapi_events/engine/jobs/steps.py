@@ -17,10 +17,11 @@ from fastapi_events.engine.infrastructure import is_infrastructure
 from fastapi_events.engine.injection import Needs, fill
 from fastapi_events.engine.jobs.job_run import NO_LANE, JobRun
 from fastapi_events.engine.jobs.step_function import StepFunction, read_step
+from fastapi_events.engine.jobs.step_ids import StepIds
 from fastapi_events.engine.jobs.suspension import Leaving, RunLost, Suspended
 from fastapi_events.engine.jobs.tools import JobTools
 from fastapi_events.engine.jobs.waits import Found, timed_out
-from fastapi_events.errors import DuplicateStep, InvalidResult, Steering, UnstableSteps
+from fastapi_events.errors import InvalidResult, Steering, UnstableSteps
 from fastapi_events.model.event import Event
 from fastapi_events.model.job import Job
 from fastapi_events.model.job_context import Child
@@ -38,9 +39,8 @@ class Steps:
         self._run, self._tools = run, tools
         self._stored: dict[str, Any] | None = None
         self._reading = asyncio.Lock()
-        self._seen: set[str] = set()
+        self._ids = StepIds(f"job {run.job.id!r}")
         self._count = 0
-        self._counts: dict[str, int] = {}
         self._spawned: list[Child[Any]] = []
         self.left: Leaving | None = None
         """Why the job was left, once it was: whatever it does from then on counts for nothing."""
@@ -50,12 +50,12 @@ class Steps:
         timeout: float | None,
     ) -> Any:  # fmt: skip
         """The result of a step: the recorded one, or what the function returns now."""
-        self._check_name(name)
+        self._ids.take(name)
         about = self._about(name)
         number, read = self._next(), read_step(function, len(arguments), self._tools.givers, owner=about)
         stored = (await self._known()).get(name)
         if stored is None:
-            self._check_stable(name, number, read.source)
+            self._ids.check_stable(await self._known(), name, number, read.source)
         elif stored["source"] != read.source or stored["kind"] != "step":
             raise UnstableSteps(
                 f"{self._owner}: step {name!r} was recorded as {stored['source'] or stored['kind']}, and is "
@@ -67,7 +67,7 @@ class Steps:
 
     async def sleep(self, seconds: float) -> None:
         """Wait until a moment that is fixed when it is first come to."""
-        name, number = self._own_name("sleep"), self._next()
+        name, number = self._ids.own("sleep"), self._next()
         stored = (await self._known()).get(name)
         if stored is None:
             stored = await self._record(StepRecord(name, number, "sleep", "waiting", delay=seconds))
@@ -78,7 +78,7 @@ class Steps:
 
     async def spawn(self, job: Job[Any, Any], value: Any, on_parent_close: str) -> Child[Any]:
         """Start a run below this one, once."""
-        name, number = self._own_name("spawn"), self._next()
+        name, number = self._ids.own("spawn"), self._next()
         stored = (await self._known()).get(name)
         if stored is not None:
             if stored["source"] != job.name:
@@ -124,7 +124,7 @@ class Steps:
 
     async def _waited(self, kind: str, what: str, about: str, ask: Callable[[str, int], Awaitable[Found]]) -> str:
         """What came of a wait; the job is left until something has."""
-        step, number = self._own_name(kind), self._next()
+        step, number = self._ids.own(kind), self._next()
         stored = (await self._known()).get(step)
         if stored is None or stored["state"] == "waiting":
             if self._run.abandoned or (found := await ask(step, number)) is None:
@@ -144,7 +144,7 @@ class Steps:
 
     async def checkpoint(self) -> None:
         """Mark a place."""
-        name, number = self._own_name("checkpoint"), self._next()
+        name, number = self._ids.own("checkpoint"), self._next()
         if name not in await self._known():
             await self._record(StepRecord(name, number, "checkpoint", "done"))
 
@@ -265,35 +265,6 @@ class Steps:
             raise self.left
         self._count += 1
         return self._count
-
-    def _own_name(self, kind: str) -> str:
-        """Sleeps and checkpoints are told apart by their order."""
-        self._counts[kind] = self._counts.get(kind, 0) + 1
-        return f"{kind}:{self._counts[kind]}"
-
-    def _check_name(self, name: Any) -> None:
-        if not isinstance(name, str) or not name or len(name) > 200 or ":" in name:
-            raise DuplicateStep(
-                f"{self._owner}: step {ascii(name)[:80]}: an id is a text of 1 to 200 characters without colons. Write "
-                "e.g. 'charge' or f'charge-{number}'."
-            )
-        if name in self._seen:
-            raise DuplicateStep(
-                f"{self._owner}: step {name!r} was asked for twice in one attempt: the second would get the "
-                "first one's result. Give each an id of its own, in a loop with what it is about: f'charge-{line.id}'."
-            )
-        self._seen.add(name)
-
-    def _check_stable(self, name: str, number: int, source: str) -> None:
-        """The same turn, the same function, and another id: it was made of something that changes."""
-        for stored in (self._stored or {}).values():
-            same = stored["number"] == number and stored["source"] == source and stored["name"] not in self._seen
-            if same:
-                raise UnstableSteps(
-                    f"{self._owner}: step number {number} calls {source} and was {stored['name']!r} in an earlier "
-                    f"attempt, and is {name!r} now, so it would be done again. Make the id of what does not change "
-                    "between attempts: the input, results of steps, a count."
-                )
 
     def _about(self, name: str) -> str:
         return f"{self._owner}, step {name!r}"
