@@ -97,6 +97,12 @@ class Crew:
         if self._error is not None:
             raise RuntimeError("chains could not be worked through") from self._error
 
+    def restart_clock(self, run: Run) -> None:
+        """Let an attempt's time begin anew."""
+        for hand in self._hands:
+            if hand.run is run:
+                self._start_clock(hand, run)
+
     def take_back(self) -> list[Chain]:
         """Take the chains back that no hand has begun to work through."""
         waiting = list(self._chains)

@@ -161,3 +161,55 @@ async def test_stopping_gives_back_what_runs_and_what_has_not_begun(stage: Stage
     other = await stage.idle(shop)
     await within(other.drain_once())
     assert seen == [1, 1, 1, 1]
+
+
+async def test_a_heartbeat_lets_the_time_of_an_attempt_begin_anew(stage: Stage) -> None:
+    shop = Module("shop")
+
+    @shop.job(timeout=0.3, retry=Retry(1))
+    async def alive(job: JobContext[None]) -> int:
+        for _ in range(6):
+            await asyncio.sleep(0.1)
+            await job.heartbeat()
+        return 6
+
+    events = await stage.idle(shop)
+    started = await events.jobs.start(alive, None)
+    await within(events.drain_once())
+    assert await events.jobs.result(started, timeout=1) == 6
+
+
+async def test_one_that_is_cancelled_before_it_begins_does_not(stage: Stage) -> None:
+    shop, begun, go_on, seen = Module("shop"), asyncio.Event(), asyncio.Event(), []
+
+    @shop.job()
+    async def work(job: JobContext[int]) -> None:
+        seen.append(job.input)
+        begun.set()
+        await go_on.wait()
+
+    events = await stage.running(shop, concurrency={"batch": 1})
+    first = await events.jobs.start(work, 1)
+    await within(begun.wait())
+    work_of_jobs: Any = events.runtime.jobs
+    [pool] = work_of_jobs.work.pools
+    second = await events.jobs.start(work, 2)
+    await stage.rows(
+        "UPDATE events.run_queue SET state = 'x', worker_id = $1, token = 7, due_at = now() + interval '1 hour' "
+        "WHERE run_id = $2",
+        events.runtime.worker,
+        second.run,
+    )
+    [row] = await stage.rows(
+        "SELECT q.*, r.depth, r.input::text AS input, r.created_at, r.parent_id, r.root_id FROM events.run_queue q "
+        "JOIN events.run r ON r.id = q.run_id WHERE q.run_id = $1",
+        second.run,
+    )
+    pool._take(next(iter(work_of_jobs.plan.by_number.values())), row)
+    assert await events.jobs.cancel(second, "not needed")
+    await until(lambda: any(run.canceled for run in pool.in_hand.values()))
+    go_on.set()
+    await within(events.jobs.result(first, timeout=10))
+    await until(lambda: not pool.in_hand)
+    assert seen == [1]
+    assert (await events.jobs.get(second)).state == "canceled"

@@ -130,5 +130,6 @@ class RunningJob(JobContext[Any]):
         await self._tools.steps.progress(self._run.claim.run_id, float(done), None if total is None else float(total))
 
     async def heartbeat(self) -> None:
-        """Say that the run lives: its time begins anew."""
-        self._run.start()
+        """Say that the run lives: the time of its attempt begins anew."""
+        if self._run.on_heartbeat is not None:
+            self._run.on_heartbeat()

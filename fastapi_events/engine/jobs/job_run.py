@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, cast
 from uuid import UUID
@@ -46,7 +47,19 @@ class JobRun(Run):
     """One attempt at a run. A crew makes it as it makes a handler's."""
 
     noun = "job"
-    __slots__ = ("awaits", "canceled", "claim", "family", "job", "result", "seen", "settling", "suspect", "wakes")
+    __slots__ = (
+        "awaits",
+        "canceled",
+        "claim",
+        "family",
+        "job",
+        "on_heartbeat",
+        "result",
+        "seen",
+        "settling",
+        "suspect",
+        "wakes",
+    )
 
     def __init__(self, job: ReadyJob, row: Any) -> None:
         attempts = row["attempts"] - row["attempts_before"]
@@ -56,6 +69,7 @@ class JobRun(Run):
         self.claim = RunClaim(row["run_id"], row["token"])
         self.result: str | None = None
         """What the job returned, as JSON text."""
+        self.on_heartbeat: Callable[[], None] | None = None
         self.canceled: str | None = None
         """Why it is to be cancelled, once somebody has said so."""
         self.family: bool = row["has_family"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import math
 import random
 from collections import deque
@@ -163,6 +164,16 @@ class JobPool(Loop):
         self._unbegun -= 1
         self._last_begin = self._loop.time()
 
+    def may_begin(self, run: JobRun) -> bool:
+        """Whether it is still this worker's, and nobody has cancelled it; it is ended if somebody has."""
+        if run.claim not in self.in_hand:
+            return False
+        if run.canceled is not None:
+            self.ended(run, Outcome("discarded", note=run.canceled))
+            return False
+        run.on_heartbeat = functools.partial(self._crew.restart_clock, run)
+        return True
+
     def ended(self, run: JobRun, outcome: Outcome) -> None:
         """An attempt has come to this."""
         self._rate.note()
@@ -218,7 +229,7 @@ class OneRun:
             return None
         self.begun = True
         self._pool.began()
-        return self.run if self.run.claim in self._pool.in_hand else None
+        return self.run if self._pool.may_begin(self.run) else None
 
     def settle(self, run: Run, outcome: Outcome) -> None:
         if isinstance(run, JobRun):
