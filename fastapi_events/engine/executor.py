@@ -100,6 +100,8 @@ class Executor:
         if run.mark is not None and await self._is_done(run, run.mark):
             return Outcome("duplicate")
         await self._call(run, event)
+        if run.skipped is not None:
+            return Outcome("done", note=run.skipped)
         return Outcome("done", children=tuple(run.children)) if run.children else DONE
 
     async def _is_done(self, run: Run, mark: UUID) -> bool:
@@ -242,6 +244,8 @@ class Executor:
             values[DELIVERIES] = run.item.deliveries(
                 run.handler, run.attempt, redelivered=run.redelivered, replay=run.replay
             )
+        if Run in wants:
+            values[Run] = run
         for kind in self._publishers & wants:
             values[kind] = self._make_publisher(run, kind)
         return values

@@ -42,6 +42,7 @@ class Run:
         "redelivered",
         "replay",
         "session",
+        "skipped",
         "slots",
         "transaction",
         "waiting_since",
@@ -61,6 +62,8 @@ class Run:
         self.connection: HandlerConnection | None = None
         self.mark: UUID | None = None
         self.children: list[Sealed] = []
+        self.skipped: str | None = None
+        """Why there was nothing to do."""
         self.slots: list[Slot] = []
         self.began: float | None = None
         self.on_start: Callable[[], None] | None = None

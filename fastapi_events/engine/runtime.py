@@ -90,12 +90,14 @@ class Runtime:
         self.wake.attach(self._loop)
         self.group_id = await self.store.register(self.group, self.plan.rows(), self.lanes, self.partitions)
         await self.refresh_plan()
+        if self.jobs is not None:
+            await self.jobs.register(self.group_id)  # triggers start runs as soon as events are handled
         await self._register_worker()
         self._make_services()
         for service in self._services:
             await service.start()
         if self.jobs is not None:
-            await self.jobs.start(self.group_id, works=self.settings.enabled and self.drains)
+            await self.jobs.start(works=self.settings.enabled and self.drains)
         if self.broadcasts is not None:
             await self.broadcasts.begin()  # also where only drain_once() will read on from here
         if self.listening:

@@ -57,6 +57,8 @@ class HandlerDeclaration:
     """The largest list that it is given; None if it is given single events."""
     start: Start | None = None
     """The history that it is given when it is new; None for none."""
+    job: str | None = None
+    """The job that it starts, if it is a trigger and not a handler of the user's."""
 
     def takes(self, name: str) -> bool:
         """Whether the handler selects events of this name."""

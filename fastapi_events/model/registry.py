@@ -13,6 +13,7 @@ from fastapi_events.model.job import Job
 from fastapi_events.model.job_catalogue import add_job, check_former_names, check_triggers
 from fastapi_events.model.module import HandlerDeclaration, Module
 from fastapi_events.model.names import is_pattern, one_slip_apart
+from fastapi_events.model.trigger_declarations import declarations_of
 from fastapi_events.model.upcast import Upcasters
 
 
@@ -33,6 +34,7 @@ class Registry:
                 self._add_job(job)
         check_former_names(self.jobs)
         check_triggers(self.jobs, self.handlers)
+        self.triggers = declarations_of(self.jobs.values())
         self.upcasters = Upcasters(step for module in self.modules for step in module.upcasters)
         self._check_names()
         self._check_audit_names()
@@ -114,8 +116,12 @@ class Registry:
         return dict(sorted((found | {place: [known] for place, known in self._classes.items()}).items()))
 
     def handlers_for(self, name: str, *, audit: bool) -> list[HandlerDeclaration]:
-        """The handlers that are given events of this name, audit events or not, in the order of their declaration."""
-        return [handler for handler in self.handlers.values() if handler.hears(name, audit=audit)]
+        """The handlers that are given events of this name, audit events or not, in the order of their declaration.
+
+        Behind them the triggers of jobs.
+        """
+        everybody = (*self.handlers.values(), *self.triggers.values())
+        return [handler for handler in everybody if handler.hears(name, audit=audit)]
 
     @property
     def event_classes(self) -> dict[tuple[str, int], type[Event]]:

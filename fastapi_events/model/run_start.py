@@ -46,6 +46,9 @@ class RunStart(NamedTuple):
     traceparent: str | None = None
     delay: float | None = None
     at: datetime | None = None
+    event_id: UUID | None = None
+    trigger_id: int | None = None
+    """The event that it was started by, or together with, and the number of the trigger: there is one run of both."""
 
     @property
     def explicit_id(self) -> bool:
@@ -85,7 +88,7 @@ def apart(sealed: Sequence[Sealed]) -> tuple[Sequence[Envelope], Sequence[RunSta
     return [one for one in sealed if isinstance(one, Envelope)], starts
 
 
-def merged(sealed: Sequence[Sealed], duplicates: list[bool]) -> list[bool]:
-    """For all of them whether it is a duplicate, from the answers for the events among them: a run never is."""
-    answers = iter(duplicates)
-    return [isinstance(one, Envelope) and next(answers) for one in sealed]
+def merged(sealed: Sequence[Sealed], duplicates: Sequence[bool], existing: Sequence[bool]) -> list[bool]:
+    """For all of them whether it was there, from the answers for the events and for the runs among them."""
+    events, runs = iter(duplicates), iter(existing)
+    return [next(events if isinstance(one, Envelope) else runs) for one in sealed]

@@ -9,13 +9,15 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
+from fastapi_events.engine.compiling import compile_handlers
 from fastapi_events.engine.executor import Executor
 from fastapi_events.engine.handler_session import HandlerSession, SyncHandlerSession, handler_session_class
 from fastapi_events.engine.handler_transaction import PlainTransactions, asyncpg_engine, transactions_for, within_pools
-from fastapi_events.engine.handlers import Handler, HandlerPlan, compile_handlers
+from fastapi_events.engine.handlers import Handler, HandlerPlan
 from fastapi_events.engine.kept_transaction import KeptTransactions
 from fastapi_events.engine.own_sessions import warn_of_own_sessions
 from fastapi_events.engine.runtime import Runtime
+from fastapi_events.engine.triggers import Starting, compile_triggers
 from fastapi_events.model.breaker import Breaker
 from fastapi_events.model.lane import LANES
 from fastapi_events.model.middleware import Middleware
@@ -82,7 +84,7 @@ async def assemble(
     check_cluster(installed, identifier)
     _note_partitions(settings, partitions)
     plan, broadcast = make_plan(
-        registry, settings, sessions=sessions, sync_sessions=sync_sessions, middleware=middleware
+        registry, settings, sessions=sessions, sync_sessions=sync_sessions, middleware=middleware, starting=publishing
     )
     marks = MarkStore(database, statements)
     transactions = _transactions(sessions, marks)
@@ -135,20 +137,30 @@ def make_plan(
     sessions: Any,
     sync_sessions: Any,
     middleware: tuple[Middleware, ...] = (),
+    starting: Starting | None = None,
 ) -> tuple[HandlerPlan, list[Handler]]:
-    """The handlers, each with its signature read and its policy decided: the group's, and the broadcast ones."""
+    """The handlers, each with its signature read and its policy decided: the group's, and the broadcast ones.
+
+    Those of triggers are among them if there is something that they can start runs by.
+    """
     registry.check_upcasters()
     registry.check_annotations()
+    retry, timeout = retry_of(settings), settings.handler_timeout
+    breaker = Breaker(settings.breaker_threshold, window=settings.breaker_window, recovery=settings.breaker_recovery)
     handlers = compile_handlers(
         registry,
         given=PUBLISHERS,
-        retry=retry_of(settings),
-        timeout=settings.handler_timeout,
-        breaker=Breaker(settings.breaker_threshold, window=settings.breaker_window, recovery=settings.breaker_recovery),
+        retry=retry,
+        timeout=timeout,
+        breaker=breaker,
         sync_sessions=sync_sessions is not None,
         connections=gives_connections(sessions),
         middleware=middleware,
     )
+    if starting is not None:
+        handlers += compile_triggers(
+            registry, starting, retry=retry, timeout=timeout, breaker=breaker, middleware=middleware
+        )
     plan = HandlerPlan(handler for handler in handlers if not handler.declaration.broadcast)
     warn_of_own_sessions(plan.handlers.values())
     check_retention(plan.handlers.values(), settings)

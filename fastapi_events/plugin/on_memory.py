@@ -29,6 +29,8 @@ async def start_on_memory(events: Events, drains: bool | None, stack: contextlib
         )
     if settings.immediate:
         refuse("immediate=True (EVENTS_IMMEDIATE)", "a commit waits for nothing", "Call drain_once() after it.")
+    if events.registry.triggers:
+        logger.warning("events are kept in memory, where no job runs: triggers of jobs start nothing.")
     kept = memory.kept if memory is not None else Kept()
     sessions = (memory.sessions if memory is not None else None) or events.sessions
     sync_sessions = (memory.sync_sessions if memory is not None else None) or events.sync_sessions

@@ -78,7 +78,10 @@ def kinds_of(events: Events) -> Mapping[str, HandlerKind]:
     """What the application's handlers are, by id; of an instance that was never started too."""
     registry = Registry(events.registry.modules)  # its own is as old as its last start
     handlers = checked_handlers(registry, events.sessions, events.sync_sessions)
-    return {handler.id: _kind(handler) for handler in handlers}
+    kinds: dict[str, HandlerKind] = {handler.id: _kind(handler) for handler in handlers}
+    for trigger in registry.triggers:
+        kinds[trigger] = "plain"
+    return kinds
 
 
 def _kind(handler: Handler) -> HandlerKind:

@@ -23,6 +23,7 @@ from fastapi_events.api.session_binding import (
     check_detached,
     publish_detached,
 )
+from fastapi_events.engine.handlers import HandlerPlan
 from fastapi_events.engine.immediate import Immediate
 from fastapi_events.engine.jobs.side import JobSide
 from fastapi_events.engine.run import Run
@@ -61,6 +62,9 @@ class Serving(Protocol):
 
     @property
     def jobs(self) -> JobSide | None: ...
+
+    @property
+    def plan(self) -> HandlerPlan: ...
 
     def committed(self, places: Collection[LogPlace], /) -> None: ...
 
@@ -155,6 +159,10 @@ class Publishing:
     def job_number(self, name: str) -> int:
         """The number that the database has for a job; raises ``UnknownJob``."""
         return self._jobs.number(name)
+
+    def trigger_number(self, trigger_id: str) -> int:
+        """The number that the database has for a trigger."""
+        return self._serving.plan.handlers[trigger_id].number
 
     @property
     def _jobs(self) -> JobSide:

@@ -53,6 +53,8 @@ class KnownHandler:
     """Seconds until its breaker, which is open, may be tried; None if it is closed."""
     catching_up: UUID | None = None
     """The replay of the history that it begins with, while what is live has to wait for that."""
+    job: str | None = None
+    """The job that it starts, if it is a trigger."""
 
     def takes(self, name: str) -> bool:
         """Whether the handler selects events of this name."""
@@ -70,6 +72,8 @@ class HandlerRow:
     was: tuple[str, ...]
     start: Start | None = None
     """The history that it begins with if it is new."""
+    job: str | None = None
+    """The job that it starts, if it is a trigger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +174,7 @@ def _given(handler: HandlerRow, row: _Names | None) -> dict[str, Any]:
     name, former = former_names(handler.name, handler.was, row) if row else (handler.name, list(handler.was))
     return {
         "id": row.id if row else None, "name": name, "former_names": former, "selects": handler.selects,
-        "ordered": handler.ordered, "on_dead": handler.on_dead, **_start(handler),
+        "ordered": handler.ordered, "on_dead": handler.on_dead, "job": handler.job, **_start(handler),
     }  # fmt: skip
 
 
@@ -197,4 +201,5 @@ def _known(row: Any) -> KnownHandler:
         paused=row["paused"],
         probe_in=row["probe_in"],
         catching_up=row["catching_up"],
+        job=row["job"],
     )

@@ -69,7 +69,7 @@ class EventLog:
         self._statements = statements
 
     async def append(self, connection: Connection, envelopes: Sequence[Sealed]) -> list[bool]:
-        """Append on an asyncpg connection; says of each event whether its id was there already (a duplicate)."""
+        """Append on an asyncpg connection; says of each event or run whether it was there already."""
         for envelope in envelopes:
             if envelope.explicit_id or envelope.serialize or envelope.due is not None:
                 return await self._append_runs(connection, envelopes)
@@ -80,8 +80,7 @@ class EventLog:
     def append_through(self, connection: sqlalchemy.Connection, sealed: Sequence[Sealed]) -> list[bool]:
         """The same through SQLAlchemy, with any driver of PostgreSQL."""
         envelopes, starts = apart(sealed)
-        if starts:
-            self._run_log.start_through(connection, starts)
+        existing = self._run_log.start_through(connection, starts) if starts else ()
         duplicates: list[bool] = []
         keys = _keys_to_lock(envelopes)
         if keys is not None:
@@ -93,7 +92,7 @@ class EventLog:
             else:
                 connection.execute(self._clauses.fresh, {"rows": _rows_of(run)})
                 duplicates += [False] * len(run)
-        return merged(sealed, duplicates)
+        return merged(sealed, duplicates, existing)
 
     async def cancel(self, connection: Connection, event_id: UUID) -> bool:
         """Take an event from the schedule, on an asyncpg connection; False if it is not there."""
@@ -129,8 +128,7 @@ class EventLog:
 
     async def _append_runs(self, connection: Connection, sealed: Sequence[Sealed]) -> list[bool]:
         envelopes, starts = apart(sealed)
-        if starts:
-            await self._run_log.start(connection, starts)
+        existing = await self._run_log.start(connection, starts) if starts else ()
         duplicates: list[bool] = []
         keys = _keys_to_lock(envelopes)
         if keys is not None:
@@ -142,7 +140,7 @@ class EventLog:
             else:
                 await self._append_fresh(connection, run)
                 duplicates += [False] * len(run)
-        return merged(sealed, duplicates)
+        return merged(sealed, duplicates, existing)
 
     async def _append_fresh(self, connection: Connection, run: Sequence[Envelope]) -> None:
         rows = self._plain_rows if all(map(_is_plain, run)) else self._rows_for(run)

@@ -11,6 +11,7 @@ from fastapi_events import Events, EventsSettings, HandlerConnection, Module
 from fastapi_events.errors import NotOnMemory, SettingsError
 from fastapi_events.testing import in_memory
 from tests.delivery.stage import Placed, collecting
+from tests.jobs.triggered import restocking
 
 REFUSED: dict[str, Callable[[Events], Awaitable[Any]]] = {
     "overview": lambda events: events.observe.overview(),
@@ -28,6 +29,14 @@ REFUSED: dict[str, Callable[[Events], Awaitable[Any]]] = {
     "replays": lambda events: events.operations.replays.preview("shop.note"),
     "remove_group": lambda events: events.operations.remove_group("other", actor="ann", reason="gone"),
 }
+
+
+async def test_that_triggers_start_nothing_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    events = Events([restocking([])])
+    async with in_memory(events):
+        await events.publish(Placed(order="a"))
+        await events.drain_once()
+    assert "no job runs: triggers of jobs start nothing" in caplog.text
 
 
 @pytest.mark.parametrize("what", REFUSED)

@@ -99,7 +99,8 @@ class Attempt(View):
 class HandlerDelivery(Standing):
     """What one handler did with an event. ``delivery_id`` is None when it succeeded at once or has not begun.
 
-    ``crashes`` counts the processes that have vanished while they ran it alone.
+    ``crashes`` counts the processes that have vanished while they ran it alone. ``job`` is the job that it starts runs
+    of, if it is a trigger: one that had nothing to start is ``done``, its reason ``skipped``, and ``note`` says why.
     """
 
     delivery_id: UUID | None = None
@@ -113,6 +114,7 @@ class HandlerDelivery(Standing):
     done_at: datetime | None = None
     worker_id: UUID | None = None
     history: tuple[Attempt, ...] = ()
+    job: str | None = None
 
 
 class EventDetail(EventSummary):

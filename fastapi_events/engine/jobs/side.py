@@ -25,14 +25,17 @@ class JobSide:
         self.numbers: dict[str, int] = {}
         self.work: JobWork | None = None
 
-    async def start(self, group_id: int, *, works: bool) -> None:
-        """Register the jobs, and begin to run them if this process does."""
+    async def register(self, group_id: int) -> None:
+        """Make the jobs known to the database: from then on they can be started."""
         rows = [JobRow(ready.id, ready.job.pool, ready.job.was) for ready in self.plan.jobs.values()]
         for name, known in (await self._store.register(group_id, rows)).items():
             ready = self.plan.jobs[name]
             ready.number, ready.paused = known.id, known.paused
             self.plan.by_number[known.id] = ready
             self.numbers[name] = known.id
+
+    async def start(self, *, works: bool) -> None:
+        """Begin to run jobs if this process does."""
         if works and self.plan.jobs:
             self.work = self._make_work()
             await self.work.start()

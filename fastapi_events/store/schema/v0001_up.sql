@@ -91,7 +91,7 @@ CREATE SEQUENCE {schema}.handler_revision AS bigint;
 -- that is not visible in it is always claimed by somebody who knows the handler. A renamed handler keeps the names it
 -- had: processes of the release before go on under them, whichever starts when. start_position, start_time and
 -- start_pattern say of which history a replay begins in the statement that sets started_after; a null position: of
--- none.
+-- none. job: the job that it starts, if it is a trigger.
 CREATE TABLE {schema}.handler (
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     group_id integer NOT NULL REFERENCES {schema}.consumer_group (id),
@@ -109,6 +109,7 @@ CREATE TABLE {schema}.handler (
     last_seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     retired_at timestamptz,
     paused_at timestamptz,
+    job text,
     UNIQUE (group_id, name) DEFERRABLE
 );
 
@@ -175,7 +176,7 @@ CREATE TABLE {schema}.processing_mark (
     PRIMARY KEY (handler_id, key, replay_id)
 );
 
--- Successes of a batch, one row per set of handlers.
+-- Successes of a batch, one row per set of handlers. note: why a trigger has started nothing.
 CREATE TABLE {schema}.success_batch (
     group_id integer NOT NULL,
     lane smallint NOT NULL,
@@ -185,7 +186,8 @@ CREATE TABLE {schema}.success_batch (
     positions bigint[] NOT NULL,
     worker_id uuid NOT NULL,
     started_at timestamptz NOT NULL,
-    finished_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    finished_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    note text
 );
 
 CREATE INDEX success_batch_by_position ON {schema}.success_batch (group_id, lane, last_position);
@@ -353,7 +355,7 @@ CREATE TABLE {schema}.sweep (
 -- shares' snapshots show and every filter lets through. paced_until: no share is taken before; it is how a rate holds
 -- for all processes together. starts: it began with its handler, which is ordered or not; what is live waits for its
 -- end if it is. total: as counted at the start, null where nobody has counted; done: given to the handler, or found to
--- be done; skipped: erased.
+-- be done; skipped: erased, or nothing to do for a trigger.
 CREATE TABLE {schema}.replay (
     id uuid PRIMARY KEY,
     handler_id integer NOT NULL REFERENCES {schema}.handler (id),
@@ -445,8 +447,13 @@ CREATE TABLE {schema}.run (
     scope_id text,
     tags text[],
     traceparent text,
+    event_id uuid,
+    trigger_id integer,
     input jsonb NOT NULL
 );
+
+-- An event starts one run by a trigger, the number of its handler. Also what is found of an event.
+CREATE UNIQUE INDEX run_event ON {schema}.run (event_id, trigger_id) WHERE event_id IS NOT NULL;
 
 CREATE INDEX run_of_job ON {schema}.run (job_id, number);
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from fastapi_events.engine.broadcasting.feed import Feed, PublishingRuns
-from fastapi_events.engine.dispatch import reason_of
+from fastapi_events.engine.delivery_rows import reason_of
 from fastapi_events.engine.handlers import Handler, HandlerPlan, Taker
 from fastapi_events.engine.item import Item
 from fastapi_events.engine.item_list import as_given
