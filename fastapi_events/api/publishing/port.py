@@ -53,6 +53,10 @@ class PublishingPort(Protocol):
         """The number that the database has for a job of this application; raises ``UnknownJob``."""
         ...
 
+    def trigger_number(self, trigger_id: str) -> int:
+        """The number that the database has for a trigger of a job of this application."""
+        ...
+
     @property
     def registry(self) -> Registry:
         """Which event classes there are."""

@@ -12,14 +12,17 @@ from fastapi_events import (
     Concurrency,
     Dedupe,
     Event,
+    EventPublisher,
     HandlerSession,
     Job,
     JobContext,
     Module,
+    Published,
     RateLimit,
     Retry,
     RunInfo,
     Started,
+    SyncEventPublisher,
     Trigger,
 )
 
@@ -167,6 +170,17 @@ async def starting(jobs: Jobs) -> None:
     await restock(Restock(sku="A-1"))  # wrong
     restock.dump_input(Other(sku="A-1"))  # wrong
     run.existing = True  # wrong
+
+
+async def publishing(publish: EventPublisher, in_thread: SyncEventPublisher) -> None:
+    published, started = await publish.and_start(StockLow(sku="A-1", left=0), restock, Restock(sku="A-1"), priority=3)
+    assert_type(published, Published)
+    assert_type(started, Started[RestockResult])
+    low = StockLow(sku="A-1", left=0)
+    assert_type(in_thread.and_start(low, count, None, trigger="low"), tuple[Published, Started[int]])
+    await publish.and_start(low, restock, Other(sku="A-1"))  # wrong
+    await publish.and_start(low, restock, Restock(sku="A-1"), delay=5)  # wrong
+    in_thread.and_start(low, restock, None)  # wrong
 
 
 @inventory.job()  # wrong
