@@ -116,9 +116,8 @@ class Runtime:
             for service in [service for service in self._services if service not in self.handling]:
                 steps.push_async_callback(service.stop)
             steps.push_async_callback(self.gates.written)
-            steps.push_async_callback(
-                stop_handling, self.handling, self.detached, self.jobs, self.settings.shutdown_grace
-            )
+            grace = self.settings.shutdown_grace
+            steps.push_async_callback(stop_handling, self.handling, self.detached, self.jobs, grace)
 
     def committed(self, places: Collection[LogPlace]) -> None:
         """Events of these places have been committed by this process: wake its own loops, and tell the others."""
@@ -212,8 +211,7 @@ class Runtime:
         self._services.append(
             Heartbeat(
                 self.store, self.worker, lease=self.settings.lease, interval=self.settings.heartbeat,
-                wake_up=lambda: self.wake_up,
-                claims=self._claims,
+                wake_up=lambda: self.wake_up, claims=self._claims,
                 stale=self.counters.new_stale, register=self._register_worker, wake=self.wake, revised=self._revised,
                 broadcasts=lambda: (self.counters.broadcast_failures, self.counters.broadcast_skipped),
             )
@@ -261,8 +259,8 @@ class Runtime:
         self.redelivery = Redelivery(
             parked, self.executor, self.plan, self.wake,
             self.gates, make_suspects(self.database, self.statements, settings, self.plan, self.worker),
-            concurrency=sum(concurrency.values()),
-            poll_interval=self.poll_interval, committed=self.committed, keys_due=self.keys_due, lost=self.lost,
+            concurrency=sum(concurrency.values()), poll_interval=self.poll_interval,
+            committed=self.committed, keys_due=self.keys_due, lost=self.lost,
         )  # fmt: skip
         self.replays = make_replays(
             settings, self.database, self.statements, self.log, self.executor, self.plan, self.gates, self.drain_loops,
