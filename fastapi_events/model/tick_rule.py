@@ -1,7 +1,7 @@
 """When a schedule ticks: every so many seconds, or by a cron expression in a time zone.
 
-The next tick follows from the one before, never from anybody's clock. Cron is read by ``cronsim``, which keeps the rules
-of Debian's cron where clocks are changed. A rule that names hours and minutes ticks as often on that day as on others:
+The next tick follows from the one before, never from a process's clock. Cron is read by ``cronsim``, which keeps the
+rules of Debian's cron where clocks change. A rule that names hours and minutes ticks as often on that day as on others:
 what falls into the time that is left out comes at its end, what falls into an hour that is there twice comes the first
 time. A rule whose hours or minutes begin with ``*`` goes by what the clock on the wall shows: not in the time that is
 left out, twice in the hour that is there twice.
