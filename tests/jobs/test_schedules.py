@@ -470,3 +470,18 @@ async def test_who_waits_for_a_tick_asks_nothing_of_its_own(stage: Stage, monkey
     monkeypatch.setattr(due.work._due._queue, "next_due", counted)
     await until(lambda: len(rounds) > 5)
     assert asked == []
+
+
+@pytest.mark.parametrize(
+    "change", ["spec = '30 * * * *'", "tz = 'Europe/Berlin'", "paused_at = now()", "next_at = next_at - interval '1 s'"]
+)
+async def test_what_was_changed_since_it_was_read_is_not_ticked(stage: Stage, change: str) -> None:
+    events = await stage.running(reporting(), **SLOW)
+    await make_due(stage)
+    loop: Any = ticking(events)
+    rows = await loop._store.read(loop.ids)
+    await stage.rows(f"UPDATE events.schedule SET {change}")
+    before = await schedule(stage)
+    assert await loop._tick(rows, 0.0) == 0
+    assert await ticks(stage) == []
+    assert (await schedule(stage))["next_at"] == before["next_at"]
