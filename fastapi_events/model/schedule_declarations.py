@@ -76,17 +76,20 @@ class ScheduleDeclarations(JobDeclarations):
                 f"module {self.name!r}: every() was given a function, {source_place(spec)}, in place of a time. Write "
                 "the decorator with brackets: @module.every('0 6 * * *')."
             )
-        return ScheduleDecorator(functools.partial(self._add_schedule, spec, tz, missed, id, input))
+        decorator: ScheduleDecorator[Any] = ScheduleDecorator(
+            functools.partial(self._add_schedule, spec, tz, missed, id, input)
+        )
+        return decorator
 
     def _add_schedule(self, spec: Any, tz: Any, missed: Any, given_id: str | None, value: Any, what: Any) -> Any:
-        known = isinstance(what, Job)
-        function = what.function if known else what
-        owner = f"{what if known else getattr(what, '__name__', ascii(what)[:80])}"
-        owner = owner if known else f"{owner} ({source_place(what)})"
+        given: Job[Any, Any] | None = what if isinstance(what, Job) else None
+        function = what if given is None else given.function
+        named = getattr(what, "__name__", ascii(what)[:80])
+        owner = f"{named} ({source_place(what)})" if given is None else str(given)
         rule, policy = checked_rule(spec, tz, owner), checked_missed(missed, owner)
         name = None if given_id is None else checked_schedule_name(given_id, owner)
         self._check_open(f"schedule of {owner}", function)
-        job: Job[Any, Any] = what if known else self.job()(what)
+        job: Job[Any, Any] = given or self.job()(what)
         self.declared_schedules.append(
             JobSchedule(name or job.name, job, rule, policy, value, job.where, () if name else job.was)
         )

@@ -68,13 +68,13 @@ class Ticking(Loop):
 
     async def look(self) -> int:
         """Once: tick what is due; returns how many runs were started."""
-        ids = self.ids
+        now, ids = self._loop.time(), self.ids
+        self._next_look = now + LONGEST_WAIT  # whoever expects a tick while this looks is heard all the same
         if not ids:
-            self._next_look = self._loop.time() + LONGEST_WAIT
             return 0
-        if self._loop.time() >= self._next_touch:
+        if now >= self._next_touch:
             await self._store.touch(ids)
-            self._next_touch = self._loop.time() + LONGEST_WAIT
+            self._next_touch = now + LONGEST_WAIT
         rows = await self._store.read(ids)
         if any(row["orphaned"] for row in rows):
             await self._schedules.adopt()
@@ -92,7 +92,7 @@ class Ticking(Loop):
         waits += [step.wait for step in steps if step.tick.id in moved]
         if len(moved) < len(steps):  # somebody else was quicker, or has changed the schedule
             waits.append(SHORTEST_WAIT)
-        self._next_look = asked + max(min(waits), SHORTEST_WAIT)
+        self._next_look = min(self._next_look, asked + max(min(waits), SHORTEST_WAIT))
         started = sum(moved.values())
         if started:
             self._ready()
