@@ -82,15 +82,19 @@ class ScheduleDeclarations(JobDeclarations):
         return decorator
 
     def _add_schedule(self, spec: Any, tz: Any, missed: Any, given_id: str | None, value: Any, what: Any) -> Any:
-        given: Job[Any, Any] | None = what if isinstance(what, Job) else None
+        given: Job[Any, Any] | None = what if _is_job(what) else None
         function = what if given is None else given.function
         named = getattr(what, "__name__", ascii(what)[:80])
         owner = f"{named} ({source_place(what)})" if given is None else str(given)
         rule, policy = checked_rule(spec, tz, owner), checked_missed(missed, owner)
         name = None if given_id is None else checked_schedule_name(given_id, owner)
         self._check_open(f"schedule of {owner}", function)
-        job: Job[Any, Any] = given or self.job()(what)
+        job: Job[Any, Any] = self.job()(what) if given is None else given
         self.declared_schedules.append(
             JobSchedule(name or job.name, job, rule, policy, value, job.where, () if name else job.was)
         )
         return job
+
+
+def _is_job(what: object) -> bool:
+    return isinstance(what, Job)

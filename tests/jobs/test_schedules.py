@@ -476,7 +476,7 @@ async def test_what_is_told_while_it_looks_is_not_forgotten(stage: Stage, monkey
         return rows
 
     monkeypatch.setattr(loop._store, "read", read_before)
-    await loop.look()
+    loop.expect(-1.0)
     await until(lambda: seen)
 
 
