@@ -6,5 +6,5 @@ WITH found AS MATERIALIZED (
     WHERE s.group_id = $1 AND s.name = $2
     FOR NO KEY UPDATE),
 changed AS (
-    UPDATE {schema}.schedule s SET paused_at = clock_timestamp() FROM found f WHERE s.id = f.id AND f.changes)
+    UPDATE {schema}.schedule s SET paused_at = clock_timestamp() WHERE s.id = (SELECT f.id FROM found f WHERE f.changes))
 SELECT f.changes FROM found f
