@@ -10,10 +10,10 @@ import fastapi_events
 
 PUBLIC = {
     "Actor", "AttemptContext", "AttemptNext", "AttemptOutcome", "Breaker", "Child", "Concurrency", "CyclicSpawn",
-    "DeadLetter", "Dedupe", "Delivery", "Discard", "DuplicateJob", "DuplicateSchedule", "DuplicateStep", "DuplicateTrigger", "EmitsEvents",
-    "Event", "EventPublisher", "Events", "EventsError", "EventsSettings", "HandleContext", "HandleNext",
-    "HandlerConnection", "HandlerSession", "InvalidInput", "InvalidJob", "InvalidResult", "InvalidSchedule", "Job", "JobCanceled",
-    "JobCollisionError", "JobContext", "JobError", "JobFailed", "JobTimedOut", "Middleware", "Module", "Permission",
+    "DeadLetter", "Dedupe", "Delivery", "Discard", "DuplicateJob", "DuplicateSchedule", "DuplicateStep",
+    "DuplicateTrigger", "EmitsEvents", "Event", "EventPublisher", "Events", "EventsError", "EventsSettings", "HandleContext", "HandleNext",
+    "HandlerConnection", "HandlerSession", "InvalidInput", "InvalidJob", "InvalidResult", "InvalidSchedule",
+    "Job", "JobCanceled", "JobCollisionError", "JobContext", "JobError", "JobFailed", "JobTimedOut", "Middleware", "Module", "Permission",
     "PublishContext", "PublishNext", "Published", "Publisher", "RateLimit", "RawEvent", "ReservedPoolViolationError",
     "ResultTimeout", "Retry", "RetryLater", "RunConflict", "RunInfo", "RunNotFound", "Secret", "SessionDep",
     "Started", "StepError", "SyncEventPublisher", "SyncHandlerSession", "SyncPublisher", "SyncSessionDep", "Trigger",
