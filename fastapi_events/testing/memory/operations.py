@@ -131,5 +131,7 @@ def make_operations(
         MemoryDeadLetters(deliveries, record, names), cast("Any", gates), cast("Any", gates),
         MemorySchedule(log, record), cast("Any", removal), lambda: 1, keys_due=changed, handlers_changed=changed,
     )  # fmt: skip
-    operations.schedules_kept_in(cast("Any", Refusing("events.operations.pause_schedule(), … of schedules")))
+    operations.schedules_kept_in(
+        cast("Any", Refusing("events.operations.pause_schedule(), resume_schedule() and run_schedule_now()"))
+    )
     return operations
