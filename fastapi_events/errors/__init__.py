@@ -16,6 +16,8 @@ EventsError
 │   ├── InvalidJob
 │   ├── DuplicateJob
 │   ├── DuplicateTrigger
+│   ├── InvalidSchedule
+│   ├── DuplicateSchedule
 │   └── ReservedPoolViolationError
 ├── PublishError                a publish that was refused before any SQL, or that would leave the transaction
 │   ├── UnknownEvent
@@ -93,15 +95,16 @@ from fastapi_events.errors.steering import (
 
 __all__ = [
     "LONGEST_DELAY", "SHORTEST_POSTPONEMENT", "AuditEventTriggerError", "BulkChangeRefused", "ContradictoryOptions",
-    "CyclicSpawn", "DeadLetter", "DeclarationError", "DetachedPublish", "Discard", "DuplicateEvent",
-    "DuplicateHandler", "DuplicateJob", "DuplicateStep", "DuplicateTrigger", "DuplicateUpcaster", "EventsError",
+    "CyclicSpawn", "DeadLetter", "DeclarationError", "DetachedPublish", "Discard", "DuplicateEvent", "DuplicateHandler",
+    "DuplicateJob", "DuplicateSchedule", "DuplicateStep", "DuplicateTrigger", "DuplicateUpcaster", "EventsError",
     "HandlerSessionMisuse", "InvalidEventName", "InvalidFilter", "InvalidHandler", "InvalidInput", "InvalidJob",
-    "InvalidMiddleware", "InvalidPayload", "InvalidResult", "InvalidUpcaster", "JobCanceled", "JobCollisionError",
-    "JobError", "JobFailed", "JobTimedOut", "MiddlewareMisuse", "MissingTenantIdError", "MissingUpcaster", "NotFound",
-    "NotInTransaction", "NotOnMemory", "NotStarted", "OperationRefused", "OperationUnavailable", "PayloadTooLarge",
-    "PublishError", "ReadingUnavailable", "ReservedPoolViolationError", "ResultTimeout", "RetryLater", "RunConflict",
-    "RunNotFound", "SchemaOutOfDate", "SessionClosed", "SettingsError", "Steering", "StepError", "TransactionAborted",
-    "UnknownEvent", "UnknownJob", "UnknownOption", "UnstableSteps", "WaitTimeout", "WrongDatabase",
+    "InvalidMiddleware", "InvalidPayload", "InvalidResult", "InvalidSchedule", "InvalidUpcaster", "JobCanceled",
+    "JobCollisionError", "JobError", "JobFailed", "JobTimedOut", "MiddlewareMisuse", "MissingTenantIdError",
+    "MissingUpcaster", "NotFound", "NotInTransaction", "NotOnMemory", "NotStarted", "OperationRefused",
+    "OperationUnavailable", "PayloadTooLarge", "PublishError", "ReadingUnavailable", "ReservedPoolViolationError",
+    "ResultTimeout", "RetryLater", "RunConflict", "RunNotFound", "SchemaOutOfDate", "SessionClosed", "SettingsError",
+    "Steering", "StepError", "TransactionAborted", "UnknownEvent", "UnknownJob", "UnknownOption", "UnstableSteps",
+    "WaitTimeout", "WrongDatabase",
 ]  # fmt: skip
 
 
@@ -163,6 +166,14 @@ class DuplicateJob(DeclarationError):
 
 class DuplicateTrigger(DeclarationError):
     """Two triggers have the same id, or one has that of a handler."""
+
+
+class InvalidSchedule(DeclarationError):
+    """A schedule would never tick, cannot be read, or gives its job what that does not take."""
+
+
+class DuplicateSchedule(DeclarationError):
+    """Two schedules have the same id."""
 
 
 class ReservedPoolViolationError(DeclarationError):

@@ -43,6 +43,8 @@ class RunInfo:
     tenant_id: str | None
     correlation_id: UUID
     created_at: datetime
+    scheduled_for: datetime | None = None
+    """The tick that it is for, in UTC, if a schedule has started it; the run may begin later."""
 
 
 @dataclass(frozen=True, slots=True)

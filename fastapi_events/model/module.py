@@ -18,11 +18,11 @@ from fastapi_events.model.event import Event, options_of
 from fastapi_events.model.event_parameter import check_event_parameter, check_list_parameter
 from fastapi_events.model.handler_decorator import HandlerDecorator, ListHandlerDecorator
 from fastapi_events.model.handler_options import OnDead, checked_id, checked_options
-from fastapi_events.model.job_declarations import JobDeclarations
 from fastapi_events.model.middleware import Middleware
 from fastapi_events.model.middleware_checks import checked_middleware
 from fastapi_events.model.names import canonical_name, check_pattern, is_pattern, matches
 from fastapi_events.model.retry import Retry
+from fastapi_events.model.schedule_declarations import ScheduleDeclarations
 from fastapi_events.model.start import Start
 from fastapi_events.model.unknown_options import check_known, names_unknown
 from fastapi_events.model.upcast import Upcast, Upcaster, check_function, checked_step
@@ -75,7 +75,7 @@ class HandlerDeclaration:
         return source_place(self.function)
 
 
-class Module(JobDeclarations):
+class Module(ScheduleDeclarations):
     """A feature's handlers and jobs, grouped under a name as an ``APIRouter`` groups routes.
 
     ``name`` is lower-case letters, digits and underscores. ``middleware`` is around each of its handlers. Modules are

@@ -11,8 +11,10 @@ from fastapi_events.model.event import Event, declared_tiers, importable_classes
 from fastapi_events.model.event_parameter import check_selected_event
 from fastapi_events.model.job import Job
 from fastapi_events.model.job_catalogue import add_job, check_former_names, check_triggers
+from fastapi_events.model.job_schedule import JobSchedule
 from fastapi_events.model.module import HandlerDeclaration, Module
 from fastapi_events.model.names import is_pattern, one_slip_apart
+from fastapi_events.model.schedule_catalogue import add_schedule
 from fastapi_events.model.trigger_declarations import declarations_of
 from fastapi_events.model.upcast import Upcasters
 
@@ -24,6 +26,7 @@ class Registry:
         self.modules = tuple(modules)
         self.handlers: dict[str, HandlerDeclaration] = {}
         self.jobs: dict[str, Job[Any, Any]] = {}
+        self.schedules: dict[str, JobSchedule] = {}
         self._classes: dict[tuple[str, int], type[Event]] = {}
         self._by_name: dict[str, list[type[Event]]] = {}
         self._learned: set[type[Event]] = set()
@@ -32,6 +35,8 @@ class Registry:
                 self._add_handler(handler)
             for job in module.declared_jobs:
                 self._add_job(job)
+        for schedule in [schedule for module in self.modules for schedule in module.declared_schedules]:
+            add_schedule(self.schedules, schedule, self.jobs)
         check_former_names(self.jobs)
         check_triggers(self.jobs, self.handlers)
         self.triggers = declarations_of(self.jobs.values())

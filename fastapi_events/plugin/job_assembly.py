@@ -6,6 +6,7 @@ from fastapi_events.engine.handler_transaction import FencedTransactions
 from fastapi_events.engine.jobs.family import Family
 from fastapi_events.engine.jobs.job_executor import JobExecutor
 from fastapi_events.engine.jobs.ready_job import JobPlan, compile_jobs
+from fastapi_events.engine.jobs.schedules import Schedules
 from fastapi_events.engine.jobs.side import JobSide
 from fastapi_events.engine.jobs.tools import JobTools
 from fastapi_events.engine.jobs.waits import Waits
@@ -17,6 +18,7 @@ from fastapi_events.model.run_start import READY, RUNS
 from fastapi_events.plugin.backoff import retry_of
 from fastapi_events.plugin.publishing import PUBLISHERS, Publishing
 from fastapi_events.store.families import FamilyStore
+from fastapi_events.store.job_schedules import JobScheduleStore
 from fastapi_events.store.steps import StepStore
 from fastapi_events.store.waits import WaitStore
 
@@ -46,11 +48,17 @@ def make_job_side(
     )  # fmt: skip
     executor = JobExecutor(runtime.statements, tools, worker=runtime.worker, cascade_depth=settings.cascade_depth)
 
+    schedules = Schedules(
+        JobScheduleStore(runtime.database, runtime.statements), registry.schedules.values(), worker=runtime.worker,
+        max_size=settings.max_payload_size,
+    )  # fmt: skip
+
     def make_work() -> JobWork:
         return JobWork(
-            settings, runtime.database, runtime.statements, runtime.log, plan, executor, waits, runtime.wake,
+            settings, runtime.database, runtime.statements, runtime.log, plan, executor, waits, schedules,
+            runtime.wake,
             worker=runtime.worker, poll_interval=runtime.poll_interval, published=runtime.committed,
             ready=lambda: runtime.committed({place_of(RUNS, READY)}), lost=runtime.lost,
         )  # fmt: skip
 
-    return JobSide(plan, runtime.database, runtime.statements, make_work)
+    return JobSide(plan, schedules, runtime.database, runtime.statements, make_work)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import functools
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from fastapi_events.api.observe import Observe
 from fastapi_events.api.operations import Operations
 from fastapi_events.engine.handlers import Handler
 from fastapi_events.errors import SettingsError
+from fastapi_events.model.lane import LogPlace
 from fastapi_events.model.registry import Registry
 from fastapi_events.plugin.assembly import checked_handlers
 from fastapi_events.plugin.locating import locate
@@ -60,17 +61,17 @@ def make_observe(database: Database, settings: EventsSettings, group: str) -> Ob
 
 def make_operations(
     database: Database, statements: Statements, group_id: Callable[[], int], *, keys_due: Callable[[], None],
-    handlers_changed: Callable[[], None], handler_kinds: Kinds,
+    handlers_changed: Callable[[], None], announce: Callable[[Collection[LogPlace]], None], handler_kinds: Kinds,
 ) -> Operations:  # fmt: skip
     """The actions on a group's deliveries and handlers, on the schedule, and on groups as a whole.
 
     ``keys_due`` is called after each that let deliveries be handled, ``handlers_changed`` after a pause, a breaker or a
-    replay. ``handler_kinds`` tells of the handlers that this process knows.
+    replay, ``announce`` where runs are new. ``handler_kinds`` tells of the handlers that this process knows.
     """
     return Operations(
         DeadLetterStore(database, statements), GateStore(database, statements), GroupStore(database, statements),
         ScheduleStore(database, statements), GroupRemoval(database, statements), group_id, keys_due=keys_due,
-        handlers_changed=handlers_changed, handler_kinds=handler_kinds,
+        handlers_changed=handlers_changed, announce=announce, handler_kinds=handler_kinds,
     )  # fmt: skip
 
 
@@ -125,6 +126,7 @@ async def connected(events: Events) -> AsyncGenerator[Operators]:
                 lambda: number,
                 keys_due=announcer.keys_due,
                 handlers_changed=announcer.handlers_changed,
+                announce=announcer.announce,
                 handler_kinds=kinds,
             ),
             HandlerOperations(retirement, events.group, lambda: number, handler_kinds=kinds),
@@ -148,6 +150,9 @@ class _Announcer:
 
     def keys_due(self) -> None:
         self._tell(Hint(keys=True))
+
+    def announce(self, places: Collection[LogPlace]) -> None:
+        self._tell(Hint(frozenset(places)))
 
     def handlers_changed(self) -> None:
         self._tell(Hint(keys=True, handlers=True))

@@ -67,6 +67,7 @@ async def _start_on_postgresql(events: Events, drains: bool | None, stack: conte
     operations = make_operations(
         database, runtime.statements, lambda: runtime.group_id,
         keys_due=runtime.keys_due, handlers_changed=runtime.handlers_changed,
+        announce=runtime.committed,
         handler_kinds=functools.partial(kinds_of, events),
     )  # fmt: skip
     return Started(runtime, None, observe, operations, sessions)

@@ -132,10 +132,10 @@ class RunQueue:
             count += len(rows)
         return count
 
-    async def next_due(self, look_back: float | None) -> float | None:
-        """Seconds until the next run is due or a lease is over; None if nothing waits."""
-        rows = await self._database.fetch(self._statements["next_due_run"], look_back)
-        return rows[0]["seconds"] if rows else None
+    async def next_due(self, look_back: float | None, schedules: Sequence[int]) -> tuple[float | None, float | None]:
+        """Seconds until the next run is due or a lease is over, and until the next tick; None if nothing waits."""
+        [row] = await self._database.fetch(self._statements["next_due_run"], look_back, schedules)
+        return row["seconds"], row["tick_seconds"]
 
 
 _NAMES = (

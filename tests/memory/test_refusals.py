@@ -27,6 +27,8 @@ REFUSED: dict[str, Callable[[Events], Awaitable[Any]]] = {
     "reset_breaker": lambda events: events.operations.reset_breaker("shop.note", actor="ann"),
     "erase": lambda events: events.operations.erase("order", "a", actor="ann", reason="asked"),
     "replays": lambda events: events.operations.replays.preview("shop.note"),
+    "pause_schedule": lambda events: events.operations.pause_schedule("shop.note", actor="ann"),
+    "schedules": lambda events: events.observe.schedules(),
     "remove_group": lambda events: events.operations.remove_group("other", actor="ann", reason="gone"),
 }
 

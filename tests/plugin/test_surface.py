@@ -10,17 +10,16 @@ import fastapi_events
 
 PUBLIC = {
     "Actor", "AttemptContext", "AttemptNext", "AttemptOutcome", "Breaker", "Child", "Concurrency", "CyclicSpawn",
-    "DeadLetter", "Dedupe", "Delivery", "Discard", "DuplicateJob", "DuplicateStep", "DuplicateTrigger", "EmitsEvents",
-    "Event", "EventPublisher", "Events", "EventsError", "EventsSettings", "HandleContext", "HandleNext",
-    "HandlerConnection", "HandlerSession", "InvalidInput", "InvalidJob", "InvalidResult", "Job", "JobCanceled",
-    "JobCollisionError", "JobContext", "JobError", "JobFailed", "JobTimedOut", "Middleware", "Module", "Permission",
-    "PublishContext", "PublishNext", "Published", "Publisher", "RateLimit", "RawEvent", "ReservedPoolViolationError",
-    "ResultTimeout", "Retry", "RetryLater", "RunConflict", "RunInfo", "RunNotFound", "Secret", "SessionDep",
-    "Started", "StepError", "SyncEventPublisher", "SyncHandlerSession", "SyncPublisher", "SyncSessionDep", "Trigger",
-    "JobClient",
-    "Jobs", "RunPage", "RunView", "UnknownJob", "UnstableSteps",
-    "jobs_on", "WaitTimeout", "deterministic_id", "emits", "events", "events_router",
-    "exponential", "fixed", "linear", "publisher_on", "sync_publisher_on", "tenant", "tenant_from", "without_events",
+    "DeadLetter", "Dedupe", "Delivery", "Discard", "DuplicateJob", "DuplicateSchedule", "DuplicateStep",
+    "DuplicateTrigger", "EmitsEvents", "Event", "EventPublisher", "Events", "EventsError", "EventsSettings",
+    "HandleContext", "HandleNext", "HandlerConnection", "HandlerSession", "InvalidInput", "InvalidJob", "InvalidResult",
+    "InvalidSchedule", "Job", "JobCanceled", "JobCollisionError", "JobContext", "JobError", "JobFailed", "JobTimedOut",
+    "Middleware", "Module", "Permission", "PublishContext", "PublishNext", "Published", "Publisher", "RateLimit",
+    "RawEvent", "ReservedPoolViolationError", "ResultTimeout", "Retry", "RetryLater", "RunConflict", "RunInfo",
+    "RunNotFound", "Secret", "SessionDep", "Started", "StepError", "SyncEventPublisher", "SyncHandlerSession",
+    "SyncPublisher", "SyncSessionDep", "Trigger", "JobClient", "Jobs", "RunPage", "RunView", "UnknownJob",
+    "UnstableSteps", "jobs_on", "WaitTimeout", "deterministic_id", "emits", "events", "events_router", "exponential",
+    "fixed", "linear", "publisher_on", "sync_publisher_on", "tenant", "tenant_from", "without_events",
 }  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from fastapi_events.api.observe.filters import (
 from fastapi_events.api.observe.given import aware, position, tenants_within, whole
 from fastapi_events.api.observe.groups import GroupView, groups
 from fastapi_events.api.observe.history import MAX_ATTEMPTS, event_detail, event_page
+from fastapi_events.api.observe.job_schedules import ScheduleView, schedule_views
 from fastapi_events.api.observe.overview import (
     handler_views,
     lane_views,
@@ -176,6 +177,13 @@ class Observe:
         async with self._reading() as reader:
             rows = await reader.rows("read_broadcasts", self.group, _BROADCAST_LIMIT)
         return [view_of(BroadcastView, row, group=row["group_name"]) for row in rows]
+
+    async def schedules(self) -> Sequence[ScheduleView]:
+        """The schedules of jobs, by name; 1,000 at most. They are no tenant's: within some, there are none."""
+        if self._tenants is not None:
+            return []
+        async with self._reading() as reader:
+            return await schedule_views(reader, self.group)
 
     async def workers(self) -> Sequence[WorkerView]:
         """The processes, those alive first; 200 at most. They are no tenant's: within some, there are none."""

@@ -49,6 +49,7 @@ class RunningJob(JobContext[Any]):
             parent_id=row["parent_id"], tags=tuple(row["tags"] or ()),
             scope=(row["scope"], row["scope_id"]) if row["scope"] is not None else None, tenant_id=row["tenant_id"],
             correlation_id=row["correlation_id"], created_at=row["created_at"],
+            scheduled_for=row["scheduled_for"],
         )  # fmt: skip
 
     @property

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable
 
+from fastapi_events.engine.jobs.ticking import Ticking
 from fastapi_events.engine.service import Loop
 from fastapi_events.engine.wake import RunsFlag, wait_for_flag
 from fastapi_events.store.runs import PROMOTED_AT_ONCE, RunQueue
@@ -23,11 +24,11 @@ class DueRuns(Loop):
     name = "due runs"
 
     def __init__(
-        self, queue: RunQueue, flag: RunsFlag, *, poll_interval: Callable[[], float], ready: Callable[[], None],
-        canceled: Callable[[], None],
+        self, queue: RunQueue, flag: RunsFlag, ticking: Ticking, *, poll_interval: Callable[[], float],
+        ready: Callable[[], None], canceled: Callable[[], None],
     ) -> None:  # fmt: skip
         super().__init__()
-        self._queue, self._flag, self._poll_interval = queue, flag, poll_interval
+        self._queue, self._flag, self._ticking, self._poll_interval = queue, flag, ticking, poll_interval
         self._ready, self._canceled = ready, canceled
         self._next_full_search = self._caught_up = 0.0
         self._next_due: float | None = 0.0
@@ -64,6 +65,7 @@ class DueRuns(Loop):
             self._next_due = 0.0
             return count
         self._caught_up = now
-        due = await self._queue.next_due(look_back)
+        due, tick = await self._queue.next_due(look_back, self._ticking.ids)
+        self._ticking.expect(tick)
         self._next_due = None if due is None else max(due, SHORTEST_WAIT)
         return count

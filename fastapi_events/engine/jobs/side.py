@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fastapi_events.engine.jobs.ready_job import JobPlan
+from fastapi_events.engine.jobs.schedules import Schedules
 from fastapi_events.engine.jobs.work import JobWork
 from fastapi_events.errors import UnknownJob
 from fastapi_events.store.database import Database
@@ -17,9 +18,10 @@ class JobSide:
     """What an instance has to do with jobs. ``make_work`` makes what runs them."""
 
     def __init__(
-        self, plan: JobPlan, database: Database, statements: Statements, make_work: Callable[[], JobWork]
-    ) -> None:
-        self.plan = plan
+        self, plan: JobPlan, schedules: Schedules, database: Database, statements: Statements,
+        make_work: Callable[[], JobWork],
+    ) -> None:  # fmt: skip
+        self.plan, self.schedules = plan, schedules
         self.readings = RunReadings(database, statements)
         self._store, self._make_work = JobStore(database, statements), make_work
         self.numbers: dict[str, int] = {}
@@ -33,6 +35,7 @@ class JobSide:
             ready.number, ready.paused = known.id, known.paused
             self.plan.by_number[known.id] = ready
             self.numbers[name] = known.id
+        await self.schedules.register(group_id, self.number)
 
     async def start(self, *, works: bool) -> None:
         """Begin to run jobs if this process does."""

@@ -12,7 +12,9 @@ from fastapi_events.engine.jobs.event_waits import EventWaits
 from fastapi_events.engine.jobs.leases import RunLeases
 from fastapi_events.engine.jobs.pool import JobPool
 from fastapi_events.engine.jobs.ready_job import JobPlan
+from fastapi_events.engine.jobs.schedules import Schedules
 from fastapi_events.engine.jobs.settling import Settling
+from fastapi_events.engine.jobs.ticking import Ticking
 from fastapi_events.engine.wake import Wake
 from fastapi_events.model.lane import LogPlace, place_of
 from fastapi_events.model.run_start import CANCELED, RUNS
@@ -29,7 +31,8 @@ class JobWork:
 
     def __init__(
         self, settings: EventsSettings, database: Database, statements: Statements, log: EventLog, plan: JobPlan,
-        executor: Runs, waits: WaitStore, wake: Wake, *, worker: UUID, poll_interval: Callable[[], float],
+        executor: Runs, waits: WaitStore, schedules: Schedules, wake: Wake, *, worker: UUID,
+        poll_interval: Callable[[], float],
         published: Callable[[Collection[LogPlace]], None], ready: Callable[[], None], lost: Callable[[int], None],
     ) -> None:  # fmt: skip
         queue = RunQueue(database, statements, log, worker=worker, lease=settings.lease)
@@ -47,12 +50,13 @@ class JobWork:
                 )
             )  # fmt: skip
         self._leases = RunLeases(queue, self.pools, wake.runs.leases, interval=settings.heartbeat, lost=lost)
+        self._ticking = Ticking(schedules, ready=ready)
         self._due = DueRuns(
-            queue, wake.runs, poll_interval=poll_interval, ready=ready,
+            queue, wake.runs, self._ticking, poll_interval=poll_interval, ready=ready,
             canceled=lambda: published({place_of(RUNS, CANCELED)}),
         )  # fmt: skip
         self._waits = EventWaits(waits, wake, poll_interval=poll_interval, ready=ready)
-        self._serving = (self._settling, self._leases, self._due, self._waits)
+        self._serving = (self._settling, self._leases, self._ticking, self._due, self._waits)
         self._started = False
 
     async def start(self) -> None:
@@ -84,6 +88,7 @@ class JobWork:
         return made
 
     async def _round(self) -> int:
+        await self._ticking.look()
         found = await self._waits.look() + await self._due.promote(full=True)
         return found + sum([await pool.drain() for pool in self.pools])
 

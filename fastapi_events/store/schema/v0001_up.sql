@@ -449,11 +449,15 @@ CREATE TABLE {schema}.run (
     traceparent text,
     event_id uuid,
     trigger_id integer,
+    schedule_id integer,
+    scheduled_for timestamptz,
     input jsonb NOT NULL
 );
 
 -- An event starts one run by a trigger, the number of its handler. Also what is found of an event.
 CREATE UNIQUE INDEX run_event ON {schema}.run (event_id, trigger_id) WHERE event_id IS NOT NULL;
+
+CREATE UNIQUE INDEX run_tick ON {schema}.run (schedule_id, scheduled_for) WHERE schedule_id IS NOT NULL;
 
 CREATE INDEX run_of_job ON {schema}.run (job_id, number);
 
@@ -590,4 +594,29 @@ CREATE TABLE {schema}.run_wait (
     places integer[] NOT NULL,
     since pg_snapshot NOT NULL,
     PRIMARY KEY (run_id, name)
-)
+);
+
+-- Schedules: what starts a job by itself, as the process that started last has declared it (declared_by). next_at: the tick
+-- that comes next, from which alone the one after it follows. input, priority and scope are those of each run.
+CREATE TABLE {schema}.schedule (
+    id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    group_id integer NOT NULL REFERENCES {schema}.consumer_group (id),
+    name text NOT NULL,
+    former_names text[] NOT NULL DEFAULT '{}',
+    job_id integer NOT NULL,
+    spec text NOT NULL,
+    tz text NOT NULL,
+    missed text NOT NULL CHECK (missed IN ('once', 'skip', 'all')),
+    input jsonb NOT NULL,
+    priority smallint NOT NULL,
+    scope text,
+    scope_id text,
+    next_at timestamptz NOT NULL,
+    last_tick_at timestamptz,
+    last_run_id uuid,
+    registered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    last_seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    declared_by uuid NOT NULL,
+    paused_at timestamptz,
+    UNIQUE (group_id, name) DEFERRABLE
+) WITH (fillfactor = 70)

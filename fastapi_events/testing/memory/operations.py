@@ -127,7 +127,11 @@ def make_operations(
         Refusing("events.operations.pause(), resume() and reset_breaker()"),
         Refusing("events.operations.remove_group()"),
     )
-    return MemoryOperations(
+    operations = MemoryOperations(
         MemoryDeadLetters(deliveries, record, names), cast("Any", gates), cast("Any", gates),
         MemorySchedule(log, record), cast("Any", removal), lambda: 1, keys_due=changed, handlers_changed=changed,
     )  # fmt: skip
+    operations.schedules_kept_in(
+        cast("Any", Refusing("events.operations.pause_schedule(), resume_schedule() and run_schedule_now()"))
+    )
+    return operations

@@ -1,6 +1,6 @@
 """Jobs as users declare them, and the lines that checkers must refuse."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar, assert_type
 from uuid import UUID
 
@@ -147,6 +147,45 @@ async def with_the_event(job: JobContext[StockLow]) -> None: ...
 def of_several(job: JobContext[Restock | None]) -> None: ...
 
 
+@inventory.every("0 6 * * *", tz="Europe/Berlin", missed="skip", id="inventory.nightly")
+@inventory.job()
+async def nightly(job: JobContext[None], session: HandlerSession) -> int:
+    assert_type(job.run.scheduled_for, datetime | None)
+    return job.attempt
+
+
+@inventory.every(timedelta(minutes=5))
+async def often(job: JobContext[None]) -> str:
+    return "often"
+
+
+@inventory.every(timedelta(minutes=5))
+def plainly(job: JobContext[None], session: HandlerSession) -> str:
+    return "plainly"
+
+
+@inventory.every("0 6 * * *", input=Restock(sku="A-1"), id="inventory.first")
+@inventory.every("0 7 * * *", input=Restock(sku="A-2"), id="inventory.second")
+@inventory.job()
+async def by_the_clock(job: JobContext[Restock]) -> None: ...
+
+
+@inventory.every("0 6 * * *", input=Restock(sku="A-1"))
+@inventory.job()
+async def with_or_without(job: JobContext[Restock | None]) -> None: ...
+
+
+@inventory.every("0 6 * * *", input=Restock(sku="A-1"))
+async def at_once(job: JobContext[Restock]) -> bool:
+    return True
+
+
+assert_type(nightly, Job[None, int])
+assert_type(often, Job[None, str])
+assert_type(plainly, Job[None, str])
+assert_type(by_the_clock, Job[Restock, None])
+assert_type(with_or_without, Job[Restock | None, None])
+assert_type(at_once, Job[Restock, bool])
 assert_type(restock, Job[Restock, RestockResult])
 assert_type(count, Job[None, int])
 assert_type(report, Job[Restock, list[str]])
@@ -205,6 +244,28 @@ async def of_another(job: JobContext[Restock]) -> None: ...
 
 @inventory.job(triggers=[Trigger(StockGone, map=lambda e: Restock(sku=e.name))])  # wrong
 async def of_no_field(job: JobContext[Restock]) -> None: ...
+
+
+@inventory.every("0 6 * * *")  # wrong
+@inventory.job()
+async def without_input(job: JobContext[Restock]) -> None: ...
+
+
+@inventory.every("0 6 * * *", input=Other(sku="A-1"))  # wrong
+@inventory.job()
+async def of_another_input(job: JobContext[Restock]) -> None: ...
+
+
+@inventory.every("0 6 * * *")  # wrong
+async def bare_without_input(job: JobContext[Restock]) -> None: ...
+
+
+@inventory.every("0 6 * * *", missed="none")  # wrong
+async def missed_none(job: JobContext[None]) -> None: ...
+
+
+@inventory.every(300)  # wrong
+async def in_seconds(job: JobContext[None]) -> None: ...
 
 
 class Needy:

@@ -22,4 +22,5 @@ WHERE q.ctid = ANY (ARRAY(
   AND r.id = q.run_id
 RETURNING q.run_id, q.number, q.job_id, q.priority, q.token, q.attempts, q.attempts_before, q.postponed, q.crashes,
           q.redrives, q.resumed, q.has_family, q.cancel_reason, r.depth, r.created_at, r.source, r.source_ref, r.parent_id, r.root_id, r.correlation_id,
-          r.causation_id, r.tenant_id, r.actor, r.scope, r.scope_id, r.tags, r.traceparent, r.input::text AS input
+          r.causation_id, r.tenant_id, r.actor, r.scope, r.scope_id, r.tags, r.traceparent, r.scheduled_for,
+          r.input::text AS input
