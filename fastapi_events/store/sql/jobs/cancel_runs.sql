@@ -1,15 +1,17 @@
 -- Cancels runs: those that nobody runs end at once, the others are told to. $1 ids, $2 the reason. Locked in one order, that of the
 -- ids. Returns each that had not ended, and whether it has now.
 WITH chosen AS MATERIALIZED (
-    SELECT q.run_id, q.job_id, q.parent_id, q.has_family, q.attempts, q.redrives, q.state <> 'x' AS ends
+    SELECT q.run_id, q.job_id, q.parent_id, q.has_family, q.attempts, q.redrives, q.limit_key, q.holds, q.dedupe_key,
+           q.state <> 'x' AS ends
     FROM {schema}.run_queue q
     WHERE q.run_id = ANY ($1::uuid[])
     ORDER BY q.run_id
     FOR UPDATE),
 told AS (
-    UPDATE {schema}.run_queue q SET cancel_reason = $2 FROM chosen c WHERE q.run_id = c.run_id AND NOT c.ends),
+    UPDATE {schema}.run_queue q SET cancel_reason = $2
+    WHERE q.run_id = ANY (ARRAY(SELECT c.run_id FROM chosen c WHERE NOT c.ends))),
 gone AS (
-    DELETE FROM {schema}.run_queue q USING chosen c WHERE q.run_id = c.run_id AND c.ends),
+    DELETE FROM {schema}.run_queue q WHERE q.run_id = ANY (ARRAY(SELECT c.run_id FROM chosen c WHERE c.ends))),
 ended AS (SELECT * FROM chosen c WHERE c.ends),
 -- Whoever ends is one child less to the run that spawned it, which goes on if it waits for that; and its own children are closed as
 -- they were to be. A run may be both, and no statement changes a row twice, so this is one change. What is to be cancelled and is
@@ -32,6 +34,14 @@ relatives AS (
                 WHERE e.has_family) r
           GROUP BY r.run_id ORDER BY r.run_id) c
     WHERE k.run_id = c.run_id AND k.run_id <> ALL ($1::uuid[])),
+-- Its key is free, and so is its place at the gate, if it had passed.
+freed AS (
+    DELETE FROM {schema}.run_dedupe d USING ended e
+    WHERE d.key = ANY (ARRAY(SELECT k.dedupe_key FROM ended k WHERE k.dedupe_key IS NOT NULL))
+      AND d.job_id = e.job_id AND d.key = e.dedupe_key AND d.run_id = e.run_id),
+turns AS (
+    INSERT INTO {schema}.run_turn (job_id, gate)
+    SELECT DISTINCT e.job_id, 'c' || e.limit_key FROM ended e WHERE e.holds AND e.limit_key IS NOT NULL),
 ends AS (
     INSERT INTO {schema}.run_end (run_id, job_id, state, note, attempts, redrives)
     SELECT e.run_id, e.job_id, 'canceled', $2, e.attempts, e.redrives FROM ended e)

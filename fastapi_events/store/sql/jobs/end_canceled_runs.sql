@@ -8,7 +8,7 @@ WITH ended AS (
         ORDER BY p.run_id
         LIMIT $1
         FOR UPDATE SKIP LOCKED))
-    RETURNING q.run_id, q.job_id, q.parent_id, q.has_family, q.attempts, q.redrives, q.cancel_reason),
+    RETURNING q.run_id, q.job_id, q.parent_id, q.has_family, q.attempts, q.redrives, q.cancel_reason, q.limit_key, q.dedupe_key),
 -- Whoever ends is one child less to the run that spawned it, which goes on if it waits for that; and its own children are closed as
 -- they were to be. A run may be both, and no statement changes a row twice, so this is one change. What is to be cancelled and is
 -- not at work is ended by whoever finds it (end_canceled_runs), and so closes its children in turn.
@@ -30,6 +30,14 @@ relatives AS (
                 WHERE e.has_family) r
           GROUP BY r.run_id ORDER BY r.run_id) c
     WHERE k.run_id = c.run_id),
+-- Its key is free, and its place at the gate: whoever waits there has a turn.
+freed AS (
+    DELETE FROM {schema}.run_dedupe d USING ended e
+    WHERE d.key = ANY (ARRAY(SELECT k.dedupe_key FROM ended k WHERE k.dedupe_key IS NOT NULL))
+      AND d.job_id = e.job_id AND d.key = e.dedupe_key AND d.run_id = e.run_id),
+turns AS (
+    INSERT INTO {schema}.run_turn (job_id, gate)
+    SELECT DISTINCT e.job_id, 'c' || e.limit_key FROM ended e WHERE e.limit_key IS NOT NULL),
 ends AS (
     INSERT INTO {schema}.run_end (run_id, job_id, state, note, attempts, redrives)
     SELECT e.run_id, e.job_id, 'canceled', e.cancel_reason, e.attempts, e.redrives FROM ended e)
