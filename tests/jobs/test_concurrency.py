@@ -516,3 +516,50 @@ async def test_with_a_session_its_place_is_free_by_its_commit(stage: Stage) -> N
     events = await stage.running(module, **SLOW)
     await events.jobs.start_many(restock, [Restock(sku="", number=number) for number in range(3)])
     await until(lambda: seen == [0, 1, 2])
+
+
+async def test_replacing_one_that_waits_for_its_children_closes_them_too(stage: Stage) -> None:
+    module, seen = Module("shop"), []
+
+    @module.job("shop.child")
+    async def child(job: JobContext[Restock]) -> None:
+        await job.sleep(3600)
+
+    @module.job("shop.restock", concurrency=Concurrency(on_collision="replace"))
+    async def restock(job: JobContext[Restock]) -> None:
+        seen.append(job.input.number)
+        if job.input.number == 0:
+            await job.spawn(child, job.input, on_parent_close="cancel")
+            await job.gather_children()
+
+    events = await stage.idle(module)
+    old = await events.jobs.start(restock, Restock(sku="", number=0))
+    await within(events.drain_once())
+    new = await events.jobs.start(restock, Restock(sku="", number=1))
+    await within(events.drain_once())
+    assert (await events.jobs.get(old)).note == f"replaced by run {new.run}"
+    assert (await events.jobs.get(new)).state == "completed"
+    assert await stage.value("SELECT count(*) FROM events.run_end WHERE state = 'canceled'") == 2
+    assert await queue(stage) == []
+
+
+async def test_a_child_is_a_run_of_its_own_or_none(stage: Stage) -> None:
+    module, errors = Module("shop"), []
+
+    @module.job("shop.child", dedupe=Dedupe(key=lambda restock: restock.sku))
+    async def child(job: JobContext[Restock]) -> None: ...
+
+    @module.job("shop.restock")
+    async def restock(job: JobContext[Restock]) -> None:
+        try:
+            await job.spawn(child, Restock(sku="a", number=1))
+        except JobCollisionError as error:
+            errors.append(error.run)
+
+    events = await stage.idle(module)
+    there = await events.jobs.start(child, Restock(sku="a"), delay=3600)
+    parent = await events.jobs.start(restock, Restock(sku=""))
+    await within(events.drain_once())
+    assert errors == [there.run]
+    assert (await events.jobs.get(parent)).state == "completed"
+    assert await stage.value("SELECT count(*) FROM events.run") == 2
