@@ -47,7 +47,7 @@ def decided(starts: Sequence[RunStart]) -> Asking:
 
 
 def note_there(begun: Sequence[UUID], starts: Sequence[RunStart]) -> Asking:
-    """A run of an event was there already, by whichever path: it stands for itself. Raises ``RunConflict`` for others."""
+    """A run of an event that was there already stands for itself. Raises ``RunConflict`` for others."""
     new = set(begun)
     there = [start for start in starts if start.id not in new]
     for start in there:
