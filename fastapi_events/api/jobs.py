@@ -22,6 +22,7 @@ from fastapi_events.errors import (
     JobFailed,
     JobTimedOut,
     ResultTimeout,
+    RunConflict,
     RunNotFound,
 )
 from fastapi_events.model.context import current_flow
@@ -100,11 +101,15 @@ class JobClient:
         self._port, self._outlet, self._endpoint = port, outlet, endpoint
 
     async def start(self, job: Job[I, O], input: I, **options: Unpack[StartKeywords]) -> Started[O]:  # noqa: A002
-        """Start one run."""
+        """Start one run; a start that its job's ``Dedupe`` takes for another gives that run, as ``existing``.
+
+        A job with ``Dedupe``, or whose ``Concurrency`` says ``reject`` or ``replace``, asks the database at once and
+        waits for transactions that start the same key. Raises ``JobCollisionError`` for ``reject``.
+        """
         given = start_options(options)
         sealed = self._seal(job, input, given)
         await self._outlet.put([sealed], caller(self._endpoint))
-        return Started(sealed.id)
+        return _started(sealed)
 
     async def start_many(
         self, job: Job[I, O], inputs: Iterable[I], **options: Unpack[StartKeywords]
@@ -114,7 +119,7 @@ class JobClient:
         sealed = [self._seal(job, one, given) for one in inputs]
         if sealed:
             await self._outlet.put(sealed, caller(self._endpoint))
-        return [Started(one.id) for one in sealed]
+        return [_started(one) for one in sealed]
 
     async def get(self, run: UUID | Started[Any]) -> RunView[Any]:
         """The run as it is now, by what is committed; raises ``RunNotFound``."""
@@ -161,11 +166,17 @@ class JobClient:
     async def retry(self, run: UUID | Started[Any]) -> bool:
         """Let a run that has failed, timed out or was cancelled begin anew, with a fresh budget of attempts.
 
-        What its steps have done stays done. Returns whether it has: False if it has not ended, or has succeeded. Raises
-        ``RunNotFound``.
+        What its steps have done stays done, and its limits hold again. Returns whether it has: False if it has not
+        ended, or has succeeded. Raises ``RunNotFound``, and ``RunConflict`` if another run has its dedupe key now.
         """
         run_id = _id_of(run)
-        if await self._port.run_readings.redrive([run_id]):
+        for kept, rival in (await self._port.run_readings.redrive([run_id])).values():
+            if kept:
+                raise RunConflict(
+                    f"run {run_id} cannot begin anew: {f'run {rival}' if rival else 'another run'} was started with "
+                    "its dedupe key since. Wait for that one, or cancel it.",
+                    run=rival,
+                )
             self._port.committed({place_of(RUNS, READY)})
             return True
         await self._row(run_id)
@@ -228,6 +239,11 @@ class JobClient:
         if row is None:
             raise RunNotFound(f"There is no run {run_id}, or the transaction that started it has not been committed.")
         return row
+
+
+def _started(sealed: RunStart) -> Started[Any]:
+    existing = sealed.limits.existing if sealed.limits is not None else None
+    return Started(sealed.id) if existing is None else Started(existing, existing=True)
 
 
 def _id_of(run: UUID | Started[Any]) -> UUID:

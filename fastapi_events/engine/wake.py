@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable
 
 from fastapi_events.engine.news import News
 from fastapi_events.model.lane import PLACES_PER_LANE, LogPlace
-from fastapi_events.model.run_start import AWAITING, CANCELED, READY, RUNS, WAITING
+from fastapi_events.model.run_start import AWAITING, CANCELED, READY, REPLACED, RUNS, WAITING
 
 
 class LaneFlag(asyncio.Event):
@@ -92,6 +92,10 @@ class RunsFlag(LaneFlag):
         elif partition == AWAITING:
             self.awaits = True
             self.events.set()
+        elif partition == REPLACED:
+            self.cancels = True
+            for flag in (*self.pools, self.due, self.leases):
+                flag.set()
 
 
 class Wake:

@@ -95,12 +95,12 @@ class Dedupe:
 
 @dataclass(frozen=True, slots=True, init=False)
 class RateLimit:
-    """At most ``limit`` attempts begin within ``per`` (seconds or a ``timedelta``), in all processes together.
+    """``limit`` attempts begin in each ``per`` (seconds or a ``timedelta``), in all processes together.
 
-    Runs above it wait for their turn. They are spread evenly after a burst of ``limit``, by the generic cell rate
-    algorithm (ITU-T I.371). With ``key``, a function of the input, as many of each key; an input whose key is None is
-    not limited. Raises ``UnknownOption`` and
-    ``ContradictoryOptions``.
+    Runs above it wait for their turn. After a rest ``limit`` of them begin at once, and from then on one each ``per`` /
+    ``limit``, by the generic cell rate algorithm (ITU-T I.371): in one particular ``per`` up to twice as many, less
+    one. With ``key``, a function of the input, as many of each key; an input whose key is None is not limited. Raises
+    ``UnknownOption`` and ``ContradictoryOptions``.
 
     Example::
 

@@ -15,6 +15,7 @@ from fastapi_events.model.identity import new_id
 from fastapi_events.model.job import Job
 from fastapi_events.model.job_keys import checked_scope
 from fastapi_events.model.payload import checked_text
+from fastapi_events.model.run_limits import limits_of
 from fastapi_events.model.run_start import RunStart
 from fastapi_events.model.tenancy import UNSAID, Unsaid, checked_tenant, missing_tenant
 from fastapi_events.model.unknown_options import check_known
@@ -72,7 +73,7 @@ def seal_run(
         priority=job.priority if given.priority is None else _checked_priority(given.priority, owner),
         depth=flow.depth, causation_id=flow.causation_id, tenant_id=tenant, actor=flow.actor,
         scope=scope, scope_id=scope_id, tags=_tags(given.tags, owner), traceparent=flow.traceparent,
-        delay=delay, at=at,
+        delay=delay, at=at, limits=limits_of(job, value, text),
     )  # fmt: skip
 
 

@@ -9,13 +9,14 @@ from uuid import UUID
 
 from fastapi_events.model.envelope import Envelope
 from fastapi_events.model.lane import LaneNumber, LogPlace, place_of
+from fastapi_events.model.run_limits import RunLimits
 from fastapi_events.model.schedule import Due
 
 RUNS = LaneNumber(62)
 """The lane that notifications name for runs of jobs; nothing is stored in it. The partition says what is new:"""
-READY, WAITING, CANCELED, AWAITING = range(4)
+READY, WAITING, CANCELED, AWAITING, REPLACED = range(5)
 """runs are ready; one waits for a moment that may be nearer than those known; some are to be cancelled; one waits for
-an event."""
+an event; one has taken the place of others."""
 
 
 class RunStart(NamedTuple):
@@ -49,11 +50,12 @@ class RunStart(NamedTuple):
     event_id: UUID | None = None
     trigger_id: int | None = None
     """The event that it was started by, or together with, and the number of the trigger: there is one run of both."""
+    limits: RunLimits | None = None
 
     @property
     def explicit_id(self) -> bool:
         """Whether the database must be asked if it is there already, as it must for some events."""
-        return False
+        return self.limits is not None and self.limits.asks
 
     @property
     def serialize(self) -> bool:
@@ -68,7 +70,14 @@ class RunStart(NamedTuple):
     @property
     def place(self) -> LogPlace:
         """What a notification says of it."""
+        if self.limits is not None and self.limits.on_collision == "replace":
+            return place_of(RUNS, REPLACED)
         return place_of(RUNS, READY if self.delay is None and self.at is None else WAITING)
+
+    @property
+    def is_duplicate(self) -> bool:
+        """Whether another run stands for it, once the database has been asked."""
+        return self.limits is not None and self.limits.existing is not None
 
     @property
     def is_plain(self) -> bool:

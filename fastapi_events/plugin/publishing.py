@@ -11,7 +11,7 @@ from fastapi_events.api.jobs import JobClient
 from fastapi_events.api.publisher import EventPublisher, Published, SyncEventPublisher
 from fastapi_events.api.publishing import immediate_commits
 from fastapi_events.api.publishing.caller import Site
-from fastapi_events.api.publishing.cancel import refuse_without_session
+from fastapi_events.api.publishing.cancel import refuse_undecided, refuse_without_session
 from fastapi_events.api.publishing.options import check_options
 from fastapi_events.api.publishing.outlets import Outlet
 from fastapi_events.api.publishing.sealing import Sealer
@@ -238,6 +238,7 @@ class _CollectedSync:
         self._run = run
 
     def put(self, envelopes: Sequence[Sealed], _site: Site, /) -> list[bool]:
+        refuse_undecided(envelopes)
         self._run.children.extend(envelopes)
         return [False] * len(envelopes)
 

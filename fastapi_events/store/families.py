@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from fastapi_events.errors import JobCollisionError
 from fastapi_events.model.run_start import RunStart
 from fastapi_events.store.database import Database
 from fastapi_events.store.runs import RunClaim
@@ -30,6 +31,12 @@ class FamilyStore:
             )
             if rows:
                 await self._runs.start(connection, [child])
+                if child.is_duplicate:
+                    raise JobCollisionError(
+                        f"spawn({child.name}, ...): another run stands for it, by its job's dedupe key, and a child is "
+                        "a run of its own. Start it with jobs.start, which gives that one, or spawn another job.",
+                        run=child.limits.existing if child.limits is not None else None,
+                    )
         return bool(rows)
 
     async def children(self, parent: UUID, children: Sequence[UUID]) -> list[Any]:

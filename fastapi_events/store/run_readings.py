@@ -58,9 +58,13 @@ class RunReadings:
             await connection.execute(self._statements["send_signal"], run_id, name, payload)
         return True
 
-    async def redrive(self, run_ids: Sequence[UUID]) -> list[UUID]:
-        """Let runs begin anew; returns those that had ended without success."""
-        return [row["run_id"] for row in await self._write("redrive_runs", sorted(run_ids))]
+    async def redrive(self, run_ids: Sequence[UUID]) -> dict[UUID, tuple[bool, UUID | None]]:
+        """Let runs begin anew; returns those that had ended without success.
+
+        Of each whether it was kept as it is, because another run has its key, and which that is.
+        """
+        rows = await self._write("redrive_runs", sorted(run_ids))
+        return {row["run_id"]: (row["kept"], row["rival"]) for row in rows}
 
     async def _places(self, wanted: RunFilter) -> list[Any]:
         after, limit, jobs = wanted.after, wanted.limit, list(wanted.jobs)

@@ -41,6 +41,10 @@ class RunResult:
     error_type: str | None = None
     error_message: str | None = None
     fingerprint: str | None = None
+    holds: bool = False
+    """Whether it keeps its place among those at work: it is suspended, its attempt is not over."""
+    limited: bool = False
+    """Whether others may have waited for it."""
     records: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """The attempts to be recorded."""
     seen: int | None = None
@@ -177,4 +181,5 @@ def _columns(results: Sequence[RunResult]) -> tuple[Any, ...]:
         json.dumps(records, default=str),
         [result.seen for result in results],
         [result.wakes for result in results],
+        [result.holds for result in results],
     )

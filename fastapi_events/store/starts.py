@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import Any, Protocol
 from uuid import UUID
@@ -13,8 +14,11 @@ from sqlalchemy import TextClause
 
 from fastapi_events.errors import RunConflict
 from fastapi_events.model.run_start import RunStart
+from fastapi_events.store import limited_starts
 from fastapi_events.store.clauses import clause
 from fastapi_events.store.statements import Statements
+
+_START_LIMITED = "start_limited_runs"
 
 
 class Connection(Protocol):
@@ -30,25 +34,66 @@ class RunLog:
 
     def __init__(self, statements: Statements) -> None:
         self._plain, self._any = statements["jobs/start_plain_runs"], statements["jobs/start_runs"]
+        self._limited = {name: statements[f"jobs/{name}"] for name in (*limited_starts.NAMES, _START_LIMITED)}
 
     async def start(self, connection: Connection, starts: Sequence[RunStart]) -> list[bool]:
-        """Start on an asyncpg connection, in one statement; says of each whether it was there already.
+        """Start on an asyncpg connection, in one statement; what is limited before, with what it has to ask.
 
-        Only a run of an event may be: it is left as it is. Raises ``RunConflict`` for others.
+        Says of each whether it was there already, or another run stands for it. Raises ``JobCollisionError`` before any
+        run is started, and ``RunConflict`` for a given id that is there.
         """
         if all(start.is_plain for start in starts):
             await connection.execute(self._plain, *_columns(starts))
             return [False] * len(starts)
-        return _existing(starts, [row["id"] for row in await connection.fetch(self._any, _rows_of(starts))])
+        limited, others = _apart(starts)
+        if limited:
+            asking, rows = _started(limited), None
+            with suppress(StopIteration):
+                while True:
+                    name, parameter = next(asking) if rows is None else asking.send(rows)
+                    rows = await connection.fetch(self._limited[name], parameter)
+        begun = [row["id"] for row in await connection.fetch(self._any, _rows_of(others))] if others else []
+        return _answers(starts, others, begun)
 
     def start_through(self, connection: sqlalchemy.Connection, starts: Sequence[RunStart]) -> list[bool]:
         """The same through SQLAlchemy, with any driver of PostgreSQL."""
-        begun = connection.execute(self._clause, {"rows": _rows_of(starts)}).scalars()
-        return _existing(starts, [UUID(str(run_id)) for run_id in begun])
+        limited, others = _apart(starts)
+        if limited:
+            asking, rows = _started(limited), None
+            with suppress(StopIteration):
+                while True:
+                    name, parameter = next(asking) if rows is None else asking.send(rows)
+                    rows = connection.execute(self._clauses[name], {"rows": parameter}).mappings().all()
+        if not others:
+            return _answers(starts, others, [])
+        begun = connection.execute(self._clauses["start_runs"], {"rows": _rows_of(others)}).scalars()
+        return _answers(starts, others, [UUID(str(run_id)) for run_id in begun])
 
     @cached_property
-    def _clause(self) -> TextClause:
-        return clause(self._any, "rows")
+    def _clauses(self) -> dict[str, TextClause]:
+        return {name: clause(text, "rows") for name, text in (*self._limited.items(), ("start_runs", self._any))}
+
+
+def _apart(starts: Sequence[RunStart]) -> tuple[Sequence[RunStart], Sequence[RunStart]]:
+    """Those that are limited, and the others."""
+    limited = [start for start in starts if start.limits is not None]
+    return limited, [start for start in starts if start.limits is None] if limited else starts
+
+
+def _started(starts: Sequence[RunStart]) -> limited_starts.Asking:
+    """The statements that start limited runs."""
+    yield from limited_starts.decided(starts)
+    fresh = list(limited_starts.left(starts))
+    if fresh:
+        rows = yield _START_LIMITED, _rows_of(fresh)
+        yield from limited_starts.note_there([UUID(str(row["id"])) for row in rows], fresh)
+        yield from limited_starts.surplus(fresh)
+
+
+def _answers(starts: Sequence[RunStart], others: Sequence[RunStart], begun: Sequence[UUID]) -> list[bool]:
+    """For all of them, from what has begun of those that are not limited."""
+    there = iter(_existing(others, begun))
+    return [next(there) if start.limits is None else start.is_duplicate for start in starts]
 
 
 def _existing(starts: Sequence[RunStart], begun: Sequence[UUID]) -> list[bool]:
@@ -77,9 +122,13 @@ def _rows_of(starts: Sequence[RunStart]) -> str:
     return f"[{','.join(map(_row, starts))}]"
 
 
+_APART = ("name", "input", "limits")
+
+
 def _row(start: RunStart) -> str:
-    fields = {name: _plain_value(value) for name, value in start._asdict().items() if name not in ("name", "input")}
-    return f'{json.dumps(fields, ensure_ascii=False)[:-1]},"input":{start.input}}}'
+    fields = {name: _plain_value(value) for name, value in start._asdict().items() if name not in _APART}
+    limits = "" if start.limits is None else f',"limits":{start.limits.stored()}'
+    return f'{json.dumps(fields, ensure_ascii=False)[:-1]}{limits},"input":{start.input}}}'
 
 
 def _plain_value(value: Any) -> Any:

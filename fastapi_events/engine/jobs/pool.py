@@ -18,6 +18,7 @@ from typing import Any
 from fastapi_events.engine.away import Away
 from fastapi_events.engine.chain import Runs
 from fastapi_events.engine.crew import Crew
+from fastapi_events.engine.jobs.admission import Admission
 from fastapi_events.engine.jobs.job_report import report
 from fastapi_events.engine.jobs.job_run import JobRun
 from fastapi_events.engine.jobs.ready_job import JobPlan, ReadyJob
@@ -41,13 +42,15 @@ class JobPool(Loop):
     """Runs jobs of one pool."""
 
     def __init__(
-        self, pool: str, queue: RunQueue, plan: JobPlan, executor: Runs, settling: Settling, flag: asyncio.Event, *,
-        concurrency: int, batch_size: int, max_crashes: int, cancel_grace: float, poll_interval: Callable[[], float],
+        self, pool: str, queue: RunQueue, plan: JobPlan, executor: Runs, settling: Settling, admission: Admission,
+        flag: asyncio.Event, *, concurrency: int, batch_size: int, max_crashes: int, cancel_grace: float,
+        poll_interval: Callable[[], float],
     ) -> None:  # fmt: skip
         super().__init__()
         self.name = f"pool {pool}"
         self.pool, self.concurrency = pool, concurrency
         self._queue, self._plan, self._executor, self._settling, self._flag = queue, plan, executor, settling, flag
+        self._admission, self._next_turn = admission, math.inf
         self._batch_size, self._max_crashes, self._poll_interval = batch_size, max_crashes, poll_interval
         self._cancel_grace = cancel_grace
         self._loop = asyncio.get_running_loop()
@@ -76,7 +79,8 @@ class JobPool(Loop):
     async def turn(self) -> None:
         if not self._may_have_more or self._room() <= 0:
             wait = self._poll_interval() * random.uniform(0.8, 1.0)  # noqa: S311 - jitter
-            await wait_for_flag(self._flag, min(wait, PATIENCE) if self._unbegun else wait)
+            wait = min(wait, PATIENCE if self._unbegun else wait, self._next_turn if self._room() > 0 else wait)
+            await wait_for_flag(self._flag, wait)
         self._flag.clear()
         if self.stopping.is_set():
             return
@@ -136,8 +140,10 @@ class JobPool(Loop):
         if not jobs or room <= 0:
             self._may_have_more = False
             return 0
+        opened = await self._admission.open(jobs, room)
+        self._next_turn = math.inf if opened.seconds is None else max(opened.seconds, 0.0)
         rows = await self._queue.claim({job.number: room for job in jobs}, room)
-        self._may_have_more = len(rows) == room
+        self._may_have_more = len(rows) == room or opened.more
         for row in rows:
             self._take(self._plan.by_number[row["job_id"]], row)
         return len(rows)

@@ -40,6 +40,8 @@ class ReadyJob:
     queues: bool = field(init=False)
     sets_clock: bool = field(init=False)
     simple: bool = field(init=False)
+    limited: bool = field(init=False)
+    """Whether runs wait at a gate."""
 
     outside = None
     inside = None
@@ -48,6 +50,7 @@ class ReadyJob:
 
     def __post_init__(self) -> None:
         self.id = self.job.name
+        self.limited = self.job.concurrency is not None or self.job.rate_limit is not None
         self.transactional = HandlerSession in self.signature.wants
         self.queues = self.sets_clock = self.transactional or not self.is_async
         self.simple = self.is_async and not self.signature.parameters

@@ -77,7 +77,7 @@ class Settling(Loop):
         if any(result.awaits for result in settled):
             self._published({place_of(RUNS, AWAITING)})
         self.tell(
-            ready=any(result.state is None or result.relatives for result in settled),
+            ready=any(result.state is None or result.relatives or result.limited for result in settled),
             cancels=any(result.family for result in settled),
         )
 
@@ -114,16 +114,16 @@ def _result_of(run: JobRun, outcome: Outcome) -> RunResult:
     if kind == "done":
         return RunResult(
             run.claim, "completed", run.attempts, run.result, run.job.keep_result, outcome.duration,
-            children=outcome.children,
+            limited=run.job.limited, children=outcome.children,
         )  # fmt: skip
     if kind == "suspended":
         return RunResult(
             run.claim, None, run.attempts - 1, duration=outcome.duration, delay=outcome.delay, seen=run.seen,
-            wakes=run.wakes, awaits=run.awaits,
+            wakes=run.wakes, awaits=run.awaits, holds=True,
         )  # fmt: skip
     what, spent = outcome.failure, outcome.spent
     attempts = run.attempts if spent else run.attempts - 1
-    result = RunResult(run.claim, _state_of(outcome), attempts, duration=outcome.duration)
+    result = RunResult(run.claim, _state_of(outcome), attempts, duration=outcome.duration, limited=run.job.limited)
     result.delay, result.unspent, result.reason, result.note = outcome.delay, not spent, outcome.reason, outcome.note
     if what is not None:
         result.error_type, result.error_message = what.error_type, what.message

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from uuid import UUID
 
 from fastapi_events.engine.chain import Runs
+from fastapi_events.engine.jobs.admission import Admission, GateTending
 from fastapi_events.engine.jobs.due_runs import DueRuns
 from fastapi_events.engine.jobs.event_waits import EventWaits
 from fastapi_events.engine.jobs.leases import RunLeases
@@ -21,6 +22,7 @@ from fastapi_events.model.run_start import CANCELED, RUNS
 from fastapi_events.settings import EventsSettings
 from fastapi_events.store.database import Database
 from fastapi_events.store.log import EventLog
+from fastapi_events.store.run_gates import RunGates
 from fastapi_events.store.runs import RunClaim, RunQueue
 from fastapi_events.store.statements import Statements
 from fastapi_events.store.waits import WaitStore
@@ -37,6 +39,8 @@ class JobWork:
     ) -> None:  # fmt: skip
         queue = RunQueue(database, statements, log, worker=worker, lease=settings.lease)
         self._settling = Settling(queue, settled=self._settled, published=published, ready=ready, lost=lost)
+        gates = RunGates(database, statements)
+        admission = Admission(gates, ready)
         self.pools: list[JobPool] = []
         wake.runs.pools.clear()
         for name in plan.pools if settings.pools is None else [name for name in settings.pools if name in plan.pools]:
@@ -44,7 +48,8 @@ class JobWork:
             wake.runs.pools.append(flag)
             self.pools.append(
                 JobPool(
-                    name, queue, plan, executor, self._settling, flag, concurrency=settings.concurrency.get(name, 5),
+                    name, queue, plan, executor, self._settling, admission, flag,
+                    concurrency=settings.concurrency.get(name, 5),
                     batch_size=settings.batch_size, max_crashes=settings.max_crashes,
                     cancel_grace=settings.shutdown_grace, poll_interval=poll_interval,
                 )
@@ -56,7 +61,8 @@ class JobWork:
             canceled=lambda: published({place_of(RUNS, CANCELED)}),
         )  # fmt: skip
         self._waits = EventWaits(waits, wake, poll_interval=poll_interval, ready=ready)
-        self._serving = (self._settling, self._leases, self._ticking, self._due, self._waits)
+        tending = GateTending(gates, plan, admission, poll_interval=poll_interval, ready=ready)
+        self._serving = (self._settling, self._leases, self._ticking, self._due, self._waits, tending)
         self._started = False
 
     async def start(self) -> None:

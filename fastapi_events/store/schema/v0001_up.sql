@@ -423,7 +423,8 @@ CREATE TABLE {schema}.job (
     UNIQUE (group_id, name) DEFERRABLE
 );
 
--- Runs of jobs, as they were started: what is written here never changes. number: the order of starting, by the
+-- Runs of jobs, as they were started: what is written here never changes. limits: the keys by which it is bounded, for a
+-- run that begins anew. number: the order of starting, by the
 -- database; clients' clocks decide nothing.
 CREATE SEQUENCE {schema}.run_number AS bigint;
 
@@ -451,6 +452,7 @@ CREATE TABLE {schema}.run (
     trigger_id integer,
     schedule_id integer,
     scheduled_for timestamptz,
+    limits jsonb,
     input jsonb NOT NULL
 );
 
@@ -470,17 +472,20 @@ CREATE INDEX run_root ON {schema}.run (root_id, number) WHERE root_id IS NOT NUL
 CREATE INDEX run_tenant ON {schema}.run (tenant_id, number) WHERE tenant_id IS NOT NULL;
 
 -- Runs that have not ended: one narrow row each, the only thing that changes while a run lives. state: r ready, t waits for
--- its time (a start in the future, a back-off), x is being run, w waits for children. due_at: when a waiting one is due, or when the lease of
+-- its time (a start in the future, a back-off), x is being run, w waits for children, g waits at a gate. due_at: when a waiting one is due, or when the lease of
 -- one that is being run is over; null for ready ones. token is the fence. crashes: how many processes have vanished with
 -- it. children: how many it has spawned that have not ended; has_family: whether it has spawned any; news: how many have ended,
 -- by which one that goes to wait learns of those that end meanwhile; wakes: it waits for some of them, and looks at each end.
 -- postponed: attempts that spent nothing; resumed: it has been worked on, so that it may have steps. attempts_before: those before the last redrive, which do not count.
+-- limit_key and rate_key: of what no more than so many may be at work, or begin; null for a run that is not limited. gate: where
+-- it waits, 'c' and its limit_key or 'r' and its rate_key. holds: it has passed its gates, and counts until its attempt is over.
+-- exclusive: starts of its limit_key look for it. dedupe_key: the row of run_dedupe that goes with it.
 CREATE TABLE {schema}.run_queue (
     run_id uuid PRIMARY KEY,
     number bigint NOT NULL,
     job_id integer NOT NULL,
     priority smallint NOT NULL,
-    state "char" NOT NULL CHECK (state IN ('r', 't', 'x', 'w')),
+    state "char" NOT NULL CHECK (state IN ('r', 't', 'x', 'w', 'g')),
     crashes smallint NOT NULL DEFAULT 0,
     due_at timestamptz,
     token bigint NOT NULL DEFAULT 0,
@@ -496,7 +501,13 @@ CREATE TABLE {schema}.run_queue (
     wakes boolean NOT NULL DEFAULT false,
     news bigint NOT NULL DEFAULT 0,
     worker_id uuid,
-    cancel_reason text
+    cancel_reason text,
+    limit_key text,
+    rate_key text,
+    gate text,
+    holds boolean NOT NULL DEFAULT false,
+    exclusive boolean NOT NULL DEFAULT false,
+    dedupe_key text
 ) WITH (fillfactor = 70);
 
 CREATE INDEX run_queue_ready ON {schema}.run_queue (job_id, priority DESC, number) WHERE state = 'r';
@@ -506,6 +517,12 @@ CREATE INDEX run_queue_canceled ON {schema}.run_queue (run_id) WHERE cancel_reas
 CREATE INDEX run_queue_parent ON {schema}.run_queue (parent_id) WHERE parent_id IS NOT NULL;
 
 CREATE INDEX run_queue_of_job ON {schema}.run_queue (job_id, number);
+
+CREATE INDEX run_queue_gated ON {schema}.run_queue (job_id, gate, priority DESC, number) WHERE state = 'g';
+
+CREATE INDEX run_queue_holding ON {schema}.run_queue (job_id, limit_key) WHERE holds AND limit_key IS NOT NULL;
+
+CREATE INDEX run_queue_exclusive ON {schema}.run_queue (job_id, limit_key, number) WHERE exclusive;
 
 CREATE INDEX run_queue_due ON {schema}.run_queue (due_at) WHERE due_at IS NOT NULL;
 
@@ -619,4 +636,46 @@ CREATE TABLE {schema}.schedule (
     declared_by uuid NOT NULL,
     paused_at timestamptz,
     UNIQUE (group_id, name) DEFERRABLE
-) WITH (fillfactor = 70)
+) WITH (fillfactor = 70);
+
+-- The runs that stand for further starts of the same key. expires_at: until when, for a window; null until the run has ended,
+-- or begun (until_started).
+CREATE TABLE {schema}.run_dedupe (
+    job_id integer NOT NULL,
+    key text NOT NULL,
+    run_id uuid NOT NULL,
+    until_started boolean NOT NULL,
+    expires_at timestamptz,
+    PRIMARY KEY (key, job_id)
+);
+
+CREATE INDEX run_dedupe_over ON {schema}.run_dedupe (expires_at) WHERE expires_at IS NOT NULL;
+
+-- What opens a gate is one statement at a time: its row is locked by whoever lets runs through, and its version tells whether
+-- others have since the statement began. Nothing is counted here: who is at work is asked of run_queue, so that no count can be
+-- wrong. tat: the theoretical arrival time of a rate. turn_at: for when its next turn is in run_turn already. Gates: 'c' and 'r' as in
+-- run_queue, 's' where starts of a key are one at a time.
+CREATE TABLE {schema}.run_limit (
+    job_id integer NOT NULL,
+    gate text NOT NULL,
+    version bigint NOT NULL DEFAULT 0,
+    tat timestamptz,
+    turn_at timestamptz,
+    PRIMARY KEY (gate, job_id)
+) WITH (fillfactor = 70);
+
+-- Occasions to look at a gate: a run has come, one has gone, or time has. Rows are only added and taken, so that nobody waits.
+CREATE TABLE {schema}.run_turn (
+    job_id integer NOT NULL,
+    gate text NOT NULL,
+    due_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE INDEX run_turn_due ON {schema}.run_turn (job_id, due_at);
+
+-- Runs that were at work when another one took their place: they are told by the next renewal. A table of its own, because the
+-- transaction that says so is the application's, and must not hold rows that workers write.
+CREATE TABLE {schema}.run_replaced (
+    run_id uuid PRIMARY KEY,
+    reason text NOT NULL
+)

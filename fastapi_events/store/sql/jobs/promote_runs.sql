@@ -2,10 +2,14 @@
 -- at most, $2 how far back to look in seconds (null: everything): dead index entries of leases are then not walked, $3 lease
 -- in seconds. Returns their jobs.
 --
+-- A limited run that is not in the middle of an attempt comes to its gate, with a turn.
+--
 -- Whoever let a lease run out has vanished if it has given no sign of life since either: one that lives renews itself before
 -- half a lease is over.
+WITH due AS (
 UPDATE {schema}.run_queue AS q
-SET state = 'r', due_at = NULL, worker_id = NULL,
+SET state = CASE WHEN q.holds OR q.state = 'x' OR coalesce(q.limit_key, q.rate_key) IS NULL THEN 'r' ELSE 'g' END::"char",
+    gate = CASE WHEN q.holds OR q.state = 'x' THEN NULL ELSE coalesce('c' || q.limit_key, 'r' || q.rate_key) END, due_at = NULL, worker_id = NULL,
     crashes = CASE WHEN q.state = 'x' THEN
         least(q.crashes + (SELECT count(*) FROM {schema}.worker v
                            WHERE v.id = q.worker_id
@@ -17,4 +21,8 @@ WHERE q.ctid = ANY (ARRAY(
     ORDER BY p.due_at
     LIMIT $1
     FOR UPDATE SKIP LOCKED))
-RETURNING q.job_id
+RETURNING q.job_id, q.gate),
+turns AS (
+    INSERT INTO {schema}.run_turn (job_id, gate)
+    SELECT DISTINCT d.job_id, d.gate FROM due d WHERE d.gate IS NOT NULL)
+SELECT d.job_id FROM due d

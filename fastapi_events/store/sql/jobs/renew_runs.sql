@@ -3,5 +3,8 @@
 UPDATE {schema}.run_queue q
 SET due_at = clock_timestamp() + make_interval(secs => $2)
 FROM unnest($3::uuid[], $4::bigint[]) AS h(run_id, token)
-WHERE q.run_id = h.run_id AND q.token = h.token AND q.worker_id = $1 AND q.state = 'x'
-RETURNING q.run_id, q.token, q.cancel_reason
+WHERE q.run_id = ANY ($3) AND q.run_id = h.run_id AND q.token = h.token AND q.worker_id = $1 AND q.state = 'x'
+RETURNING q.run_id, q.token,
+          CASE WHEN q.exclusive
+               THEN coalesce(q.cancel_reason, (SELECT p.reason FROM {schema}.run_replaced p WHERE p.run_id = q.run_id))
+               ELSE q.cancel_reason END AS cancel_reason
