@@ -116,7 +116,7 @@ CREATE INDEX handler_by_revision ON {schema}.handler (group_id, revision);
 
 -- Processes: a random id per start, alive as long as the lease is extended. broadcasts: the handlers that it calls for
 -- itself, which are registered nowhere else. alone_with: the delivery that it runs alone since that moment,
--- because it may have ended other processes.
+-- because it may have ended other processes. jobs: the numbers of those that it runs; pools: how many at once, by pool.
 CREATE TABLE {schema}.worker (
     id uuid PRIMARY KEY,
     group_id integer NOT NULL REFERENCES {schema}.consumer_group (id),
@@ -135,7 +135,9 @@ CREATE TABLE {schema}.worker (
     broadcast_failures bigint NOT NULL DEFAULT 0,
     broadcast_skipped bigint NOT NULL DEFAULT 0,
     alone_with uuid,
-    alone_since timestamptz
+    alone_since timestamptz,
+    jobs integer[] NOT NULL DEFAULT '{}',
+    pools jsonb NOT NULL DEFAULT '{}'
 ) WITH (fillfactor = 50);
 
 CREATE INDEX worker_alive ON {schema}.worker (group_id, lease_until);
@@ -415,13 +417,14 @@ CREATE TABLE {schema}.job (
     name text NOT NULL,
     former_names text[] NOT NULL DEFAULT '{}',
     pool text NOT NULL,
+    revision bigint NOT NULL DEFAULT 0,
     registered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     last_seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     paused_at timestamptz,
     UNIQUE (group_id, name) DEFERRABLE
 );
 
--- Runs of jobs, as they were started: what is written here never changes. number: the order of starting, by the
+-- Runs of jobs, as they were started: what is written here never changes, but for an input that is edited. number: the order of starting, by the
 -- database; clients' clocks decide nothing.
 CREATE SEQUENCE {schema}.run_number AS bigint;
 
@@ -494,7 +497,7 @@ CREATE INDEX run_queue_canceled ON {schema}.run_queue (run_id) WHERE cancel_reas
 
 CREATE INDEX run_queue_parent ON {schema}.run_queue (parent_id) WHERE parent_id IS NOT NULL;
 
-CREATE INDEX run_queue_of_job ON {schema}.run_queue (job_id, number);
+CREATE INDEX run_queue_of_job ON {schema}.run_queue (job_id, state, number);
 
 CREATE INDEX run_queue_due ON {schema}.run_queue (due_at) WHERE due_at IS NOT NULL;
 
@@ -583,4 +586,14 @@ CREATE TABLE {schema}.run_wait (
     places integer[] NOT NULL,
     since pg_snapshot NOT NULL,
     PRIMARY KEY (run_id, name)
-)
+);
+
+-- Inputs that operators have replaced, as they were before, each by the action that did so.
+CREATE TABLE {schema}.run_edit (
+    action_id uuid PRIMARY KEY,
+    run_id uuid NOT NULL,
+    input jsonb NOT NULL,
+    edited_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE INDEX run_edit_of_run ON {schema}.run_edit (run_id, edited_at)
