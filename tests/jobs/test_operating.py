@@ -294,7 +294,7 @@ async def test_what_matching_cannot_mean(stage: Stage) -> None:
 async def test_a_paused_job_begins_nowhere_until_it_is_resumed(stage: Stage) -> None:
     """Polling that nobody waits for: the other process has heard of it."""
     shop, other = Shop(), Shop()
-    slow = {**SLOW, "lease": 60.0, "heartbeat": 30.0}
+    slow = {**SLOW, "lease": 60.0, "heartbeat": 20.0}
     here, there = await stage.running(shop.module, **slow), await stage.running(other.module, **slow)
     assert await here.operations.pause_job("shop.work", actor="ann", reason="supplier is down")
     assert not await here.operations.pause_job("shop.work", actor="ann")
