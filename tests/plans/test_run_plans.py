@@ -92,11 +92,11 @@ ACTIONS = {
     "find_missing_runs": (f"{RUNS}, 1, '{{tenant-1}}'", {"run_pkey"}, 10),
     "find_tenants_of_runs": (RUNS, {"run_pkey"}, 10),
     "find_ended_runs": (f"{ALL}, '{{failed,timed_out}}', now(), 100, NULL", {"run_end_of_job", "run_pkey"}, 850),
-    "redrive_runs": (RUNS, BY_ID, 20),
-    "replay_runs": (RUNS, BY_ID, 20),
+    "redrive_runs": (RUNS, {*BY_ID, "run_parent", "run_queue_parent"}, 20),
+    "replay_runs": (RUNS, {*BY_ID, "run_parent", "run_queue_parent"}, 20),
     "forget_steps": (f"{RUNS}, 'last_checkpoint'", {"run_step_pkey", "run_progress_pkey"}, 60),
     "edit_run": (f"{RUN}, '{{}}', gen_random_uuid()", {"run_pkey"}, 20),
-    "cancel_runs": (f"{RUNS}, 'x'", {"run_queue_pkey"}, 20),
+    "cancel_runs": (f"{RUNS}, 'x'", {"run_queue_pkey", "run_queue_parent"}, 20),
 }
 WIDE_READING = ("read_run_summaries", HUNDRED)
 
