@@ -26,8 +26,9 @@ from fastapi_events.errors import (
     RunNotFound,
 )
 from fastapi_events.model.context import current_flow
-from fastapi_events.model.job import Job
+from fastapi_events.model.job import Job, ReplayFrom
 from fastapi_events.model.job_context import RunState, Started
+from fastapi_events.model.job_replay import checked_place
 from fastapi_events.model.lane import place_of
 from fastapi_events.model.payload import checked_text
 from fastapi_events.model.run_sealing import StartOptions, seal_run, start_options
@@ -181,6 +182,28 @@ class JobClient:
             return True
         await self._row(run_id)
         return False
+
+    async def replay(self, run: UUID | Started[Any], from_: ReplayFrom | None = None) -> bool:
+        """Let a run that has ended, however it did, begin again, with a fresh budget of attempts.
+
+        ``from_`` says from where: ``scratch`` forgets all of its steps, ``last_step`` the last one that was done and
+        what came after, ``last_checkpoint`` what came after the last checkpoint; left out, it is the job's
+        ``replay_from``. Returns whether it has: False if it had not ended. Raises ``RunNotFound``, and
+        ``InvalidInput`` for another place.
+        """
+        run_id = _id_of(run)
+        start = await self._place(run_id, from_)
+        if await self._port.run_readings.replay([run_id], start):
+            self._port.committed({place_of(RUNS, READY)})
+            return True
+        return False
+
+    async def _place(self, run_id: UUID, given: ReplayFrom | None) -> ReplayFrom:
+        row = await self._row(run_id)
+        if given is None:
+            job = self._port.registry.jobs.get(row["job"])
+            return job.replay_from if job is not None else "last_checkpoint"
+        return checked_place(given)
 
     async def cancel(self, run: UUID | Started[Any], reason: str = "") -> bool:
         """Cancel a run, at once and durably: one that waits ends, one that is at work is interrupted where it awaits.

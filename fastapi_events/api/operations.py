@@ -12,9 +12,11 @@ from uuid import UUID
 
 from fastapi_events.api.erasure import Erased, Erasure
 from fastapi_events.api.handler_kinds import Kinds
+from fastapi_events.api.job_operations import JobOperations
 from fastapi_events.api.observe.filters import as_uuid
 from fastapi_events.api.observe.given import aware, tenants_within, whole
 from fastapi_events.api.replays import ReplayOperations
+from fastapi_events.api.run_operations import Jobs
 from fastapi_events.api.schedule_operations import ScheduleOperations
 from fastapi_events.api.unknown_handler import unknown_handler
 from fastapi_events.errors import OperationRefused
@@ -27,6 +29,7 @@ from fastapi_events.store.group import GroupStore
 from fastapi_events.store.groups import GroupRemoval
 from fastapi_events.store.job_schedules import JobScheduleStore
 from fastapi_events.store.replays import ReplayStore
+from fastapi_events.store.run_actions import RunActionStore
 from fastapi_events.store.schedule import ScheduleStore
 
 MOST_AT_ONCE = 10_000
@@ -52,10 +55,10 @@ class OperatorAction:
     acted_at: datetime
 
 
-class Operations(ScheduleOperations):
+class Operations(ScheduleOperations, JobOperations):
     """Redrive and discard dead deliveries of this group, replay, pause, cancel scheduled events, erase, remove groups.
 
-    Every call is recorded with its actor.
+    Jobs are paused, and ``runs`` cancels, retries, replays and edits their runs. Every call is recorded with its actor.
 
     A redriven delivery keeps its place in its key's order and gets a fresh budget of attempts; a discarded one is
     given up for good, and what waits behind it goes on.
@@ -64,10 +67,13 @@ class Operations(ScheduleOperations):
     def __init__(
         self, store: DeadLetterStore, gates: GateStore, groups: GroupStore, schedule: ScheduleStore,
         removal: GroupRemoval, group_id: Callable[[], int], *, keys_due: Callable[[], None],
-        handlers_changed: Callable[[], None], handler_kinds: Kinds = dict,
+        handlers_changed: Callable[[], None], handler_kinds: Kinds = dict, jobs: Jobs = dict,
+        runs_told: Callable[[Collection[LogPlace]], None] = lambda _: None,
         announce: Callable[[Collection[LogPlace]], None] = lambda _: None,
     ) -> None:  # fmt: skip
         super().__init__(gates, groups, group_id, handlers_changed, handler_kinds)
+        runs = RunActionStore(store.database, store.statements)
+        JobOperations.__init__(self, runs, group_id, jobs, changed=handlers_changed, told=runs_told)
         self._dead_letters, self._schedule, self._removal, self._keys_due = store, schedule, removal, keys_due
         self._schedules, self._announce = JobScheduleStore(store.database, store.statements), announce
         self._erasures = ErasureStore(store.database, store.statements)

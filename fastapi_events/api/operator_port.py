@@ -11,6 +11,7 @@ from uuid import UUID
 from fastapi_events.api.erasure import Erased
 from fastapi_events.api.observe import Observe
 from fastapi_events.api.replays import ReplayOperations
+from fastapi_events.api.run_operations import RunOperations
 from fastapi_events.engine.listener import WakeUp
 from fastapi_events.model.lane import Lane
 from fastapi_events.model.registry import Registry
@@ -58,6 +59,13 @@ class OperationsPort(Protocol):
 
     @property
     def replays(self) -> ReplayOperations: ...
+
+    @property
+    def runs(self) -> RunOperations: ...
+
+    async def pause_job(self, name: str, *, actor: str, reason: str = "") -> bool: ...
+
+    async def resume_job(self, name: str, *, actor: str, reason: str = "") -> bool: ...
 
     async def redrive(self, delivery_ids: Sequence[UUID], *, actor: str, reason: str = "") -> Changed: ...
 

@@ -87,6 +87,10 @@ class Redactor:
         """Whether the value at a path of payloads is secret, by a name in it or in a class of this name (None: any)."""
         return leads_to_secret(tuple(declared_classes(name)), path)
 
+    def content(self, text: str, place: Place) -> Shown:
+        """A value of a run (JSON text) of which ``place`` says what is secret, without its secrets."""
+        return _shown(text, place)
+
     def headers(self, text: str | None) -> Shown:
         """Headers (JSON text), without their secrets."""
         return _shown(text, ()) if text else Shown()

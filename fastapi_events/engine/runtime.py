@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from uuid import UUID
 
-from fastapi_events.engine.broadcasting.making import facts_of, make_broadcasts
+from fastapi_events.engine.broadcasting.making import make_broadcasts
 from fastapi_events.engine.broadcasting.reading import Broadcasts
 from fastapi_events.engine.counters import Counters
 from fastapi_events.engine.detached import Detached
@@ -24,7 +24,7 @@ from fastapi_events.engine.maintenance import make_maintenance
 from fastapi_events.engine.notifier import Notifier
 from fastapi_events.engine.pruning import Pruner, ages_of
 from fastapi_events.engine.redelivery import Redelivery
-from fastapi_events.engine.release import process_facts
+from fastapi_events.engine.registering import register_worker
 from fastapi_events.engine.replaying.making import make_replays
 from fastapi_events.engine.replaying.replays import Replays
 from fastapi_events.engine.scheduler import Scheduler
@@ -40,7 +40,7 @@ from fastapi_events.store.channel import Channel
 from fastapi_events.store.cursors import CursorStore
 from fastapi_events.store.database import BOOKKEEPING_CONNECTIONS, Database
 from fastapi_events.store.gates import GateStore
-from fastapi_events.store.group import GroupStore
+from fastapi_events.store.group import GroupStore, Newest
 from fastapi_events.store.log import EventLog
 from fastapi_events.store.parked import KeyClaim, ParkedKeyStore
 from fastapi_events.store.schedule import ScheduleStore
@@ -100,8 +100,8 @@ class Runtime:
             await self.jobs.start(works=self.settings.enabled and self.drains)
         if self.broadcasts is not None:
             await self.broadcasts.begin()  # also where only drain_once() will read on from here
-        if self.listening:
-            await self._register_worker()  # else its row said for the first few seconds that it polls
+        if self.listening or self.jobs is not None:
+            await self._register_worker()  # else its row said for the first few seconds that it polls, and runs no jobs
         self.wake.everything()
 
     async def stop(self) -> None:
@@ -152,12 +152,14 @@ class Runtime:
         if self.notifier is not None and self._loop is not None:
             self._loop.call_soon_threadsafe(self.notifier.announce_handlers)
 
-    async def _revised(self, revision: int) -> None:
-        """Somebody says which revision of the handlers is the newest: read them anew if another one is known here."""
-        if revision != self.plan.revision:
+    async def _revised(self, newest: Newest) -> None:
+        """Which revisions of handlers and of jobs are the newest: read anew what is known here by another one."""
+        if newest.handlers != self.plan.revision:
             await self.refresh_plan()
             self.wake.lane()
             self.wake.parked()
+        if self.jobs is not None:
+            await self.jobs.revised(newest.jobs)
 
     async def drain_once(self) -> int:
         """Handle what is there now, in every lane and among what is due; returns the events handled.
@@ -217,7 +219,12 @@ class Runtime:
             )
         )  # fmt: skip
         if self.broadcast_handlers:
-            self.broadcasts = self._make_broadcasts()
+            self.broadcasts = make_broadcasts(
+                self.broadcast_handlers, self.settings, self.database, self.statements, self.log, self.executor,
+                self.wake, partitions=self.partitions, poll_interval=self.poll_interval, committed=self.committed,
+                failed=lambda: self.counters.count_broadcasts(failed=1),
+                skipped=lambda events: self.counters.count_broadcasts(skipped=events),
+            )  # fmt: skip
         if self._hears and (url := self.settings.listener_url(self.database.url)) is not None:
             self.listener = Listener(self.database, self._channel, self.wake, url=url)
             self._services.append(self.listener)
@@ -228,14 +235,6 @@ class Runtime:
             further = (self.redelivery, self.replays, self.scheduler)
             self._services += [*self.drain_loops, *(each for each in further if each is not None)]
             self._services.append(make_maintenance(self.database, self.statements, self.settings, self.pruner))
-
-    def _make_broadcasts(self) -> Broadcasts:
-        return make_broadcasts(
-            self.broadcast_handlers, self.settings, self.database, self.statements, self.log, self.executor, self.wake,
-            partitions=self.partitions, poll_interval=self.poll_interval, committed=self.committed,
-            failed=lambda: self.counters.count_broadcasts(failed=1),
-            skipped=lambda events: self.counters.count_broadcasts(skipped=events),
-        )  # fmt: skip
 
     def make_drains(self) -> None:
         """Make the drain loops, the retry side and the scheduler without starting them."""
@@ -291,10 +290,4 @@ class Runtime:
         self.counters.stale_settles += count
 
     async def _register_worker(self) -> None:
-        handles = self.drains and self.settings.enabled
-        await self.store.register_worker(
-            self.worker, self.group_id, drains=handles, handlers=self.plan.numbers,
-            connections=self.connections, lease=self.settings.lease, wake_up=self.wake_up,
-            lanes=[LANES[name] for name in self.settings.lanes] if handles else [],
-            broadcasts=facts_of(self.broadcast_handlers) if self.settings.enabled else [], **process_facts(),
-        )  # fmt: skip
+        await register_worker(self)

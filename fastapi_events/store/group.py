@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from fastapi_events.errors import NotStarted
@@ -83,6 +83,13 @@ class _Names:
     former_names: tuple[str, ...]
 
 
+class Newest(NamedTuple):
+    """The newest revisions of a group's handlers and jobs."""
+
+    handlers: int
+    jobs: int
+
+
 class GroupStore:
     """Registers a group, its handlers and its processes, and keeps them alive."""
 
@@ -135,14 +142,15 @@ class GroupStore:
 
     async def register_worker(self, worker: UUID, group_id: int, **facts: Any) -> None:
         """Enter this process: ``host, pid, drains, lanes, release, handlers, connections, lease, wake_up``, and as
-        ``broadcasts`` its broadcast handlers, each as a dict of ``name``, ``selects`` and ``audit``.
+        ``broadcasts`` its broadcast handlers, each as a dict of ``name``, ``selects`` and ``audit``; as ``jobs`` the
+        numbers of those that it runs, as ``pools`` how many of each pool at once.
 
         Raises ``NotStarted`` if the group has been removed.
         """
         rows = await self._database.fetch(
             self._statements["register_worker"], worker, group_id, facts["host"], facts["pid"], facts["drains"],
             facts["release"], facts["handlers"], facts["connections"], facts["lease"], facts["wake_up"],
-            facts["lanes"], json.dumps(facts["broadcasts"]),
+            facts["lanes"], json.dumps(facts["broadcasts"]), facts["jobs"], json.dumps(facts["pools"]),
         )  # fmt: skip
         if not rows:
             raise NotStarted(
@@ -153,17 +161,17 @@ class GroupStore:
     async def beat(
         self, worker: UUID, lease: float, wake_up: str, stale_settles: int, keys: Sequence[KeyClaim],
         broadcasts: tuple[int, int] = (0, 0),
-    ) -> int | None:  # fmt: skip
+    ) -> Newest | None:  # fmt: skip
         """Extend this process's life and its parked keys.
 
         ``broadcasts``: how many calls of broadcast handlers have failed, and how many events they may have skipped.
-        Returns the newest revision of the group's handlers; None if the process is not registered any more.
+        Returns the newest revisions; None if the process is not registered any more.
         """
         rows = await self._database.fetch(
             self._statements["heartbeat"], worker, lease, wake_up, stale_settles,
             [key.handler_id for key in keys], [key.slot for key in keys], [key.token for key in keys], *broadcasts,
         )  # fmt: skip
-        return rows[0]["revision"] if rows else None
+        return Newest(rows[0]["revision"], rows[0]["jobs_revision"]) if rows else None
 
     async def remove_worker(self, worker: UUID) -> None:
         """Leave in good order."""

@@ -30,6 +30,7 @@ class KnownJob:
     former_names: tuple[str, ...]
     pool: str
     paused: bool
+    revision: int = 0
 
 
 class JobStore:
@@ -59,7 +60,7 @@ class JobStore:
 
     async def _read(self, connection: Any, group_id: int) -> list[KnownJob]:
         return [
-            KnownJob(row["id"], row["name"], tuple(row["former_names"]), row["pool"], row["paused"])
+            KnownJob(row["id"], row["name"], tuple(row["former_names"]), row["pool"], row["paused"], row["revision"])
             for row in await connection.fetch(self._statements["jobs/list_jobs"], group_id)
         ]
 

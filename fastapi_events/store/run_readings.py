@@ -8,10 +8,16 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from fastapi_events.model.job import ReplayFrom
 from fastapi_events.store.database import Database
 from fastapi_events.store.statements import Statements
 
 ENDED = ("completed", "failed", "timed_out", "canceled")
+RUNNING = ("x",)
+"""As what the queue has a run that is at work."""
+PUT_OFF = ("t", "w")
+"""As what the queue has one that waits for something, so that nobody may claim it."""
+PENDING = ("r", *PUT_OFF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +72,24 @@ class RunReadings:
         rows = await self._write("redrive_runs", sorted(run_ids))
         return {row["run_id"]: (row["kept"], row["rival"]) for row in rows}
 
+    async def replay(self, run_ids: Sequence[UUID], start: ReplayFrom) -> list[UUID]:
+        """Let runs begin again from there; returns those that had ended."""
+        async with self._database.acquire() as connection, self._database.steered(connection):
+            await connection.execute(self._durably)
+            rows = await connection.fetch(self._statements["replay_runs"], sorted(run_ids))
+            found = [row["run_id"] for row in rows]
+            await connection.execute(self._statements["forget_steps"], found, start)
+        return found
+
     async def _places(self, wanted: RunFilter) -> list[Any]:
         after, limit, jobs = wanted.after, wanted.limit, list(wanted.jobs)
         if wanted.scope is not None:
             return await self._fetch("list_runs_of_scope", *wanted.scope, after, limit)
         if wanted.state in ENDED:
-            return await self._fetch("list_ended_runs", jobs, after, limit, wanted.state)
+            return await self._fetch("list_ended_runs", jobs, after, limit, wanted.state, None)
         if wanted.state is not None:
-            return await self._fetch("list_waiting_runs", jobs, after, limit, wanted.state == "running")
+            queued = RUNNING if wanted.state == "running" else PENDING
+            return await self._fetch("list_waiting_runs", jobs, after, limit, list(queued))
         return await self._fetch("list_started_runs", jobs, after, limit)
 
     async def _fetch(self, name: str, *arguments: Any) -> list[Any]:
@@ -86,6 +102,6 @@ class RunReadings:
 
 
 _NAMES = (
-    "read_runs", "cancel_runs", "redrive_runs", "list_started_runs", "list_waiting_runs", "list_ended_runs",
-    "list_runs_of_scope", "lock_run", "send_signal",
+    "read_runs", "cancel_runs", "redrive_runs", "replay_runs", "forget_steps", "list_started_runs", "list_waiting_runs",
+    "list_ended_runs", "list_runs_of_scope", "lock_run", "send_signal",
 )  # fmt: skip

@@ -21,6 +21,7 @@ from fastapi_events.engine.crew import Crew
 from fastapi_events.engine.jobs.admission import Admission
 from fastapi_events.engine.jobs.job_report import report
 from fastapi_events.engine.jobs.job_run import JobRun
+from fastapi_events.engine.jobs.job_secrecy import discreet
 from fastapi_events.engine.jobs.ready_job import JobPlan, ReadyJob
 from fastapi_events.engine.jobs.settling import Settling, result_of
 from fastapi_events.engine.outcomes import crashed
@@ -75,6 +76,11 @@ class JobPool(Loop):
     async def recover(self) -> None:
         """Look anew: what this loop believed to have seen may not be so."""
         self._may_have_more = True
+
+    def look(self) -> None:
+        """Claim now, whatever the last look found."""
+        self._may_have_more = True
+        self._flag.set()
 
     async def turn(self) -> None:
         if not self._may_have_more or self._room() <= 0:
@@ -184,6 +190,7 @@ class JobPool(Loop):
         """An attempt has come to this."""
         self._rate.note()
         if outcome.kind not in ("done", "duplicate"):
+            outcome = discreet(outcome, run)
             report(run, outcome)
         self._record(run, outcome)
         if run.suspect:

@@ -26,15 +26,18 @@ class JobSide:
         self._store, self._make_work = JobStore(database, statements), make_work
         self.numbers: dict[str, int] = {}
         self.work: JobWork | None = None
+        self._group_id = self._revision = 0
 
     async def register(self, group_id: int) -> None:
         """Make the jobs known to the database: from then on they can be started."""
+        self._group_id = group_id
         rows = [JobRow(ready.id, ready.job.pool, ready.job.was) for ready in self.plan.jobs.values()]
         for name, known in (await self._store.register(group_id, rows)).items():
             ready = self.plan.jobs[name]
             ready.number, ready.paused = known.id, known.paused
             self.plan.by_number[known.id] = ready
             self.numbers[name] = known.id
+            self._revision = max(self._revision, known.revision)
         await self.schedules.register(group_id, self.number)
 
     async def start(self, *, works: bool) -> None:
@@ -42,6 +45,29 @@ class JobSide:
         if works and self.plan.jobs:
             self.work = self._make_work()
             await self.work.start()
+
+    async def revised(self, newest: int) -> None:
+        """Which revision of the group's jobs is the newest: read anew what is paused if another one is known here."""
+        if newest == self._revision or not self.plan.by_number:
+            return
+        known = await self._store.known(self._group_id, self.plan.jobs)
+        for name, job in known.items():
+            self.plan.jobs[name].paused = job.paused
+        self._revision = newest
+        if self.work is not None:
+            self.work.look()
+
+    @property
+    def runs(self) -> list[int]:
+        """The numbers of the jobs that this process runs."""
+        pools = self.concurrency
+        return sorted(job.number for job in self.plan.by_number.values() if job.job.pool in pools)
+
+    @property
+    def concurrency(self) -> dict[str, int]:
+        """How many runs this process has at work at once, by pool; empty where it runs none."""
+        work = self.work
+        return {pool.pool: pool.concurrency for pool in work.pools} if work is not None and work.started else {}
 
     async def stop(self, grace: float) -> None:
         """Run nothing more."""

@@ -16,6 +16,7 @@ from fastapi_events.engine.handler_session import HandlerSession
 from fastapi_events.engine.infrastructure import is_infrastructure
 from fastapi_events.engine.injection import Needs, fill
 from fastapi_events.engine.jobs.job_run import NO_LANE, JobRun
+from fastapi_events.engine.jobs.job_secrecy import discreet_failure
 from fastapi_events.engine.jobs.step_function import StepFunction, read_step
 from fastapi_events.engine.jobs.step_ids import StepIds
 from fastapi_events.engine.jobs.suspension import Leaving, RunLost, Suspended
@@ -169,7 +170,7 @@ class Steps:
     async def _pause(
         self, name: str, number: int, read: StepFunction, attempts: int, error: Exception, delay: float
     ) -> None:  # fmt: skip
-        what = failure_of(error)
+        what = discreet_failure(failure_of(error), self._run)
         await self._record(
             StepRecord(
                 name, number, "step", "retry", read.source, attempts=attempts, error_type=what.error_type,

@@ -63,25 +63,25 @@ class JobWork:
         self._waits = EventWaits(waits, wake, poll_interval=poll_interval, ready=ready)
         tending = GateTending(gates, plan, admission, poll_interval=poll_interval, ready=ready)
         self._serving = (self._settling, self._leases, self._ticking, self._due, self._waits, tending)
-        self._started = False
+        self.started = False
 
     async def start(self) -> None:
         """Begin to claim."""
-        self._started = True
+        self.started = True
         for loop in (*self._serving, *self.pools):
             await loop.start()
 
     async def stop(self, grace: float) -> None:
         """Claim nothing more, let what runs finish for ``grace`` seconds, record it, and give back the rest."""
         await asyncio.gather(*(pool.stop(grace) for pool in self.pools))
-        if self._started:
+        if self.started:
             await asyncio.wait({asyncio.create_task(self._settling.flushed())}, timeout=5)
         for loop in self._serving:
             await loop.stop()
 
     async def drain(self) -> int:
         """Run what is ready or due now, until nothing is; returns the number of attempts."""
-        begun = not self._started
+        begun = not self.started
         if begun:
             await self._settling.start()
         made = 0
@@ -97,6 +97,11 @@ class JobWork:
         await self._ticking.look()
         found = await self._waits.look() + await self._due.promote(full=True)
         return found + sum([await pool.drain() for pool in self.pools])
+
+    def look(self) -> None:
+        """Runs may be there to be claimed that were none before."""
+        for pool in self.pools:
+            pool.look()
 
     def _settled(self, claims: Collection[RunClaim]) -> None:
         for pool in self.pools:

@@ -117,7 +117,7 @@ CREATE INDEX handler_by_revision ON {schema}.handler (group_id, revision);
 
 -- Processes: a random id per start, alive as long as the lease is extended. broadcasts: the handlers that it calls for
 -- itself, which are registered nowhere else. alone_with: the delivery that it runs alone since that moment,
--- because it may have ended other processes.
+-- because it may have ended other processes. jobs: the numbers of those that it runs; pools: how many at once, by pool.
 CREATE TABLE {schema}.worker (
     id uuid PRIMARY KEY,
     group_id integer NOT NULL REFERENCES {schema}.consumer_group (id),
@@ -136,7 +136,9 @@ CREATE TABLE {schema}.worker (
     broadcast_failures bigint NOT NULL DEFAULT 0,
     broadcast_skipped bigint NOT NULL DEFAULT 0,
     alone_with uuid,
-    alone_since timestamptz
+    alone_since timestamptz,
+    jobs integer[] NOT NULL DEFAULT '{}',
+    pools jsonb NOT NULL DEFAULT '{}'
 ) WITH (fillfactor = 50);
 
 CREATE INDEX worker_alive ON {schema}.worker (group_id, lease_until);
@@ -417,13 +419,14 @@ CREATE TABLE {schema}.job (
     name text NOT NULL,
     former_names text[] NOT NULL DEFAULT '{}',
     pool text NOT NULL,
+    revision bigint NOT NULL DEFAULT 0,
     registered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     last_seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     paused_at timestamptz,
     UNIQUE (group_id, name) DEFERRABLE
 );
 
--- Runs of jobs, as they were started: what is written here never changes. limits: the keys by which it is bounded, for a
+-- Runs of jobs, as they were started: what is written here never changes, but for an input that is edited. limits: the keys by which it is bounded, for a
 -- run that begins anew. number: the order of starting, by the
 -- database; clients' clocks decide nothing.
 CREATE SEQUENCE {schema}.run_number AS bigint;
@@ -516,7 +519,7 @@ CREATE INDEX run_queue_canceled ON {schema}.run_queue (run_id) WHERE cancel_reas
 
 CREATE INDEX run_queue_parent ON {schema}.run_queue (parent_id) WHERE parent_id IS NOT NULL;
 
-CREATE INDEX run_queue_of_job ON {schema}.run_queue (job_id, number);
+CREATE INDEX run_queue_of_job ON {schema}.run_queue (job_id, state, number);
 
 CREATE INDEX run_queue_gated ON {schema}.run_queue (job_id, gate, priority DESC, number) WHERE state = 'g';
 
@@ -678,4 +681,14 @@ CREATE INDEX run_turn_due ON {schema}.run_turn (job_id, due_at);
 CREATE TABLE {schema}.run_replaced (
     run_id uuid PRIMARY KEY,
     reason text NOT NULL
-)
+);
+
+-- Inputs that operators have replaced, as they were before, each by the action that did so.
+CREATE TABLE {schema}.run_edit (
+    action_id uuid PRIMARY KEY,
+    run_id uuid NOT NULL,
+    input jsonb NOT NULL,
+    edited_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE INDEX run_edit_of_run ON {schema}.run_edit (run_id, edited_at)

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from fastapi_events.api.operations import Operations
 from fastapi_events.api.replays import ReplayOperations
+from fastapi_events.api.run_operations import RunOperations
 from fastapi_events.errors import NotFound
 from fastapi_events.model.identity import new_id
 from fastapi_events.store.dead_letters import DeadLetterStore, Tenants
@@ -116,6 +117,11 @@ class MemoryOperations(Operations):
     def replays(self) -> ReplayOperations:
         refused: Any = Refusing("events.operations.replays")
         return cast("ReplayOperations", refused)
+
+    @property
+    def runs(self) -> RunOperations:
+        refused: Any = Refusing("events.operations.runs")
+        return cast("RunOperations", refused)
 
 
 def make_operations(

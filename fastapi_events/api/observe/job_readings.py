@@ -1,0 +1,139 @@
+"""The facade's readings of jobs: each in one bounded read-only transaction, as its others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, cast
+from uuid import UUID
+
+from fastapi_events.api.observe.filters import checked_id
+from fastapi_events.api.observe.history import MAX_ATTEMPTS
+from fastapi_events.api.observe.job_shaping import job_view, progress_of, run_fields, run_summary, why_not_running
+from fastapi_events.api.observe.job_views import (
+    JobView,
+    PoolView,
+    PoolWorker,
+    RunAttempt,
+    RunDetail,
+    RunEdit,
+    RunningRun,
+    RunPage,
+    RunStep,
+)
+from fastapi_events.api.observe.page_size import page_size
+from fastapi_events.api.observe.run_filters import RunsFilter, parse_run_filter
+from fastapi_events.api.observe.run_search import run_page
+from fastapi_events.api.observe.shaping import view_of
+from fastapi_events.store.readings import Reader
+from fastapi_events.store.run_readings import PUT_OFF
+
+JOB_COUNT_LIMIT = 1_000
+"""Where counting a job's runs stops; a count that reaches it means "or more"."""
+FAILED_LATELY = 86_400.0
+"""Seconds for which a run that has failed counts among the failed ones of its job."""
+MAX_STEPS = 500
+_MAX_JOBS = 1_000
+_MAX_RELATED = 50
+_MAX_WORKERS = 1_000
+
+
+class JobReadings:
+    """Jobs, runs and pools, as ``Observe`` shows them."""
+
+    _tenants: tuple[str, ...] | None
+
+    def _reading(self) -> AbstractAsyncContextManager[Reader]:
+        raise NotImplementedError
+
+    def _shown_group(self) -> str | None:
+        raise NotImplementedError
+
+    async def jobs(self) -> Sequence[JobView]:
+        """Every job of the group with its load, by name. Within tenants, without what is the fleet's."""
+        async with self._reading() as reader:
+            known = await self._known(reader)
+            if self._tenants is not None:
+                return [job_view(dict(row) | {"processes": None}, None) for row in known]
+            counts = await _counts(reader, known)
+        return [job_view(row, counts[row["id"]]) for row in known]
+
+    async def runs(self, where: str | RunsFilter = "", *, cursor: str | None = None, limit: int = 50) -> RunPage:
+        """A page of runs, the newest first; ``where`` as in ``"job:inventory.restock state:failed"``."""
+        wanted, size = parse_run_filter(where) if isinstance(where, str) else where, page_size(limit)
+        async with self._reading() as reader:
+            return await run_page(reader, await self._known(reader), self._tenants, wanted, cursor, size)
+
+    async def run(self, run_id: UUID | str) -> RunDetail | None:
+        """One run with input, result, steps, attempts, parent and children; None if there is none."""
+        run_id = checked_id(run_id, "run_id")
+        async with self._reading() as reader:
+            known = {row["id"]: row for row in await self._known(reader)}
+            [row] = await self._related(reader, known, [run_id]) or [None]
+            return None if row is None else await self._detail(reader, known, row)
+
+    async def pools(self) -> Sequence[PoolView]:
+        """The pools of the group's jobs and of its live processes, by name. Within tenants, as of processes, none."""
+        if self._tenants is not None:
+            return []
+        async with self._reading() as reader:
+            known = await self._known(reader)
+            counts = await _counts(reader, known)
+            workers = await reader.rows("jobs/read_pool_workers", self._shown_group(), _MAX_WORKERS)
+            runs = await reader.rows("jobs/read_running_runs", [row["id"] for row in known], _MAX_RELATED)
+        names = {(row["group_name"], row["pool"]) for row in [*known, *workers]}
+        return [_pool(group, name, known, counts, workers, runs) for group, name in sorted(names)]
+
+    async def _known(self, reader: Reader) -> Sequence[Any]:
+        return await reader.rows("jobs/read_jobs", self._shown_group(), _MAX_JOBS)
+
+    async def _related(self, reader: Reader, known: dict[int, Any], ids: Sequence[UUID]) -> list[Any]:
+        """The runs of these that may be seen, in their order."""
+        if not ids:
+            return []
+        rows = {row["id"]: row for row in await reader.rows("jobs/read_run_summaries", ids)}
+        return [row for one in ids if (row := rows.get(one)) is not None and self._may_be_seen(row, known)]
+
+    def _may_be_seen(self, row: Any, known: dict[int, Any]) -> bool:
+        return row["job_id"] in known and (self._tenants is None or row["tenant_id"] in self._tenants)
+
+    async def _detail(self, reader: Reader, known: dict[int, Any], row: Any) -> RunDetail:
+        run_id = row["id"]
+        content = await reader.row("jobs/read_run_content", run_id)
+        steps = await reader.rows("jobs/read_run_steps", run_id, MAX_STEPS + 1)
+        attempts = await reader.rows("jobs/read_run_attempts", run_id, MAX_ATTEMPTS)
+        edits = await reader.rows("jobs/read_run_edits", run_id, _MAX_RELATED)
+        children = await reader.rows("jobs/list_runs_of_parent", run_id, None, _MAX_RELATED + 1)
+        spawned = await self._related(reader, known, [child["id"] for child in children[:_MAX_RELATED]])
+        parents = await self._related(reader, known, [row["parent_id"]] if row["parent_id"] else [])
+        own = ("input", "result", "result_until", "source_ref", "causation_id", "depth")
+        return view_of(
+            RunDetail, row, **run_fields(row) | {name: content[name] for name in own},
+            result_expired=bool(content["result_expired"]), progress=progress_of(content),
+            why=why_not_running(row, known[row["job_id"]]["processes"]), crashes=row["crashes"] or 0,
+            steps=tuple(view_of(RunStep, step) for step in steps[:MAX_STEPS]), more_steps=len(steps) > MAX_STEPS,
+            history=tuple(view_of(RunAttempt, one) for one in attempts),
+            edits=tuple(view_of(RunEdit, one) for one in edits),
+            parent=run_summary(parents[0]) if parents else None,
+            children=tuple(run_summary(child) for child in spawned), more_children=len(children) > _MAX_RELATED,
+        )  # fmt: skip
+
+
+async def _counts(reader: Reader, known: Sequence[Any]) -> dict[int, Any]:
+    jobs = [row["id"] for row in known]
+    rows = await reader.rows("jobs/read_job_counts", jobs, JOB_COUNT_LIMIT, FAILED_LATELY, list(PUT_OFF))
+    return {row["id"]: row for row in rows}
+
+
+def _pool(
+    group: str, name: str, known: Sequence[Any], counts: dict[int, Any], workers: Sequence[Any], runs: Sequence[Any]
+) -> PoolView:
+    jobs = {row["id"]: cast("str", row["name"]) for row in known if (row["group_name"], row["pool"]) == (group, name)}
+    own = [row for row in workers if (row["group_name"], row["pool"]) == (group, name)]
+    return PoolView(
+        name=name, group=group, jobs=tuple(jobs.values()), concurrency=sum(row["concurrency"] for row in own),
+        ready=min(sum(counts[job]["ready"] for job in jobs), JOB_COUNT_LIMIT),
+        running=min(sum(counts[job]["running"] for job in jobs), JOB_COUNT_LIMIT),
+        workers=tuple(view_of(PoolWorker, row) for row in own),
+        runs=tuple(view_of(RunningRun, row, job=jobs[row["job_id"]]) for row in runs if row["job_id"] in jobs),
+    )  # fmt: skip

@@ -1,0 +1,195 @@
+"""What readings return of jobs, of their runs, and of the pools that run them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from fastapi_events.api.observe.view import View
+from fastapi_events.model.job_context import RunState
+
+StepState = Literal["done", "waiting", "retry"]
+
+
+class JobView(View):
+    """A job and its load. ``processes`` counts live ones that run it.
+
+    ``ready``, ``waiting`` (for a time, or a turn), ``running``, and ``failed`` (those that have failed or timed out
+    within a day) are counted up to ``JOB_COUNT_LIMIT``: one that reaches it means "or more". ``oldest_ready``: when the
+    run that is first in line was started. While ``paused_at`` says since when, no run of it begins. Within tenants what
+    is the fleet's is None.
+    """
+
+    id: int
+    name: str
+    group: str
+    pool: str
+    processes: int | None
+    ready: int | None
+    waiting: int | None
+    running: int | None
+    failed: int | None
+    oldest_ready: datetime | None
+    registered_at: datetime
+    last_seen_at: datetime
+    paused_at: datetime | None
+
+
+class RunSummary(View):
+    """A run as a list shows it. ``attempts`` were made, ``due_at`` is when a put-off run is due."""
+
+    id: UUID
+    number: int
+    job: str
+    group: str
+    pool: str
+    state: RunState
+    attempts: int
+    redrives: int
+    priority: int
+    tags: tuple[str, ...]
+    scope: str | None
+    scope_id: str | None
+    tenant_id: str | None
+    actor: str | None
+    source: str
+    parent_id: UUID | None
+    root_id: UUID
+    correlation_id: UUID
+    created_at: datetime
+    due_at: datetime | None
+    finished_at: datetime | None
+    duration: float | None
+    worker_id: UUID | None
+    reason: str | None
+    note: str | None
+    error_type: str | None
+    error_message: str | None
+    fingerprint: str | None
+
+
+class RunPage(View):
+    """A page of runs, those that were started last first; of one way to end, those that ended last.
+
+    ``older`` is the cursor of the next page. ``searched``: the search was stopped before the page was full, and goes on
+    there.
+    """
+
+    runs: tuple[RunSummary, ...]
+    older: str | None
+    searched: bool
+
+
+class RunStep(View):
+    """A step, sleep or checkpoint that a run has recorded; ``result`` is JSON text.
+
+    ``due_at``: until when a sleep lasts. ``changed_at``: when it was recorded, or tried last.
+    """
+
+    name: str
+    number: int
+    kind: str
+    state: StepState
+    source: str | None
+    result: str | None
+    attempts: int
+    error_type: str | None
+    error_message: str | None
+    duration: float
+    due_at: datetime | None
+    changed_at: datetime
+
+
+class RunAttempt(View):
+    """An attempt that did not simply succeed at once."""
+
+    number: int
+    outcome: str
+    error_type: str | None
+    error_message: str | None
+    traceback: str | None
+    worker_id: UUID
+    duration: float
+    finished_at: datetime
+
+
+class RunEdit(View):
+    """An input (JSON text) that somebody has replaced, by the action of that id."""
+
+    action_id: UUID
+    actor: str | None
+    edited_at: datetime
+    input: str
+
+
+class RunProgress(View):
+    """How far the run says that it is."""
+
+    done: float
+    total: float | None
+    changed_at: datetime
+
+
+class RunDetail(RunSummary):
+    """One run with everything around it. ``input`` and ``result`` are JSON text.
+
+    ``why`` says why it is not being run; None if it is, or has ended. ``result_expired``: it was kept until
+    ``result_until``. ``steps`` are in their order, the first ``MAX_STEPS``; ``history`` has the newest ``MAX_ATTEMPTS``
+    recorded attempts. What it has published has ``correlation_id`` too, and its id as ``causation_id``.
+    """
+
+    input: str
+    result: str | None
+    result_expired: bool
+    result_until: datetime | None
+    why: str | None
+    crashes: int
+    cancel_reason: str | None
+    source_ref: str | None
+    causation_id: UUID | None
+    depth: int
+    progress: RunProgress | None
+    steps: tuple[RunStep, ...]
+    more_steps: bool
+    history: tuple[RunAttempt, ...]
+    edits: tuple[RunEdit, ...]
+    parent: RunSummary | None
+    children: tuple[RunSummary, ...]
+    more_children: bool
+
+
+class RunningRun(View):
+    """A run at work: its attempt, and in which process."""
+
+    id: UUID
+    job: str
+    attempt: int
+    worker_id: UUID | None
+    created_at: datetime
+    cancel_reason: str | None
+
+
+class PoolWorker(View):
+    """A live process that runs a pool, ``concurrency`` runs at once."""
+
+    id: UUID
+    host: str
+    pid: int
+    concurrency: int
+
+
+class PoolView(View):
+    """A pool: its jobs, the live processes that run it, and what they run; ``runs`` are the 50 oldest of each job.
+
+    ``concurrency`` is that of all of them together. ``ready`` and ``running`` are counted as of a job.
+    """
+
+    name: str
+    group: str
+    jobs: tuple[str, ...]
+    concurrency: int
+    ready: int
+    running: int
+    workers: tuple[PoolWorker, ...]
+    runs: tuple[RunningRun, ...]
