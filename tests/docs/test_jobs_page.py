@@ -18,7 +18,11 @@ async def test_a_restock_waits_for_its_goods(project: Callable[[str], Project], 
             return bool(rows)
 
         await until(waits)
-        assert (await client.get(f"/restocks/{run}")).json() == "pending"
+
+        async def is_put_down() -> bool:
+            return (await client.get(f"/restocks/{run}")).json() == "pending"
+
+        await until(is_put_down)
         await inventory.events.publish(inventory.GoodsArrived(sku="A-1", quantity=4))
 
         async def done() -> bool:
