@@ -69,8 +69,8 @@ def make_operations(
     """The actions on a group's deliveries and handlers, on the schedule, and on groups as a whole.
 
     ``keys_due`` is called after each that let deliveries be handled, ``handlers_changed`` after a pause, a breaker or a
-    replay, ``runs_told`` after a change to runs, ``announce`` where runs are new. ``handler_kinds`` and ``jobs`` tell of
-    what this process knows.
+    replay, ``runs_told`` after a change to runs, ``announce`` where runs are new. ``handler_kinds`` and ``jobs``
+    tell of what this process knows.
     """
     return Operations(
         DeadLetterStore(database, statements), GateStore(database, statements), GroupStore(database, statements),

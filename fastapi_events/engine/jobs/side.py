@@ -74,6 +74,11 @@ class JobSide:
         if self.work is not None:
             await self.work.stop(grace)
 
+    async def recover(self) -> None:
+        """Look everywhere next: moments that were believed to be known are not."""
+        if self.work is not None:
+            await self.work.recover()
+
     async def drain(self) -> int:
         """Run what is ready or due, until nothing is; returns the number of attempts."""
         if not self.plan.jobs:

@@ -79,6 +79,11 @@ class JobWork:
         for loop in self._serving:
             await loop.stop()
 
+    async def recover(self) -> None:
+        """Have every loop look everywhere next."""
+        for loop in (*self._serving, *self.pools):
+            await loop.recover()
+
     async def drain(self) -> int:
         """Run what is ready or due now, until nothing is; returns the number of attempts."""
         begun = not self.started
