@@ -1,6 +1,6 @@
 """Events that end their process when they are replayed: each is found, and nothing else dies of it."""
 
-from fastapi_events import Delivery, Module, Retry
+from fastapi_events import Delivery, Module, Retry, fixed
 from tests.concurrency.vanishing import SILENT, Fleet, Killer
 from tests.delivery.stage import SLOW, Placed, Stage, publish, until
 from tests.replays.test_replaying import DUTY, settled
@@ -46,7 +46,7 @@ async def test_a_doubtful_delivery_of_a_replay_casts_no_doubt_on_the_live_one_of
     def make(killer: Killer) -> Module:
         module = Module("shop")
 
-        @module.on(Placed, id="shop.handle", retry=Retry(max_attempts=50))
+        @module.on(Placed, id="shop.handle", retry=Retry(max_attempts=50, backoff=fixed(600)))
         async def handle(event: Placed, delivery: Delivery) -> None:
             if delivery.replay_id is not None and delivery.attempt > 1:
                 await killer.strike(event.number)
