@@ -18,8 +18,9 @@ from fastapi_events.api.observe.job_views import (
 )
 from fastapi_events.api.observe.view import View
 from fastapi_events.api.redaction import Redactor, Shown, without_secrets
+from fastapi_events.model.event import declared_classes
 from fastapi_events.model.job import Job
-from fastapi_events.model.secrets import Place, place_in, secret_values, without_values
+from fastapi_events.model.secrets import HIDDEN, Place, place_in, secret_values, without_values
 
 _QUOTING = frozenset({"error_message", "traceback", "note", "cancel_reason"})
 V = TypeVar("V", bound=View)
@@ -80,7 +81,7 @@ def run_answer(run: RunDetail, jobs: Mapping[str, Job[Any, Any]], redactor: Reda
     values = sorted({value for text in _inputs(run) for value in secret_values(text, takes)}, key=len, reverse=True)
     given = counted.shown(run.input, takes)
     result = counted.shown(run.result, gives)
-    steps = [step.model_dump() | {"result": counted.shown(step.result, ()).value} for step in run.steps]
+    steps = [step.model_dump() | {"result": counted.shown(step.result, _place_of(step)).value} for step in run.steps]
     edits = [edit.model_dump() | {"input": counted.shown(edit.input, takes).value} for edit in run.edits]
     fit = without_secrets(run)
     fields = _quoting_none(fit, values).model_dump(exclude={"input", "result", "steps", "edits", "history"})
@@ -106,6 +107,13 @@ def run_page_answer(page: RunPage) -> RunPage:
     return without_secrets(page)
 
 
+def _place_of(step: RunStep) -> Place:
+    """What is secret in a step's result: the process that shows it may not have the function in its code."""
+    if step.kind == "event":
+        return tuple(declared_classes(step.source or ""))
+    return True if step.secret else ()
+
+
 class _Counted:
     """Shows content, and counts what is hidden in it."""
 
@@ -115,6 +123,9 @@ class _Counted:
     def shown(self, text: str | None, place: Place) -> Shown:
         if text is None:
             return Shown()
+        if place is True:
+            self.hidden += 1
+            return Shown(HIDDEN)
         found = self._redactor.content(text, place)
         self.hidden += found.hidden
         return found

@@ -10,16 +10,19 @@ from pydantic import TypeAdapter
 
 from fastapi_events.errors import InvalidJob, InvalidPayload, InvalidResult
 from fastapi_events.model.job_signature import returned
+from fastapi_events.model.secrets import holds_secret, place_in
 from fastapi_events.model.values import decode_value, encode_value
 
 
 class StepResult:
     """The type of one function's results, and what makes JSON of them and back."""
 
-    __slots__ = ("_adapter", "kind")
+    __slots__ = ("_adapter", "kind", "secret")
 
     def __init__(self, kind: Any, adapter: TypeAdapter[Any]) -> None:
         self.kind, self._adapter = kind, adapter
+        self.secret = holds_secret(place_in(kind))
+        """Whether people are not to be shown it; they know nothing of its type."""
 
     def dump(self, value: Any, *, owner: str, max_size: int | None = None) -> str:
         """The result as JSON text of at most ``max_size`` bytes; ``owner`` is the step, as errors name it.

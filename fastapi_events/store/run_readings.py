@@ -15,7 +15,7 @@ from fastapi_events.store.statements import Statements
 ENDED = ("completed", "failed", "timed_out", "canceled")
 RUNNING = ("x",)
 """As what the queue has a run that is at work."""
-PUT_OFF = ("t", "w")
+PUT_OFF = ("t", "w", "g")
 """As what the queue has one that waits for something, so that nobody may claim it."""
 PENDING = ("r", *PUT_OFF)
 

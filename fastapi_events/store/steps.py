@@ -30,6 +30,7 @@ class StepRecord:
     error_message: str | None = None
     duration: float = 0.0
     delay: float | None = None
+    secret: bool = False
 
 
 class StepStore:
@@ -49,6 +50,7 @@ class StepStore:
         given = (
             claim.run_id, claim.token, self._worker, step.name, step.number, step.kind, step.state, step.source,
             step.result, step.attempts, step.error_type, step.error_message, step.duration, step.delay,
+            step.secret,
         )  # fmt: skip
         rows = await (execute or self._database.fetch)(
             self._record, *(None if value is None else str(value) for value in given)

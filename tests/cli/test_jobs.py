@@ -113,7 +113,7 @@ async def test_a_list_goes_on_where_it_ended(run: Run, seeded: Seeded) -> None:
 async def test_wrong_filters_end_with_the_mend(run: Run, seeded: Seeded) -> None:
     for arguments, says in (
         (["--job", "stock.restok"], "Did you mean job:stock.restock?"), (["--state", "dead"], "It is one of pending"),
-        (["--tag", "x"], "tag: alone would read every run")
+        (["--tag", "x"], "tag: alone would read every run"),
         (["state:failed", "--cursor", "7"], "Go back to its first"), (["handler:x"], "is no key of this filter"),
     ):  # fmt: skip
         done = await run("jobs", "list", *arguments, **seeded.given)

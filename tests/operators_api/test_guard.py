@@ -25,7 +25,7 @@ def guarded(app: FastAPI) -> Iterator[tuple[str, str]]:
         path: str = getattr(route, "path", "") or ""
         if path.startswith("/events") and path not in OPEN:
             for method in getattr(route, "methods", None) or ():
-                yield method, re.sub(r"{(event|delivery|replay)_id}", SOME_ID, path)
+                yield method, re.sub(r"{(event|delivery|replay|run)_id}", SOME_ID, path)
 
 
 async def request(app: FastAPI, method: str, path: str, **headers: str) -> Any:
@@ -75,6 +75,8 @@ async def test_an_authorise_of_the_users_rules_in_development_too(shop: Ground) 
 def needed(method: str, path: str) -> Permission:
     if "erase" in path or "erasure" in path:
         return Permission.admin
+    if path.endswith("/edit"):
+        return Permission.edit
     if method == "POST" or "/gates/" in path or path.endswith(("/confirm", "/audit", "/actions", "/replays/new")):
         return Permission.operate
     return Permission.view

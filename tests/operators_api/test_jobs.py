@@ -167,6 +167,6 @@ async def test_people_of_a_tenant_see_and_change_what_is_theirs(stock: Shop) -> 
         [job] = (await client.get(f"{API}/jobs")).json()
         assert (job["ready"], job["processes"]) == (None, None)
         assert (await client.post(f"{API}/runs/cancel", json={"ids": [stock.bad]})).status_code == 404
-        assert (await client.post(f"{API}/jobs/pause", json={"job": "shop.restock"})).status_code == 409
+        assert (await client.post(f"{API}/jobs/pause", json={"job": "shop.restock"})).status_code == 403
         done = await client.post(f"{API}/runs/cancel", json={"ids": [stock.hers]})
         assert done.json() == {"asked": 1, "changed": 1}

@@ -84,7 +84,7 @@ class RunPage(View):
 class RunStep(View):
     """A step, sleep or checkpoint that a run has recorded; ``result`` is JSON text.
 
-    ``due_at``: until when a sleep lasts. ``changed_at``: when it was recorded, or tried last.
+    ``secret``: the result is of a type that holds secrets, and nothing for people's eyes. ``due_at``: until when a sleep lasts. ``changed_at``: when it was recorded, or tried last.
     """
 
     name: str
@@ -93,6 +93,7 @@ class RunStep(View):
     state: StepState
     source: str | None
     result: str | None
+    secret: bool
     attempts: int
     error_type: str | None
     error_message: str | None

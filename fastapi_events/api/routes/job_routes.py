@@ -103,8 +103,9 @@ class JobRoutes:
         router.post("/runs/retry-matching", dependencies=operate)(self.retry_matching_runs)
         router.post("/runs/replay", dependencies=operate)(self.replay_runs)
         router.post("/runs/{run_id}/edit", dependencies=edit)(self.edit_run)
-        router.post("/jobs/pause", dependencies=operate)(self.pause_job)
-        router.post("/jobs/resume", dependencies=operate)(self.resume_job)
+        everybody = [own, guard.requires(Permission.operate, fleet=True)]
+        router.post("/jobs/pause", dependencies=everybody)(self.pause_job)
+        router.post("/jobs/resume", dependencies=everybody)(self.resume_job)
 
     async def jobs(self, request: Request) -> Sequence[JobView]:
         """Every job of the group with its load."""

@@ -204,7 +204,7 @@ class Steps:
             given = await fill(read.signature, Needs(values, stack))
             value = await self._result_of(read, arguments, given)
         text = read.result.dump(value, owner=self._about(record.name), max_size=self._tools.max_size)
-        await self._record(_done(record, text, began))
+        await self._record(_done(record, read, text, began))
         return read.result.load(text, owner=self._about(record.name))
 
     async def _in_session(
@@ -224,7 +224,7 @@ class Steps:
                 given = await fill(read.signature, Needs(values, stack))
                 value = await self._result_of(read, arguments, given)
             text = read.result.dump(value, owner=self._about(record.name), max_size=self._tools.max_size)
-            await self._record(_done(record, text, began), transaction.execute)
+            await self._record(_done(record, read, text, began), transaction.execute)
             await transaction.commit()
         except BaseException as error:
             problem = error
@@ -279,8 +279,8 @@ def _child(row: Any) -> Child[Any]:
     return Child(UUID(json.loads(row["result"])), row["source"])
 
 
-def _done(record: StepRecord, text: str, began: float) -> StepRecord:
+def _done(record: StepRecord, read: StepFunction, text: str, began: float) -> StepRecord:
     return StepRecord(
         record.name, record.number, record.kind, record.state, record.source, text, record.attempts,
-        duration=asyncio.get_running_loop().time() - began,
+        duration=asyncio.get_running_loop().time() - began, secret=read.result.secret,
     )  # fmt: skip

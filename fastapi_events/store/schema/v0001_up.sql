@@ -576,6 +576,7 @@ CREATE TABLE {schema}.run_step (
     state text NOT NULL CHECK (state IN ('done', 'waiting', 'retry')),
     source text,
     result jsonb,
+    secret boolean NOT NULL DEFAULT false,
     attempts integer NOT NULL DEFAULT 1,
     error_type text,
     error_message text,
