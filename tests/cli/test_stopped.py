@@ -66,7 +66,7 @@ async def test_a_version_that_nobody_reads_is_not_taken_for_a_handler_that_nobod
         found,
         "warn",
         "",
-        "Start a process that has the handler, or the job with the trigger: it takes them. Start a process of the release",
+        "Start a process that has the handler, or the job with the trigger: it takes them. Start a process",
     )
 
 

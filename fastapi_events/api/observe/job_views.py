@@ -84,7 +84,8 @@ class RunPage(View):
 class RunStep(View):
     """A step, sleep or checkpoint that a run has recorded; ``result`` is JSON text.
 
-    ``secret``: the result is of a type that holds secrets, and nothing for people's eyes. ``due_at``: until when a sleep lasts. ``changed_at``: when it was recorded, or tried last.
+    ``secret``: the result is of a type that holds secrets, and nothing for people's eyes.
+    ``due_at``: until when a sleep lasts. ``changed_at``: when it was recorded, or tried last.
     """
 
     name: str
