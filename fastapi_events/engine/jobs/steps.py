@@ -19,6 +19,7 @@ from fastapi_events.engine.jobs.job_run import NO_LANE, JobRun
 from fastapi_events.engine.jobs.job_secrecy import discreet_failure
 from fastapi_events.engine.jobs.step_function import StepFunction, read_step
 from fastapi_events.engine.jobs.step_ids import StepIds
+from fastapi_events.engine.jobs.step_time import within_time
 from fastapi_events.engine.jobs.suspension import Leaving, RunLost, Suspended
 from fastapi_events.engine.jobs.tools import JobTools
 from fastapi_events.engine.jobs.waits import Found, timed_out
@@ -185,16 +186,7 @@ class Steps:
         self, record: StepRecord, read: StepFunction, arguments: tuple[Any, ...], timeout: float | None, began: float
     ) -> Any:  # fmt: skip
         work = self._in_session if read.transactional else self._plainly
-        task = asyncio.ensure_future(work(record, read, arguments, began))
-        try:
-            done, _ = await asyncio.wait({task}, timeout=timeout)
-        except asyncio.CancelledError:
-            task.cancel()
-            raise
-        if not done:
-            task.cancel()
-            raise TimeoutError(f"step {record.name!r} ran longer than its time-out of {timeout:g} s")
-        return task.result()
+        return await within_time(work(record, read, arguments, began), timeout, record.name)
 
     async def _plainly(self, record: StepRecord, read: StepFunction, arguments: tuple[Any, ...], began: float) -> Any:
         async with AsyncExitStack() as stack:

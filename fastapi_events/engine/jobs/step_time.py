@@ -1,0 +1,38 @@
+"""Calling a step within its time, and not leaving it before it has ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+CLEAN_UP = 5.0
+"""Seconds that a step has to end once its time is over: what comes next would run beside it."""
+
+
+async def within_time(work: Coroutine[Any, Any, Any], timeout: float | None, name: str) -> Any:
+    """What the work comes to; raises ``TimeoutError`` after ``timeout`` seconds, when it has cleaned up.
+
+    Work that ends well in spite of that has been recorded, and counts.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=timeout)
+        if not done:
+            task.cancel()
+            await asyncio.wait({task}, timeout=CLEAN_UP)
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.wait({task})
+        raise
+    finally:
+        task.add_done_callback(_forget)
+    if task.done() and not task.cancelled() and (done or task.exception() is None):
+        return task.result()
+    raise TimeoutError(f"step {name!r} ran longer than its time-out of {timeout:g} s")
+
+
+def _forget(task: asyncio.Future[Any]) -> None:
+    """Nobody asks any more what became of it."""
+    if not task.cancelled():
+        task.exception()
