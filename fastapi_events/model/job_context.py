@@ -145,14 +145,27 @@ class JobContext(ABC, Generic[In_co]):
         """
 
     @abstractmethod
-    async def sleep(self, duration: Seconds) -> None:
-        """Go on after so many seconds (or a ``timedelta``), in whatever process; nothing is held meanwhile."""
+    async def sleep(self, duration: Seconds, *, id: str | None = None) -> None:  # noqa: A002 - as in step
+        """Go on after so many seconds (or a ``timedelta``), in whatever process; nothing is held meanwhile.
+
+        Sleeps, waits, spawns and checkpoints are told apart by their order in the attempt, each kind by itself. Where
+        that may differ between attempts (branches at the same time, or code that changes while runs are under way),
+        give each an ``id``, as for a step.
+        """
 
     @abstractmethod
-    async def wait_for(self, event: type[E], *, key: str | None = None, timeout: Seconds | None = None) -> E:
+    async def wait_for(
+        self,
+        event: type[E],
+        *,
+        key: str | None = None,
+        timeout: Seconds | None = None,
+        id: str | None = None,  # noqa: A002 - as in step
+    ) -> E:
         """Go on with the next event of a class, of one ordering ``key`` if given, published since the wait began.
 
-        ``timeout`` is in seconds (default: for ever). Raises ``WaitTimeout``.
+        ``timeout`` is in seconds (default: for ever), ``id`` as for ``sleep``. Raises ``WaitTimeout``, and
+        ``UnstableSteps`` where an earlier attempt waited for something else in its place.
         """
 
     @abstractmethod
@@ -162,10 +175,12 @@ class JobContext(ABC, Generic[In_co]):
         type: type[T],  # noqa: A002 - as `id` above
         *,
         timeout: Seconds | None = None,
+        id: str | None = None,  # noqa: A002 - as in step
     ) -> T:
         """Go on when somebody sends this run a signal of this name, with what was sent, as a ``type``.
 
-        ``timeout`` is in seconds (default: for ever). Raises ``WaitTimeout``.
+        ``timeout`` is in seconds (default: for ever), ``id`` as for ``sleep``. Raises ``WaitTimeout`` and
+        ``UnstableSteps``.
         """
 
     @abstractmethod
@@ -175,11 +190,14 @@ class JobContext(ABC, Generic[In_co]):
         input: In,  # noqa: A002 - as `id` above
         *,
         on_parent_close: Literal["terminate", "cancel", "abandon"] = "cancel",
+        id: str | None = None,  # noqa: A002 - as in step
     ) -> Child[Out]:
         """Start a run below this one, once for the run.
 
         ``on_parent_close`` says what becomes of it when this run ends, however it ends: ``"terminate"`` (at once),
-        ``"cancel"`` (it may clean up) or ``"abandon"`` (nothing). Raises ``InvalidInput`` and ``CyclicSpawn``.
+        ``"cancel"`` (it may clean up) or ``"abandon"`` (nothing). ``id`` is as for ``sleep``. Raises ``InvalidInput``,
+        ``CyclicSpawn``, and ``UnstableSteps`` where an earlier attempt spawned another job in its place or, without an
+        ``id``, gave it another input.
         """
 
     @overload
@@ -206,5 +224,5 @@ class JobContext(ABC, Generic[In_co]):
         """Say that the run lives: for steps that take longer than its worker may be silent."""
 
     @abstractmethod
-    async def checkpoint(self) -> None:
+    async def checkpoint(self, *, id: str | None = None) -> None:  # noqa: A002 - as in step
         """Mark a place that a replay of the run may begin from: what was done before stays done."""

@@ -23,11 +23,15 @@ class FamilyStore:
         self._step, self._read = statements["jobs/spawn_step"], statements["jobs/read_children"]
         self._same = statements["jobs/find_same_ancestor"]
 
-    async def spawn(self, claim: RunClaim, child: RunStart, name: str, number: int) -> bool:
-        """Start a run together with the step that says so; False if the parent is not this worker's any more."""
+    async def spawn(self, claim: RunClaim, child: RunStart, name: str, number: int, given: str) -> bool:
+        """Start a run together with the step that says so, and what it was ``given``.
+
+        False if the parent is not this worker's any more.
+        """
+        kept = json.dumps({"run": str(child.id), "input": given})
         async with self._database.acquire() as connection, self._database.steered(connection):
             rows = await connection.fetch(
-                self._step, claim.run_id, claim.token, self._worker, name, number, child.name, json.dumps(str(child.id))
+                self._step, claim.run_id, claim.token, self._worker, name, number, child.name, kept
             )
             if rows:
                 await self._runs.start(connection, [child])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,16 @@ from fastapi_events.store.statements import Statements
 
 MOVED_ON = 1_000
 """Transactions that the snapshot of a wait may be behind before it is moved on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """An event that is waited for: its name, its whole ordering key, where it would be stored, how people call it."""
+
+    name: str
+    key: str | None
+    places: Sequence[int]
+    source: str
 
 
 class WaitStore:
@@ -28,11 +39,12 @@ class WaitStore:
         return await self._locked(claim, "take_signal", step, number, name, timeout)
 
     async def await_event(
-        self, claim: RunClaim, step: str, number: int, name: str, key: str | None, places: Sequence[int],
-        timeout: float | None,
+        self, claim: RunClaim, step: str, number: int, awaited: Awaited, timeout: float | None
     ) -> tuple[Any, int] | None:  # fmt: skip
         """The same of a step that waits for an event."""
-        return await self._locked(claim, "await_event", step, number, name, key, list(places), timeout)
+        return await self._locked(
+            claim, "await_event", step, number, awaited.name, awaited.key, list(awaited.places), timeout, awaited.source
+        )
 
     async def match(self, places: Collection[int] | None) -> int:
         """Give events to runs that wait for them; returns how many runs. ``places`` limit the search."""

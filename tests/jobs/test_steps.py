@@ -130,50 +130,6 @@ async def test_a_step_that_outlives_its_time_fails(stage: Stage) -> None:
     )
 
 
-async def hang_once() -> str:
-    calls.append("begun")
-    if calls.count("begun") > 1:
-        return "done"
-    try:
-        await asyncio.Event().wait()
-    finally:
-        await asyncio.sleep(0.01)
-        calls.append("cleaned up")
-    raise AssertionError
-
-
-async def test_a_step_that_is_tried_again_has_cleaned_up_before(stage: Stage) -> None:
-    shop = Module("shop")
-
-    @shop.job(retry=Retry(1))
-    async def restock(job: JobContext[None]) -> str:
-        return await job.step("hang", hang_once, timeout=0.02, retry=Retry(2, fixed(0)))
-
-    events = await stage.idle(shop)
-    started = await events.jobs.start(restock, None)
-    await within(events.drain_once())
-    assert await events.jobs.result(started, timeout=1) == "done"
-    assert calls == ["begun", "cleaned up", "begun"]
-
-
-async def test_a_run_is_cancelled_once_its_step_has_cleaned_up(stage: Stage) -> None:
-    shop = Module("shop")
-
-    @shop.job(retry=Retry(1))
-    async def restock(job: JobContext[None]) -> str:
-        try:
-            return await job.step("hang", hang_once)
-        finally:
-            calls.append("left")
-
-    events = await stage.running(shop)
-    started = await events.jobs.start(restock, None)
-    await until(lambda: calls == ["begun"])
-    assert await events.jobs.cancel(started, reason="not wanted")
-    await until(lambda: "left" in calls)
-    assert calls == ["begun", "cleaned up", "left"]
-
-
 async def test_sleeping_holds_nothing_and_goes_on_after_it(stage: Stage) -> None:
     shop, seen = Module("shop"), []
 

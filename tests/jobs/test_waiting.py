@@ -70,7 +70,7 @@ async def test_a_signal_that_does_not_come_in_time_is_missed(stage: Stage) -> No
     await stage.rows("UPDATE events.run_step SET due_at = clock_timestamp()")
     await stage.rows("UPDATE events.run_queue SET due_at = clock_timestamp()")
     await events.drain_once()
-    with pytest.raises(JobFailed, match="signal 'approved': approved did not come in time"):
+    with pytest.raises(JobFailed, match="signal 'approved': it did not come in time"):
         await events.jobs.result(started, timeout=1)
 
 

@@ -79,14 +79,21 @@ class RunningJob(JobContext[Any]):
         seconds = checked_span(timeout, "timeout", f"job {self._run.job.id!r}, step {ascii(id)[:80]}")
         return await self.steps.step(id, fn, args, retry, seconds)
 
-    async def sleep(self, duration: Seconds) -> None:
+    async def sleep(self, duration: Seconds, *, id: str | None = None) -> None:  # noqa: A002 - as in JobContext
         """Go on later; see ``JobContext.sleep``."""
-        seconds = checked_span(duration, "sleep", f"job {self._run.job.id!r}")
-        await self.steps.sleep(seconds or 0.0)
+        seconds = checked_span(duration, "sleep", self._owner, zero=True, none="is over before it begins")
+        await self.steps.sleep(seconds or 0.0, id)
 
-    async def wait_for(self, event: type[Event], *, key: str | None = None, timeout: Seconds | None = None) -> Any:
+    async def wait_for(
+        self,
+        event: type[Event],
+        *,
+        key: str | None = None,
+        timeout: Seconds | None = None,
+        id: str | None = None,  # noqa: A002 - as in JobContext
+    ) -> Any:
         """Go on with the next event of a class; see ``JobContext.wait_for``."""
-        return await self.steps.event(event, key, checked_span(timeout, "timeout", self._owner))
+        return await self.steps.event(event, key, checked_span(timeout, "timeout", self._owner), id)
 
     async def signal(
         self,
@@ -94,10 +101,11 @@ class RunningJob(JobContext[Any]):
         type: Any,  # noqa: A002 - as in JobContext
         *,
         timeout: Seconds | None = None,
+        id: str | None = None,  # noqa: A002 - as in JobContext
     ) -> Any:
         """Go on when somebody sends this run a signal; see ``JobContext.signal``."""
         seconds = checked_span(timeout, "timeout", self._owner)
-        return await self.steps.signal(checked_text(name, "signal", self._owner), type, seconds)
+        return await self.steps.signal(checked_text(name, "signal", self._owner), type, seconds, id)
 
     @property
     def _owner(self) -> str:
@@ -109,6 +117,7 @@ class RunningJob(JobContext[Any]):
         input: Any,  # noqa: A002 - as in JobContext
         *,
         on_parent_close: Literal["terminate", "cancel", "abandon"] = "cancel",
+        id: str | None = None,  # noqa: A002 - as in JobContext
     ) -> Child[Any]:
         """Start a run below this one; see ``JobContext.spawn``."""
         if on_parent_close not in get_args(ClosePolicy):
@@ -116,15 +125,15 @@ class RunningJob(JobContext[Any]):
             raise ContradictoryOptions(
                 f"job {self._run.job.id!r}: {not_among(on_parent_close, 'on_parent_close', words)}"
             )
-        return await self.steps.spawn(job, input, on_parent_close)
+        return await self.steps.spawn(job, input, on_parent_close, id)
 
     async def gather_children(self, *children: Child[Any]) -> list[Any]:
         """Wait for children; see ``JobContext.gather_children``."""
         return await self.steps.children(children)
 
-    async def checkpoint(self) -> None:
+    async def checkpoint(self, *, id: str | None = None) -> None:  # noqa: A002 - as in JobContext
         """Mark a place; see ``JobContext.checkpoint``."""
-        await self.steps.checkpoint()
+        await self.steps.checkpoint(id)
 
     async def progress(self, done: float, total: float | None = None) -> None:
         """Say how far the run is."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -10,10 +13,10 @@ from fastapi_events.engine.jobs.job_run import JobRun
 from fastapi_events.errors import CyclicSpawn, JobCanceled, JobError, JobFailed, JobTimedOut, UnknownJob
 from fastapi_events.model.context import current_flow
 from fastapi_events.model.envelope import PublishRules
-from fastapi_events.model.identity import child_event_id
 from fastapi_events.model.job import Job
 from fastapi_events.model.job_context import Child
 from fastapi_events.model.run_sealing import seal_run
+from fastapi_events.model.run_start import RunStart
 from fastapi_events.store.families import FamilyStore
 
 _ENDS: dict[str, type[JobError]] = {"failed": JobFailed, "timed_out": JobTimedOut, "canceled": JobCanceled}
@@ -28,25 +31,25 @@ class Family:
     ) -> None:  # fmt: skip
         self._store, self._jobs, self._number_of, self._rules = store, jobs, number_of, rules
 
-    async def spawn(
-        self, run: JobRun, job: Job[Any, Any], value: Any, on_parent_close: str, *, name: str, number: int
-    ) -> Child[Any] | None:  # fmt: skip
-        """Start a child with the record of its step; None if the run is not this worker's any more."""
+    def seal(self, run: JobRun, job: Job[Any, Any], value: Any, on_parent_close: str) -> RunStart:
+        """A child as it is to be stored."""
         parent = run.claim.run_id
         sealed = seal_run(job, self._number_of(job.name), value, current_flow(), self._rules())
-        sealed = sealed._replace(
-            id=child_event_id(parent, f"spawn {job.name}", number), parent_id=parent,
-            root_id=run.item.row["root_id"] or parent, on_parent_close=on_parent_close, source="parent",
-            source_ref=str(parent),
+        return sealed._replace(
+            parent_id=parent, root_id=run.item.row["root_id"] or parent, on_parent_close=on_parent_close,
+            source="parent", source_ref=str(parent),
         )  # fmt: skip
-        same = await self._store.same_ancestor(parent, sealed)
+
+    async def spawn(self, run: JobRun, child: RunStart, *, name: str, number: int) -> bool:
+        """Start a child with the record of its step; False if the run is not this worker's any more."""
+        same = await self._store.same_ancestor(run.claim.run_id, child)
         if same is not None:
             raise CyclicSpawn(
-                f"job {run.job.id!r}: spawn({job.name}, ...) with an input that run {same} above it has: that would "
+                f"job {run.job.id!r}: spawn({child.name}, ...) with an input that run {same} above it has: that would "
                 "never end. Give each run a part of what its parent has.",
             )
         run.family = True
-        return Child(sealed.id, job.name) if await self._store.spawn(run.claim, sealed, name, number) else None
+        return await self._store.spawn(run.claim, child, name, number, given_of(child))
 
     async def results(self, parent: UUID, children: Sequence[Child[Any]]) -> tuple[int, list[Any] | None]:
         """The news of the parent, and the results if all have ended; raises for the first that has none."""
@@ -67,3 +70,28 @@ class Family:
         if text is None:
             raise JobFailed(f"run {child.run} of {child.job}: its result is not kept any more.", run=child.run)
         return job.load_result(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """A child as the step of its spawning remembers it."""
+
+    child: Child[Any]
+    given: str
+    """By what its input is told from others."""
+
+    @property
+    def job(self) -> str:
+        """The job's name."""
+        return self.child.job
+
+    @classmethod
+    def of(cls, row: Any) -> Spawned:
+        """From the step's row."""
+        kept = json.loads(row["result"])
+        return cls(Child(UUID(kept["run"]), row["source"]), kept["input"])
+
+
+def given_of(child: RunStart) -> str:
+    """By what a child's input is told from others."""
+    return hashlib.sha256(child.input.encode()).hexdigest()[:32]

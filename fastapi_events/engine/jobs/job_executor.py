@@ -46,18 +46,25 @@ class JobExecutor:
             if run.job.simple:
                 value = await run.job.job.make()(context)
                 check_not_left(context)
+                await context.steps.end(cancel=True)
                 run.result = run.job.job.dump_result(value)
                 return DONE
             return await self._with_needs(run, context)
         except Suspended as left:
+            if context is not None:
+                await context.steps.end(cancel=False)
             return Outcome("suspended", delay=left.seconds)
         except RunLost:
             return superseded()
         except asyncio.CancelledError as error:
             run.caught(error)
+            if context is not None:
+                await context.steps.end(cancel=True)
             return Outcome("discarded", note=run.canceled) if run.canceled is not None else outcome_of(run, error)
         except BaseException as error:  # noqa: BLE001 - SystemExit and friends must not end the loop
             run.caught(error)
+            if context is not None:
+                await context.steps.end(cancel=True)
             return outcome_of(run, error)
         finally:
             run.release()
@@ -116,6 +123,7 @@ class JobExecutor:
                 if error is not None:
                     raise error
             check_not_left(context)
+            await context.steps.end(cancel=True)
             return value
 
     def _values(self, run: JobRun) -> dict[type[Any], Any]:

@@ -5,21 +5,20 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import json
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, NoReturn
-from uuid import UUID
 
 from fastapi_events.engine.failure import failure_of
 from fastapi_events.engine.handler_session import HandlerSession
 from fastapi_events.engine.infrastructure import is_infrastructure
 from fastapi_events.engine.injection import Needs, fill
+from fastapi_events.engine.jobs.family import Spawned, given_of
 from fastapi_events.engine.jobs.job_run import NO_LANE, JobRun
 from fastapi_events.engine.jobs.job_secrecy import discreet_failure
 from fastapi_events.engine.jobs.step_function import StepFunction, read_step
-from fastapi_events.engine.jobs.step_ids import StepIds
-from fastapi_events.engine.jobs.step_time import within_time
+from fastapi_events.engine.jobs.step_ids import StepIds, called
+from fastapi_events.engine.jobs.step_time import ended, within_time
 from fastapi_events.engine.jobs.suspension import Leaving, RunLost, Suspended
 from fastapi_events.engine.jobs.tools import JobTools
 from fastapi_events.engine.jobs.waits import Found, timed_out
@@ -44,6 +43,7 @@ class Steps:
         self._ids = StepIds(f"job {run.job.id!r}")
         self._count = 0
         self._spawned: list[Child[Any]] = []
+        self._under_way: set[asyncio.Future[Any]] = set()
         self.left: Leaving | None = None
         """Why the job was left, once it was: whatever it does from then on counts for nothing."""
 
@@ -67,9 +67,9 @@ class Steps:
             return read.result.load(stored["result"], owner=about)
         return await self._do(name, number, read, arguments, retry, timeout, stored["attempts"] if stored else 0)
 
-    async def sleep(self, seconds: float) -> None:
+    async def sleep(self, seconds: float, chosen: str | None = None) -> None:
         """Wait until a moment that is fixed when it is first come to."""
-        name, number = self._ids.own("sleep"), self._next()
+        name, number = self._ids.own("sleep", chosen), self._next()
         stored = (await self._known()).get(name)
         if stored is None:
             stored = await self._record(StepRecord(name, number, "sleep", "waiting", delay=seconds))
@@ -78,29 +78,29 @@ class Steps:
             self._leave(Suspended(left))
         await asyncio.sleep(max(left, 0.0))
 
-    async def spawn(self, job: Job[Any, Any], value: Any, on_parent_close: str) -> Child[Any]:
+    async def spawn(self, job: Job[Any, Any], value: Any, on_parent_close: str, chosen: str | None) -> Child[Any]:
         """Start a run below this one, once."""
-        name, number = self._ids.own("spawn"), self._next()
+        name, number = self._ids.own("spawn", chosen), self._next()
+        child = self._tools.family.seal(self._run, job, value, on_parent_close)
         stored = (await self._known()).get(name)
         if stored is not None:
-            if stored["source"] != job.name:
+            known = Spawned.of(stored)
+            if known.job != job.name or (chosen is None and known.given != given_of(child)):
+                what = "with another input" if known.job == job.name else f"of {job.name}"
                 raise UnstableSteps(
-                    f"{self._owner}: its spawn number {name[6:]} started a run of {stored['source']}, and is one of "
-                    f"{job.name} now. Spawn in the same order in each attempt."
+                    f"{self._owner}: its {called(name)} started a run of {known.job}, and is one "
+                    f"{what} now. Spawn in the same order in each attempt, or give each an id: spawn(..., id='for-1')."
                 )
-            return _child(stored)
-        if self._run.abandoned:
+            return known.child
+        if self._run.abandoned or not await self._tools.family.spawn(self._run, child, name=name, number=number):
             self._leave(RunLost())
-        child = await self._tools.family.spawn(self._run, job, value, on_parent_close, name=name, number=number)
-        if child is None:
-            self._leave(RunLost())
-        self._spawned.append(child)
-        return child
+        self._spawned.append(Child(child.id, job.name))
+        return self._spawned[-1]
 
     async def children(self, wanted: Sequence[Child[Any]]) -> list[Any]:
         """The results of children, once all have ended."""
         self._next()
-        spawned = [_child(row) for row in (await self._known()).values() if row["kind"] == "spawn"]
+        spawned = [Spawned.of(row).child for row in (await self._known()).values() if row["kind"] == "spawn"]
         known = {child.run: child for child in (*spawned, *self._spawned)}
         chosen = list(wanted) or list(known.values())
         news, results = await self._tools.family.results(self._run.claim.run_id, chosen)
@@ -109,25 +109,32 @@ class Steps:
             self._leave(Suspended(0.0))
         return results
 
-    async def signal(self, name: str, kind: Any, timeout: float | None) -> Any:
+    async def signal(self, name: str, kind: Any, timeout: float | None, chosen: str | None) -> Any:
         """Take a signal, or wait for one."""
         about = f"{self._owner}, signal {name!r}"
-        text = await self._waited("signal", name, about, lambda step, number: self._tools.waits.signal(
+        text = await self._waited("signal", chosen, name, about, lambda step, number: self._tools.waits.signal(
             self._run, step, number, name, timeout))  # fmt: skip
         return self._tools.waits.read_signal(text, kind, owner=about)
 
-    async def event(self, event: type[Event], key: str | None, timeout: float | None) -> Any:
+    async def event(self, event: type[Event], key: str | None, timeout: float | None, chosen: str | None) -> Any:
         """Wait for an event."""
-        name = event.__qualname__
-        about = f"{self._owner}, {name}" + (f" of {key!r}" if key is not None else "")
-        text = await self._waited("event", name, about, lambda step, number: self._tools.waits.event(
-            self._run, step, number, event, key, timeout))  # fmt: skip
+        awaited = self._tools.waits.awaited(self._run, event, key)
+        about = f"{self._owner}, {event.__qualname__}" + (f" of {key!r}" if key is not None else "")
+        text = await self._waited("event", chosen, awaited.source, about, lambda step, number: self._tools.waits.event(
+            self._run, step, number, awaited, timeout))  # fmt: skip
         return self._tools.waits.read_event(text, event)
 
-    async def _waited(self, kind: str, what: str, about: str, ask: Callable[[str, int], Awaitable[Found]]) -> str:
+    async def _waited(
+        self, kind: str, chosen: str | None, what: str, about: str, ask: Callable[[str, int], Awaitable[Found]]
+    ) -> str:  # fmt: skip
         """What came of a wait; the job is left until something has."""
-        step, number = self._ids.own(kind), self._next()
+        step, number = self._ids.own(kind, chosen), self._next()
         stored = (await self._known()).get(step)
+        if stored is not None and stored["source"] != what:
+            raise UnstableSteps(
+                f"{self._owner}: its {called(step)} waited for {stored['source']}, and is for {what}"
+                " now. Wait in the same order in each attempt, or give each wait an id of its own: id='paid'."
+            )
         if stored is None or stored["state"] == "waiting":
             if self._run.abandoned or (found := await ask(step, number)) is None:
                 self._leave(RunLost())
@@ -138,15 +145,24 @@ class Steps:
                     self._run.seen, self._run.wakes, self._run.awaits = news, True, kind == "event"
                     self._leave(Suspended(left or 0.0))
                 await self._record(StepRecord(step, number, kind, "done", what, error_type="WaitTimeout"))
-                raise timed_out(about, what)
+                raise timed_out(about)
         if stored["result"] is None:
-            raise timed_out(about, what)
+            raise timed_out(about)
         result: str = stored["result"]
         return result
 
-    async def checkpoint(self) -> None:
+    async def end(self, *, cancel: bool) -> None:
+        """Begin no step any more, and return when those that others of the job's tasks have begun are over.
+
+        What is put down lets them finish; what ends cancels them. An attempt has no work left when it is recorded.
+        """
+        self.left = self.left or RunLost()
+        if self._under_way:
+            await ended(self._under_way, cancel=cancel)
+
+    async def checkpoint(self, chosen: str | None) -> None:
         """Mark a place."""
-        name, number = self._ids.own("checkpoint"), self._next()
+        name, number = self._ids.own("checkpoint", chosen), self._next()
         if name not in await self._known():
             await self._record(StepRecord(name, number, "checkpoint", "done"))
 
@@ -186,7 +202,7 @@ class Steps:
         self, record: StepRecord, read: StepFunction, arguments: tuple[Any, ...], timeout: float | None, began: float
     ) -> Any:  # fmt: skip
         work = self._in_session if read.transactional else self._plainly
-        return await within_time(work(record, read, arguments, began), timeout, record.name)
+        return await within_time(work(record, read, arguments, began), timeout, record.name, self._under_way)
 
     async def _plainly(self, record: StepRecord, read: StepFunction, arguments: tuple[Any, ...], began: float) -> Any:
         async with AsyncExitStack() as stack:
@@ -265,10 +281,6 @@ class Steps:
     @property
     def _owner(self) -> str:
         return f"job {self._run.job.id!r}"
-
-
-def _child(row: Any) -> Child[Any]:
-    return Child(UUID(json.loads(row["result"])), row["source"])
 
 
 def _done(record: StepRecord, read: StepFunction, text: str, began: float) -> StepRecord:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -16,7 +15,7 @@ from fastapi_events.model.event import Event, options_of
 from fastapi_events.model.lane import lane_of, partition_of, place_of
 from fastapi_events.model.registry import Registry
 from fastapi_events.model.values import decode_value
-from fastapi_events.store.waits import WaitStore
+from fastapi_events.store.waits import Awaited, WaitStore
 
 Found = tuple[Any, int] | None
 """A step that waits, or has what it waited for, and the run's news; None for a run that was lost."""
@@ -32,18 +31,21 @@ class Waits:
         """Take a signal, or wait for one."""
         return await self._store.take_signal(run.claim, step, number, name, timeout)
 
-    async def event(
-        self, run: JobRun, step: str, number: int, event: type[Event], key: str | None, timeout: float | None
-    ) -> Found:
-        """Wait for an event."""
+    def awaited(self, run: JobRun, event: type[Event], key: str | None) -> Awaited:
+        """What is waited for, and where it would be stored."""
         options = options_of(event)
         if options is None:
             raise InvalidJob(f"job {run.job.id!r}: {event.__qualname__} is abstract, so none is ever published.")
-        lane = lane_of(options)
-        whole = None if key is None else f"{run.item.row['tenant_id'] or ''}/{options.aggregate or ''}/{key}"
-        partitions = range(self._partitions) if whole is None else [partition_of(whole, self._partitions)]
-        places: Sequence[int] = [place_of(lane, partition) for partition in partitions]
-        return await self._store.await_event(run.claim, step, number, options.name, whole, places, timeout)
+        if key is None:
+            places = [place_of(lane_of(options), one) for one in range(self._partitions)]
+            return Awaited(options.name, None, places, options.name)
+        whole = f"{run.item.row['tenant_id'] or ''}/{options.aggregate or ''}/{key}"
+        place = place_of(lane_of(options), partition_of(whole, self._partitions))
+        return Awaited(options.name, whole, [place], f"{options.name} of {key}")
+
+    async def event(self, run: JobRun, step: str, number: int, awaited: Awaited, timeout: float | None) -> Found:
+        """Wait for an event."""
+        return await self._store.await_event(run.claim, step, number, awaited, timeout)
 
     def read_signal(self, text: str, kind: Any, *, owner: str) -> Any:
         """What was sent, as its type."""
@@ -67,6 +69,6 @@ class Waits:
         return read
 
 
-def timed_out(owner: str, what: str) -> WaitTimeout:
+def timed_out(owner: str) -> WaitTimeout:
     """What is raised when the time to wait is over."""
-    return WaitTimeout(f"{owner}: {what} did not come in time.")
+    return WaitTimeout(f"{owner}: it did not come in time.")
