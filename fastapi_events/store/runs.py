@@ -15,6 +15,8 @@ from fastapi_events.store.statements import Statements
 
 PROMOTED_AT_ONCE = 1000
 """Runs that are made ready by one statement, at most."""
+WAITING_AT_ONCE = 100
+"""Runs that one statement lets wait, each by values of its own: it compares each with each."""
 
 
 class RunClaim(NamedTuple):
@@ -29,6 +31,9 @@ class RunResult:
     """What became of an attempt at a run: how it ended, or (state None) when it is tried again."""
 
     claim: RunClaim
+    job: int
+    """The number of its job."""
+    redrives: int
     state: str | None
     attempts: int
     result: str | None = None
@@ -99,7 +104,7 @@ class RunQueue:
         settled.update([result.claim for result in others if result.alone and await self._settle_with(result)])
         ended = [result for result in others if not result.alone and result.state is not None]
         waiting = [result for result in others if not result.alone and result.state is None]
-        for part in (ended, waiting):  # one that ends may be the child of one that goes to wait for it
+        for part in (ended, *_parts(waiting)):  # one that ends may be the child of one that goes to wait for it
             if part:
                 rows = await self._database.fetch(self._statements["settle_runs"], self._worker, *_columns(part))
                 settled.update(_claim_of(row) for row in rows)
@@ -148,6 +153,10 @@ _NAMES = (
 )  # fmt: skip
 
 
+def _parts(results: Sequence[RunResult]) -> list[Sequence[RunResult]]:
+    return [results[first : first + WAITING_AT_ONCE] for first in range(0, len(results), WAITING_AT_ONCE)]
+
+
 def _claim_of(row: Any) -> RunClaim:
     return RunClaim(row["run_id"], row["token"])
 
@@ -164,6 +173,8 @@ def _simple_columns(results: Sequence[RunResult]) -> tuple[list[Any], ...]:
         [result.result for result in results],
         [result.duration for result in results],
         [result.keep for result in results],
+        [result.job for result in results],
+        [result.redrives for result in results],
     )
 
 
@@ -182,4 +193,6 @@ def _columns(results: Sequence[RunResult]) -> tuple[Any, ...]:
         [result.seen for result in results],
         [result.wakes for result in results],
         [result.holds for result in results],
+        [result.job for result in results],
+        [result.redrives for result in results],
     )

@@ -87,6 +87,11 @@ class JobRun(Run):
         return self.family or self.item.row["parent_id"] is not None
 
     @property
+    def redrives(self) -> int:
+        """How often it was begun anew after it had ended."""
+        return int(self.item.row["redrives"])
+
+    @property
     def attempts(self) -> int:
         """How many attempts there have been, this one included, redrives or not."""
         return int(self.item.row["attempts"]) + 1

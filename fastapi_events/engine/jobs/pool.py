@@ -35,6 +35,8 @@ AHEAD = 0.05
 """Seconds of work that a pool claims ahead."""
 PATIENCE = 0.25
 """Seconds after which what has been claimed and not begun is given back."""
+UNRECORDED = 4
+"""Batches that may be in hand beyond those at work: their ends are being recorded, slower than others would begin."""
 MEMORY = 0.5
 """Seconds over which the rate is measured."""
 
@@ -54,6 +56,7 @@ class JobPool(Loop):
         self._admission, self._next_turn = admission, math.inf
         self._batch_size, self._max_crashes, self._poll_interval = batch_size, max_crashes, poll_interval
         self._cancel_grace = cancel_grace
+        self._unrecorded = UNRECORDED * batch_size
         self._loop = asyncio.get_running_loop()
         self._last_begin = self._loop.time()
         self._crew = Crew(executor, concurrency, None)
@@ -138,7 +141,7 @@ class JobPool(Loop):
     def _room(self) -> int:
         ahead = min(math.ceil(self._rate.per_second() * AHEAD), self._batch_size)
         at_work = len(self._crew.hands) + self._unbegun + len(self._suspects)
-        return self.concurrency + ahead - at_work
+        return self.concurrency + min(ahead - at_work, self._unrecorded - len(self.in_hand))
 
     async def _claim(self) -> int:
         jobs = self._plan.of_pool(self.pool)

@@ -113,17 +113,20 @@ def _result_of(run: JobRun, outcome: Outcome) -> RunResult:
     kind = outcome.kind
     if kind == "done":
         return RunResult(
-            run.claim, "completed", run.attempts, run.result, run.job.keep_result, outcome.duration,
-            limited=run.job.limited, children=outcome.children,
+            run.claim, run.job.number, run.redrives, "completed", run.attempts, run.result, run.job.keep_result,
+            outcome.duration, limited=run.job.limited, children=outcome.children,
         )  # fmt: skip
     if kind == "suspended":
         return RunResult(
-            run.claim, None, run.attempts - 1, duration=outcome.duration, delay=outcome.delay, seen=run.seen,
-            wakes=run.wakes, awaits=run.awaits, holds=True,
+            run.claim, run.job.number, run.redrives, None, run.attempts - 1, duration=outcome.duration,
+            delay=outcome.delay, seen=run.seen, wakes=run.wakes, awaits=run.awaits, holds=True,
         )  # fmt: skip
     what, spent = outcome.failure, outcome.spent
     attempts = run.attempts if spent else run.attempts - 1
-    result = RunResult(run.claim, _state_of(outcome), attempts, duration=outcome.duration, limited=run.job.limited)
+    result = RunResult(
+        run.claim, run.job.number, run.redrives, _state_of(outcome), attempts, duration=outcome.duration,
+        limited=run.job.limited,
+    )  # fmt: skip
     result.delay, result.unspent, result.reason, result.note = outcome.delay, not spent, outcome.reason, outcome.note
     if what is not None:
         result.error_type, result.error_message = what.error_type, what.message
@@ -143,6 +146,7 @@ def _state_of(outcome: Outcome) -> str | None:
 def _as_failed(result: RunResult, outcome: Outcome) -> RunResult:
     what = outcome.failure
     return RunResult(
-        result.claim, "failed", result.attempts, duration=result.duration, reason=outcome.reason,
-        error_type=what.error_type if what else None, error_message=what.message if what else None,
+        result.claim, result.job, result.redrives, "failed", result.attempts, duration=result.duration,
+        reason=outcome.reason, error_type=what.error_type if what else None,
+        error_message=what.message if what else None,
     )  # fmt: skip

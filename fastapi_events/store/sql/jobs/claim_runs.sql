@@ -30,9 +30,10 @@ claimed AS (
     RETURNING q.run_id, q.number, q.job_id, q.priority, q.token, q.attempts, q.attempts_before, q.postponed, q.crashes,
               q.redrives, q.resumed, q.has_family, q.cancel_reason, q.exclusive, q.dedupe_key),
 freed AS (
-    DELETE FROM {schema}.run_dedupe d USING claimed c
-    WHERE d.key = ANY (ARRAY(SELECT k.dedupe_key FROM claimed k WHERE k.dedupe_key IS NOT NULL)) AND d.job_id = c.job_id
-      AND d.key = c.dedupe_key AND d.run_id = c.run_id AND d.until_started)
+    DELETE FROM {schema}.run_dedupe d
+    WHERE d.key = ANY (ARRAY(SELECT k.dedupe_key FROM claimed k WHERE k.dedupe_key IS NOT NULL)) AND d.until_started
+      AND ((d.job_id, d.key, d.run_id)
+           IN (SELECT c.job_id, c.dedupe_key, c.run_id FROM claimed c WHERE c.dedupe_key IS NOT NULL)) IS TRUE)
 SELECT c.run_id, c.number, c.job_id, c.priority, c.token, c.attempts, c.attempts_before, c.postponed, c.crashes, c.redrives,
        c.resumed, c.has_family, CASE WHEN c.exclusive
             THEN coalesce(c.cancel_reason, (SELECT p.reason FROM {schema}.run_replaced p WHERE p.run_id = c.run_id))

@@ -1,23 +1,26 @@
 -- Records what became of runs; of those that this worker has lost, nothing. Arrays are in the order of the runs' ids, so that
--- statements cannot deadlock; they also find the runs, so that an index does in whichever order the planner joins.
+-- statements cannot deadlock, and by them an index finds the runs. Sets are looked up by IN ... IS TRUE, which hashes them: a join
+-- would compare each with each, as it still does for those that wait, of which there are few at a time. The state is compared as
+-- text, so that no index is begun with it.
 --
 -- $1 worker, $2 ids and $3 tokens, $4 how each ended (null: it waits for its next attempt), $5 reasons, $6 notes, $7 results,
 -- $8 types, $9 messages and $10 fingerprints of errors, $11 attempts made, $12 seconds until the next attempt, $13 whether
 -- nothing was spent, $14 durations, $15 seconds for which a result is kept, $16 a JSON array of attempts to record.
--- $17 of a run that goes to wait for its children, the news that it has seen, and $18 whether the end of any is worth a look; $19 whether it keeps its place at
--- the gate, as one that is suspended does.
+-- $17 of a run that goes to wait for its children, the news that it has seen, and $18 whether the end of any is worth a
+-- look; $19 whether it keeps its place at the gate, as one that is suspended does. $20 jobs and $21 redrives, as they were when the
+-- runs were claimed.
 -- Returns the runs that were still this worker's.
 WITH given AS MATERIALIZED (
     SELECT * FROM unnest($2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
                          $10::text[], $11::integer[], $12::float8[], $13::boolean[], $14::float8[], $15::float8[],
-                         $17::bigint[], $18::boolean[], $19::boolean[])
+                         $17::bigint[], $18::boolean[], $19::boolean[], $20::integer[], $21::integer[])
         AS g(run_id, token, state, reason, note, result, error_type, error_message, fingerprint, attempts, delay, unspent,
-             duration, keep, seen, wakes, holds)),
+             duration, keep, seen, wakes, holds, job_id, redrives)),
 ended AS (
     DELETE FROM {schema}.run_queue q
-    USING given g
-    WHERE q.run_id = ANY ($2) AND q.run_id = g.run_id AND q.token = g.token AND q.worker_id = $1 AND q.state = 'x' AND g.state IS NOT NULL
-    RETURNING q.run_id, q.token, q.job_id, q.redrives, q.parent_id, q.has_family, q.limit_key, q.dedupe_key),
+    WHERE q.run_id = ANY ($2) AND q.worker_id = $1 AND q.state::text = 'x'
+      AND ((q.run_id, q.token) IN (SELECT g.run_id, g.token FROM given g WHERE g.state IS NOT NULL)) IS TRUE
+    RETURNING q.run_id, q.token, q.job_id, q.parent_id, q.has_family, q.limit_key, q.dedupe_key),
 -- Whoever ends is one child less to the run that spawned it, which goes on if it waits for that; and its own children are closed as
 -- they were to be. A run may be both, and no statement changes a row twice, so this is one change. What is to be cancelled and is
 -- not at work is ended by whoever finds it (end_canceled_runs), and so closes its children in turn.
@@ -53,18 +56,21 @@ waiting AS (
         wakes = g.wakes,
         worker_id = NULL
     FROM given g
-    WHERE q.run_id = ANY ($2) AND q.run_id = g.run_id AND q.token = g.token AND q.worker_id = $1 AND q.state = 'x' AND g.state IS NULL
+    WHERE q.run_id = ANY ($2) AND q.run_id = g.run_id AND q.token = g.token AND q.worker_id = $1
+      AND q.state::text = 'x' AND g.state IS NULL
     RETURNING q.run_id, q.token, q.job_id, q.limit_key, q.rate_key, q.holds, q.gate),
 ends AS (
     INSERT INTO {schema}.run_end (run_id, job_id, state, reason, note, result, error_type, error_message, fingerprint,
                                   attempts, redrives, worker_id, duration, expires_at)
-    SELECT e.run_id, e.job_id, g.state, g.reason, g.note, g.result::jsonb, g.error_type, g.error_message, g.fingerprint,
-           g.attempts, e.redrives, $1, g.duration, clock_timestamp() + make_interval(secs => g.keep)
-    FROM ended e JOIN given g ON g.run_id = e.run_id),
+    SELECT g.run_id, g.job_id, g.state, g.reason, g.note, g.result::jsonb, g.error_type, g.error_message, g.fingerprint,
+           g.attempts, g.redrives, $1, g.duration, clock_timestamp() + make_interval(secs => g.keep)
+    FROM given g
+    WHERE ((g.run_id, g.token) IN (SELECT e.run_id, e.token FROM ended e)) IS TRUE),
 freed AS (
-    DELETE FROM {schema}.run_dedupe d USING ended e
+    DELETE FROM {schema}.run_dedupe d
     WHERE d.key = ANY (ARRAY(SELECT k.dedupe_key FROM ended k WHERE k.dedupe_key IS NOT NULL))
-      AND d.job_id = e.job_id AND d.key = e.dedupe_key AND d.run_id = e.run_id),
+      AND ((d.job_id, d.key, d.run_id)
+           IN (SELECT e.job_id, e.dedupe_key, e.run_id FROM ended e WHERE e.dedupe_key IS NOT NULL)) IS TRUE),
 -- Who has gone from the gate, or comes to it anew, brings a turn.
 turns AS (
     INSERT INTO {schema}.run_turn (job_id, gate)
@@ -78,5 +84,5 @@ attempts AS (
     SELECT a.run_id, a.number, a.outcome, a.error_type, a.error_message, a.traceback, $1, a.duration
     FROM jsonb_to_recordset($16::jsonb) AS a(
         run_id uuid, number integer, outcome text, error_type text, error_message text, traceback text, duration float8)
-    WHERE a.run_id IN (SELECT run_id FROM own))
+    WHERE (a.run_id IN (SELECT o.run_id FROM own o)) IS TRUE)
 SELECT run_id, token FROM own
