@@ -205,7 +205,9 @@ class JobPool(Loop):
             self._settling.tell(ready=run.has_relatives, cancels=run.family)
         elif run.claim in self.in_hand:
             run.settling = True
-            self._settling.add(result_of(run, outcome))
+            self._settling.add(result_of(run, outcome), run.lines)
+        elif run.lines is not None:
+            self._settling.drop(run.lines)
 
     def _next_suspect(self) -> None:
         """One run at a time of those that may have ended processes."""

@@ -17,6 +17,7 @@ from fastapi_events.engine.infrastructure import is_infrastructure
 from fastapi_events.engine.injection import Needs, fill
 from fastapi_events.engine.jobs.job_run import NO_LANE, JobRun
 from fastapi_events.engine.jobs.job_secrecy import discreet_failure
+from fastapi_events.engine.jobs.run_log import current_step
 from fastapi_events.engine.jobs.step_function import StepFunction, read_step
 from fastapi_events.engine.jobs.step_ids import StepIds
 from fastapi_events.engine.jobs.step_time import within_time
@@ -189,6 +190,7 @@ class Steps:
         return await within_time(work(record, read, arguments, began), timeout, record.name)
 
     async def _plainly(self, record: StepRecord, read: StepFunction, arguments: tuple[Any, ...], began: float) -> Any:
+        current_step.set(record.name)
         async with AsyncExitStack() as stack:
             values = {
                 kind: self._tools.make_giver(self._run, kind) for kind in self._tools.givers & read.signature.wants
@@ -202,6 +204,7 @@ class Steps:
     async def _in_session(
         self, record: StepRecord, read: StepFunction, arguments: tuple[Any, ...], began: float
     ) -> Any:  # fmt: skip
+        current_step.set(record.name)
         slot = await self._tools.connections.take(NO_LANE)
         transaction = await self._tools.open_transaction()
         problem: BaseException | None = None
