@@ -16,7 +16,7 @@ from fastapi_events.api.observe.job_views import (
     RunStep,
     RunSummary,
 )
-from fastapi_events.api.observe.run_log import RunLogLine, RunLogPage
+from fastapi_events.api.observe.run_log import LogPlace, RunLogLine, RunLogPage
 from fastapi_events.api.observe.view import View
 from fastapi_events.api.redaction import Redactor, Shown, redacted_text, without_secrets
 from fastapi_events.model.event import declared_classes
@@ -109,7 +109,7 @@ class LogLineAnswer(RunLogLine):
     fields: Any
 
 
-class RunLogAnswer(RunLogPage):
+class RunLogAnswer(LogPlace):
     """Lines of a run, in their order."""
 
     lines: tuple[LogLineAnswer, ...]

@@ -76,7 +76,8 @@ def _print_line(line: LogLineAnswer) -> None:
     moment = f"{line.at:%Y-%m-%d %H:%M:%S}.{line.at.microsecond // 1000:03d}"
     words = [moment, line.level.upper().ljust(8), f"[{where}]"]
     said = [f"{line.logger}:"] if line.logger else []
-    fields = [f"{name}={_field(value)}" for name, value in (line.fields or {}).items()]
+    given: dict[str, Any] = line.fields or {}
+    fields = [f"{name}={_field(value)}" for name, value in given.items()]
     say(clean(" ".join([*words, *said, line.message, *fields]), lines=True), style=_STYLES.get(line.level, ""))
     if line.traceback:
         say(clean(line.traceback, lines=True))

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from uuid import uuid4
 
 import pytest
+from asyncpg import ConnectionDoesNotExistError
 from pydantic import BaseModel
 
 from fastapi_events import HandlerSession, JobContext, Module, Retry, Secret, fixed
@@ -406,7 +407,7 @@ async def test_a_statement_for_many_lines_and_none_for_none(stage: Stage, monkey
 
 
 async def test_what_cannot_be_kept_is_kept_later(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    keep, failures = RunLogStore.keep, [ConnectionResetError("gone"), ConnectionResetError("gone")]
+    keep, failures = RunLogStore.keep, [ConnectionDoesNotExistError("gone"), ConnectionDoesNotExistError("gone")]
 
     async def failing_keep(self: RunLogStore, what: Any) -> Any:
         if failures:
@@ -425,3 +426,25 @@ async def test_what_cannot_be_kept_is_kept_later(stage: Stage, monkeypatch: pyte
     await within(events.jobs.result(run, timeout=10))
     assert await said(events, run) == ["kept"]
     assert not failures
+
+
+async def test_no_run_waits_for_its_log(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(self: RunLogStore, what: Any) -> Any:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(RunLogStore, "keep", broken)
+    module = Module("shop")
+
+    @module.job()
+    async def work(job: JobContext[None]) -> None:
+        job.log.info("lost")
+
+    @module.job()
+    async def careful(job: JobContext[None], session: HandlerSession) -> None:
+        job.log.info("lost too")
+
+    events = await stage.running(module)
+    for job in (work, careful):
+        run = await events.jobs.start(job, None)
+        await within(events.jobs.result(run, timeout=10))
+        assert await said(events, run) == []

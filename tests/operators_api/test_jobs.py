@@ -83,7 +83,7 @@ async def test_what_a_run_has_said(stock: Shop) -> None:
         part = (await client.get(f"{API}/runs/{stock.bad}/logs", params={"level": "error"})).json()
         assert part["lines"] == []
         assert (await client.get(f"{API}/runs/{uuid4()}/logs")).status_code == 404
-        for wrong in ({"level": "warn"}, {"limit": 0}, {"before": 1, "after": 1}, {"from": 1}):
+        for wrong in ({"level": "warn"}, {"limit": 0}, {"before": 1, "after": 1}, {"befor": 1}):
             assert (await client.get(f"{API}/runs/{stock.bad}/logs", params=wrong)).status_code == 422, wrong
     async with stock.client("view") as client:
         page = (await client.get(f"{API}/runs/{stock.bad}/logs")).json()

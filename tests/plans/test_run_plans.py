@@ -105,8 +105,8 @@ READINGS = {
     "read_run_steps": (f"{RUN}, 500", {"run_step_pkey"}, 30),
     "read_run_attempts": (f"{RUN}, 50", {"run_attempt_of_run"}, 30),
     "read_run_edits": (f"{RUN}, 50", {"run_edit_of_run"}, 10),
-    "read_lines_after": (f"{RUN}, 5, 20, 201", {"run_log_pkey"}, 420),
-    "read_lines_before": (f"{RUN}, NULL, 20, 201", {"run_log_pkey"}, 420),
+    "read_lines_after": (f"{RUN}, 5, 20, 201", {"run_log_pkey"}, 1_210),
+    "read_lines_before": (f"{RUN}, NULL, 20, 201", {"run_log_pkey"}, 1_210),
     "read_lines_cut": (RUN, {"run_log_cut_pkey"}, 1),
 }  # fmt: skip
 """By name: its arguments, the indexes by which it looks, and how many rows it looks at, at most."""

@@ -37,20 +37,25 @@ class RunLogLine(View):
     traceback: str | None
 
 
-class RunLogPage(View):
-    """Lines of a run, in their order.
+class LogPlace(View):
+    """Where in what a run has said some lines are.
 
     ``older``: there are lines before these, to be read with ``before=older``; null if there are none. ``newest``: where
     to go on, with ``after=newest``; ``more``: there are lines behind it already. ``left_out`` lines are not kept,
     because the run has said too much. ``ended``: the run has, so that nothing more comes.
     """
 
-    lines: tuple[RunLogLine, ...]
     older: int | None
     newest: int
     more: bool
     left_out: int
     ended: bool
+
+
+class RunLogPage(LogPlace):
+    """Lines of a run, in their order."""
+
+    lines: tuple[RunLogLine, ...]
 
 
 def checked_level(level: str | None) -> int:
@@ -113,4 +118,5 @@ def _line(row: Any) -> RunLogLine:
 
 def _name_of(number: int) -> LogLevel:
     """The name of a level; of one between two, that of the lower."""
-    return max((at, name) for name, at in _LEVELS.items() if at <= max(number, 10))[1]
+    known: list[LogLevel] = [name for name, at in _LEVELS.items() if at <= max(number, 10)]
+    return known[-1]

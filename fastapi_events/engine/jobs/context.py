@@ -62,9 +62,13 @@ class RunningJob(JobContext[Any]):
         """Whether an earlier attempt ended uncleanly."""
         return self._run.redelivered
 
-    @cached_property
+    @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
         """A logger that says which run it is about, and whose lines are kept with it."""
+        return self._log
+
+    @cached_property
+    def _log(self) -> logging.LoggerAdapter[logging.Logger]:
         about: dict[str, object] = {"run_id": str(self._run.claim.run_id), "job": self._run.job.id}
         logs = self._tools.logs
         return logging.LoggerAdapter(logger, about) if logs is None else logs.logger_of(self._run, about)

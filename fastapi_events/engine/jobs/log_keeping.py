@@ -11,10 +11,11 @@ from typing import Any
 from uuid import UUID
 
 from fastapi_events.engine.failure import safe_text
-from fastapi_events.engine.infrastructure import is_refusal
+from fastapi_events.engine.infrastructure import describe, is_refusal
 from fastapi_events.engine.jobs.job_run import JobRun
 from fastapi_events.engine.jobs.job_secrecy import secrets_of
 from fastapi_events.engine.jobs.run_log import MAX_FIELD, MAX_MESSAGE, MAX_TRACEBACK, Line, RunLines, RunLogger
+from fastapi_events.engine.patience import patiently
 from fastapi_events.engine.secrecy import WITHHELD
 from fastapi_events.engine.service import Loop
 from fastapi_events.engine.wake import running_loop, wait_for_flag
@@ -111,12 +112,16 @@ class LogKeeping(Loop):
             self._flag.set()
 
     async def settle(self, those: Collection[RunLines]) -> None:
-        """Keep what these attempts have said, which are over: nothing that they say from now on counts."""
+        """Keep what these attempts have said, which are over: nothing that they say from now on counts.
+
+        Never raises: no run waits for its log. What could not be kept is tried again until it is forgotten.
+        """
         for lines in those:
             lines.close()
-        await self.keep([lines for lines in those if lines.has_news])
-        for lines in those:
-            self.forget(lines)
+        try:
+            await patiently(lambda: self.keep(those))
+        except Exception as error:  # noqa: BLE001 - a defect here is no reason not to record what became of runs
+            logger.warning("what %d runs have said cannot be kept now (%s)", len(those), describe(error))
 
     def forget(self, lines: RunLines) -> None:
         """Nothing of an attempt counts any more."""
@@ -126,18 +131,18 @@ class LogKeeping(Loop):
 
     async def keep(self, those: Collection[RunLines]) -> None:
         """Keep what they have said, in one statement. One after the other, so that lines come in their order."""
-        if not those:
-            return
         async with self._keeping:
-            await self._count([lines for lines in those if lines.known is None])
             self._told.difference_update(those)
-            taken = {lines: lines.take() for lines in those if lines in self._open}
+            those = [lines for lines in those if lines.has_news and lines in self._open]
+            taken: dict[RunLines, tuple[list[Line], int]] = {}
             try:
+                await self._count([lines for lines in those if lines.known is None])
+                taken.update((lines, lines.take()) for lines in those if lines in self._open)
                 kept = await self._store_all([self._said(lines, *what) for lines, what in taken.items()])
             except BaseException:
                 for lines, what in taken.items():
                     lines.put_back(*what)
-                self._told.update(taken)
+                self._told.update(those)
                 raise
             for lines, (said, _) in taken.items():
                 run = self._open.get(lines)
@@ -153,7 +158,7 @@ class LogKeeping(Loop):
             if not is_refusal(error):
                 raise
             if len(said) > 1:  # one of them is refused, for ever
-                return set().union(*[await self._store_all([one]) for one in said])
+                return {run_id for one in said for run_id in await self._store_all([one])}
             logger.exception("run %s: what it has said is refused by the database, and lost", said[0].claim.run_id)
             return {said[0].claim.run_id}
 

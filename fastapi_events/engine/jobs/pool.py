@@ -202,11 +202,12 @@ class JobPool(Loop):
     def _record(self, run: JobRun, outcome: Outcome) -> None:
         if outcome.committed:
             self.in_hand.pop(run.claim, None)
+            self._settling.drop(run.lines)
             self._settling.tell(ready=run.has_relatives, cancels=run.family)
         elif run.claim in self.in_hand:
             run.settling = True
             self._settling.add(result_of(run, outcome), run.lines)
-        elif run.lines is not None:
+        else:
             self._settling.drop(run.lines)
 
     def _next_suspect(self) -> None:

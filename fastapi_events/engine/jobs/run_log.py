@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, MutableMapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from fastapi_events.engine.failure import failure_of, safe_text
 from fastapi_events.model.secrets import HIDDEN, is_secret_name
@@ -132,9 +133,9 @@ class RunLogger(logging.LoggerAdapter[logging.Logger]):
             return
         if self._lines is not None and self._keeps(level):
             extra = kwargs.get("extra")
-            record = self.logger.makeRecord(
-                self.logger.name, level, "", 0, msg, args, _exception_of(kwargs.get("exc_info")), extra=extra
-            )
+            error = _error_of(kwargs.get("exc_info"))
+            about = None if error is None else (type(error), error, error.__traceback__)
+            record = self.logger.makeRecord(self.logger.name, level, "", 0, msg, args, about, extra=extra)
             self._lines.say(record, None)
         if self.logger.isEnabledFor(level):
             kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
@@ -145,15 +146,11 @@ class RunLogger(logging.LoggerAdapter[logging.Logger]):
         return self._lines is not None and level >= self._level
 
 
-def _exception_of(given: Any) -> Any:
-    """As ``logging`` understands ``exc_info``."""
-    if isinstance(given, BaseException):
-        return (type(given), given, given.__traceback__)
-    if given and not isinstance(given, tuple):
-        import sys
-
-        return sys.exc_info()
-    return given or None
+def _error_of(given: Any) -> BaseException | None:
+    """What ``logging`` understands by ``exc_info``."""
+    if isinstance(given, tuple):
+        given = next((one for one in cast(tuple[object, ...], given) if isinstance(one, BaseException)), None)
+    return given if isinstance(given, BaseException) or not given else sys.exception()
 
 
 def _line_of(record: logging.LogRecord, logger: str | None) -> Line:

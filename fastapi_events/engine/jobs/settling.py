@@ -44,9 +44,10 @@ class Settling(Loop):
         self._empty.clear()
         self._wanted.set()
 
-    def drop(self, lines: RunLines) -> None:
-        """What an attempt has said is nothing: somebody else has its run."""
-        self._logs.forget(lines)
+    def drop(self, lines: RunLines | None) -> None:
+        """Nothing more that an attempt has said counts: it is recorded, or somebody else has its run."""
+        if lines is not None:
+            self._logs.forget(lines)
 
     async def flushed(self) -> None:
         """Return when everything is recorded."""
@@ -69,23 +70,19 @@ class Settling(Loop):
         while results := self._results:
             self._results = []
             try:
-                if self._lines:
-                    await self._keep_lines(results)
+                if lines := self._lines:
+                    await self._logs.settle([lines[result.claim] for result in results if result.claim in lines])
                 settled = await self._settle(results)
             except BaseException:
                 self._results = results + self._results
                 raise
             self._settled([result.claim for result in results])
+            for result in results if lines else ():
+                self.drop(lines.pop(result.claim, None))
             self._tell([result for result in results if result.claim in settled])
             if len(settled) < len(results):
                 self._lost(len(results) - len(settled))
         self._empty.set()
-
-    async def _keep_lines(self, results: Sequence[RunResult]) -> None:
-        claims = [result.claim for result in results if result.claim in self._lines]
-        await self._logs.settle([self._lines[claim] for claim in claims])
-        for claim in claims:
-            del self._lines[claim]
 
     def _tell(self, settled: Sequence[RunResult]) -> None:
         """What has come true, and what is to be tried again, is somebody's work now."""
