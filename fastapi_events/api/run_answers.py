@@ -16,8 +16,9 @@ from fastapi_events.api.observe.job_views import (
     RunStep,
     RunSummary,
 )
+from fastapi_events.api.observe.run_log import LogPlace, RunLogLine, RunLogPage
 from fastapi_events.api.observe.view import View
-from fastapi_events.api.redaction import Redactor, Shown, without_secrets
+from fastapi_events.api.redaction import Redactor, Shown, redacted_text, without_secrets
 from fastapi_events.model.event import declared_classes
 from fastapi_events.model.job import Job
 from fastapi_events.model.secrets import HIDDEN, Place, place_in, secret_values, without_values
@@ -100,6 +101,33 @@ def run_answer(run: RunDetail, jobs: Mapping[str, Job[Any, Any]], redactor: Reda
             "hidden_secrets": counted.hidden,
         }
     )
+
+
+class LogLineAnswer(RunLogLine):
+    """A line; its ``fields`` are null without the permission ``view_payload``."""
+
+    fields: Any
+
+
+class RunLogAnswer(LogPlace):
+    """Lines of a run, in their order."""
+
+    lines: tuple[LogLineAnswer, ...]
+
+
+def run_log_answer(page: RunLogPage, redactor: Redactor, actor: Actor) -> RunLogAnswer:
+    """What a run has said, as this actor may see it."""
+    visible = actor.may(Permission.view_payload)
+    lines = [
+        line.model_dump()
+        | {
+            "message": redacted_text(line.message),
+            "traceback": None if line.traceback is None else redacted_text(line.traceback),
+            "fields": redactor.content(line.fields, ()).value if visible and line.fields is not None else None,
+        }
+        for line in page.lines
+    ]
+    return RunLogAnswer.model_validate(page.model_dump(exclude={"lines"}) | {"lines": lines})
 
 
 def run_page_answer(page: RunPage) -> RunPage:

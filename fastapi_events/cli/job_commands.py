@@ -91,6 +91,29 @@ def show(
 
 
 @jobs.command()
+def logs(
+    run_id: Annotated[str, typer.Argument(metavar="ID", help="The run's id.")],
+    app: AppOption = None,
+    level: Annotated[str | None, typer.Option(help="The lowest: debug, info, warning, error or critical.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on until the run has ended.")] = False,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000, help="Lines at most, the last ones.")] = 200,
+    show_payload: PayloadOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """What a run has said by job.log, in its order; its last lines."""
+    from fastapi_events.api.observe.filters import checked_id
+    from fastapi_events.cli.run_logs import known_level, show_logs
+
+    with errors_told():
+        wanted, lowest = checked_id(run_id, "ID"), known_level(level)
+    told(
+        show_logs(
+            loaded(app), wanted, level=lowest, limit=limit, follow=follow, show_payload=show_payload, as_json=as_json
+        )
+    )
+
+
+@jobs.command()
 def cancel(
     ids: NeededIds, app: AppOption = None, reason: ReasonOption = "", actor: ActorOption = None,
     yes: YesOption = False, as_json: JsonOption = False,

@@ -141,6 +141,8 @@ def _print_content(run: RunAnswer) -> None:
 
 
 def _say_what_to_do(run: RunAnswer) -> None:
+    say()
+    say(f"What it has said: fastapi-events jobs logs {run.id}")
     if run.state in ("failed", "timed_out", "canceled"):
         say()
         say(f"To let it go on where its steps are: fastapi-events jobs retry {run.id}")

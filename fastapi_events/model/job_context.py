@@ -105,7 +105,11 @@ class JobContext(ABC, Generic[In_co]):
     @property
     @abstractmethod
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
-        """A logger whose lines are kept with the run."""
+        """A logger whose lines are kept with the run, and go to the logger ``fastapi_events.jobs``.
+
+        Kept are those from ``EVENTS_RUN_LOG`` on, whatever levels the application has set; within half a second, and
+        before the attempt is recorded. ``extra={...}`` is kept beside the message.
+        """
 
     @overload
     @abstractmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi_events.engine.handler_transaction import FencedTransactions
 from fastapi_events.engine.jobs.family import Family
 from fastapi_events.engine.jobs.job_executor import JobExecutor
+from fastapi_events.engine.jobs.log_keeping import LogKeeping
 from fastapi_events.engine.jobs.ready_job import JobPlan, compile_jobs
 from fastapi_events.engine.jobs.schedules import Schedules
 from fastapi_events.engine.jobs.side import JobSide
@@ -19,6 +20,7 @@ from fastapi_events.plugin.backoff import retry_of
 from fastapi_events.plugin.publishing import PUBLISHERS, Publishing
 from fastapi_events.store.families import FamilyStore
 from fastapi_events.store.job_schedules import JobScheduleStore
+from fastapi_events.store.run_log import RunLogStore
 from fastapi_events.store.steps import StepStore
 from fastapi_events.store.waits import WaitStore
 
@@ -39,12 +41,17 @@ def make_job_side(
         number_of=publishing.job_number, rules=lambda: publishing.rules,
     )  # fmt: skip
     waits = WaitStore(runtime.database, runtime.statements, worker=runtime.worker)
+    logs = LogKeeping(
+        RunLogStore(runtime.database, runtime.statements, worker=runtime.worker), level=settings.run_log,
+        most=settings.run_log_lines, captures=settings.run_log_capture,
+    )  # fmt: skip
     tools = JobTools(
         waits=Waits(waits, registry, partitions=runtime.partitions),
         family=family,
         steps=StepStore(runtime.database, runtime.statements, worker=runtime.worker), transactions=transactions,
         connections=runtime.executor.connections, threads=runtime.executor.threads, givers=PUBLISHERS,
         make_giver=publishing.for_run, bind_giver=publishing.on_session, max_size=settings.max_payload_size,
+        logs=logs,
     )  # fmt: skip
     executor = JobExecutor(runtime.statements, tools, worker=runtime.worker, cascade_depth=settings.cascade_depth)
 
@@ -56,7 +63,7 @@ def make_job_side(
     def make_work() -> JobWork:
         return JobWork(
             settings, runtime.database, runtime.statements, runtime.log, plan, executor, waits, schedules,
-            runtime.wake,
+            runtime.wake, logs,
             worker=runtime.worker, poll_interval=runtime.poll_interval, published=runtime.committed,
             ready=lambda: runtime.committed({place_of(RUNS, READY)}), lost=runtime.lost,
         )  # fmt: skip

@@ -150,6 +150,12 @@ class EventsSettings(BaseSettings):
     """Seconds after which an attempt at a job has failed, where its ``timeout`` says nothing else."""
     result_retention: Seconds = 7 * _DAY
     """How long what a job returned is kept, in seconds, where its ``keep_result`` says nothing else."""
+    run_log: Literal["debug", "info", "warning", "error", "critical", "off"] = "info"
+    """The level from which lines of ``job.log`` are kept with their run; ``off``: none is."""
+    run_log_lines: Annotated[int, Field(ge=10, le=100_000)] = 1_000
+    """Lines of one run that are kept; the last tenth of them is for warnings and errors."""
+    run_log_capture: bool = False
+    """Keep with a run also what other loggers say while its job runs."""
     inline_budget: Seconds = 1.0
     """Seconds for which a handler may hold up the batch that its event came in. One that runs on is detached: its lane
     goes on with other keys, and its own key waits for it."""

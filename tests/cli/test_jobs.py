@@ -67,7 +67,9 @@ async def seeded(project: Path, clean_database: str, connection: Any) -> AsyncIt
     @stock.job(retry=Retry(1), scope=lambda given: ("sku", given.sku))
     async def restock(job: JobContext[Restock]) -> None:
         await job.step("look", look)
+        job.log.info("looking for %s", job.input.sku, extra={"left": 7})
         if job.input.sku == "bad":
+            job.log.error("nobody has it %s", HOSTILE)
             raise ValueError(f"no supplier {HOSTILE} takes {job.input.card.get_secret_value()}")
 
     @stock.job(pool="slow")
@@ -118,6 +120,35 @@ async def test_wrong_filters_end_with_the_mend(run: Run, seeded: Seeded) -> None
     ):  # fmt: skip
         done = await run("jobs", "list", *arguments, **seeded.given)
         assert (done.status, says in done.errors) == (2, True), (arguments, done.errors)
+
+
+async def test_what_a_run_has_said(run: Run, seeded: Seeded) -> None:
+    shown = await run("jobs", "logs", seeded.bad, **seeded.given)
+    assert shown.status == 0, shown.errors
+    first, second = shown.output.splitlines()
+    assert first.endswith("INFO     [1] looking for bad")
+    assert second.endswith("ERROR    [1] nobody has it \\x1b[2Jevil")
+    only = await run("jobs", "logs", seeded.bad, "--level", "error", "--limit", "1", "--follow", **seeded.given)
+    assert only.output.splitlines() == [second]
+    with_fields = await run("jobs", "logs", seeded.good, "--show-payload", **seeded.given)
+    assert with_fields.output.endswith("looking for good left=7\n")
+    page = json.loads((await run("jobs", "logs", seeded.bad, "--json", **seeded.given)).output)
+    assert [(line["level"], line["fields"]) for line in page["lines"]] == [("info", None), ("error", None)]
+    followed = (await run("jobs", "logs", seeded.bad, "--json", "--follow", **seeded.given)).output
+    assert [json.loads(line)["number"] for line in followed.splitlines()] == [line["number"] for line in page["lines"]]
+    assert "has said nothing yet" in (await run("jobs", "logs", seeded.later, **seeded.given)).errors
+    unknown = await run("jobs", "logs", seeded.bad[:-4] + "0000", **seeded.given)
+    assert (unknown.status, "has no run" in unknown.errors) == (1, True)
+    wrong = await run("jobs", "logs", seeded.bad, "--level", "warn", **seeded.given)
+    assert (wrong.status, "Did you mean 'warning'?" in wrong.errors) == (2, True)
+
+
+async def test_a_run_is_followed_to_its_end(run: Run, seeded: Seeded) -> None:
+    following = asyncio.create_task(run("jobs", "logs", seeded.later, "--follow", **seeded.given))
+    done = await run("jobs", "cancel", seeded.later, "--yes", **seeded.given)
+    assert done.status == 0, done.errors
+    ended = await asyncio.wait_for(following, 30)
+    assert (ended.status, ended.output) == (0, "")
 
 
 async def test_jobs_and_pools(run: Run, seeded: Seeded) -> None:

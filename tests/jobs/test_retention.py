@@ -4,7 +4,9 @@ from fastapi_events import JobContext, Module, Retry
 from tests.delivery.stage import Stage
 from tests.retention.test_rows import prune
 
-TABLES = ("run", "run_queue", "run_end", "run_step", "run_attempt", "run_signal", "run_progress")
+TABLES = (
+    "run", "run_queue", "run_end", "run_step", "run_attempt", "run_signal", "run_progress", "run_log", "run_log_cut",
+)  # fmt: skip
 
 
 async def counts(stage: Stage) -> dict[str, int]:
@@ -25,17 +27,21 @@ async def test_each_goes_at_its_age(stage: Stage) -> None:
     @module.job(retry=Retry(1))
     async def work(job: JobContext[bool]) -> int:
         await job.progress(1, 2)
+        for line in range(20):
+            job.log.info("%d", line)
         counted = await job.step("number", number)
         if job.input:
             raise ValueError("failed")
         return counted
 
-    events = await stage.idle(module, pools=["batch"])
+    events = await stage.idle(module, pools=["batch"], run_log_lines=10)
     done, failed = [await events.jobs.start(work, fails) for fails in (False, True)]
     waiting = await events.jobs.start(work, False, delay=3600)
     for run in (done, failed, waiting):
         await events.jobs.signal(run, "hello")
     await events.drain_once()
+    before = await counts(stage)
+    assert (before["run_log"], before["run_log_cut"]) == (2 * 9, 2)
     await age(stage, 29)
     assert not (await prune(events)).rows
     await age(stage, 2)
@@ -45,6 +51,7 @@ async def test_each_goes_at_its_age(stage: Stage) -> None:
     assert (await prune(events)).rows == {"run_end": 1}
     assert await counts(stage) == {
         "run": 1, "run_queue": 1, "run_end": 0, "run_step": 0, "run_attempt": 0, "run_signal": 1, "run_progress": 0,
+        "run_log": 0, "run_log_cut": 0,
     }  # fmt: skip
 
 

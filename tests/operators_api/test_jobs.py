@@ -47,6 +47,8 @@ async def stock(clean_database: str) -> AsyncIterator[Shop]:
 
     @module.job(retry=Retry(1), scope=lambda given: ("sku", given.sku))
     async def restock(job: JobContext[Restock]) -> str:
+        job.log.info("looking for %s", job.input.sku, extra={"supplier": job.input.supplier, "left": 7})
+        job.log.warning("Authorization: Bearer abcdefghijk")
         if job.input.sku == "bad" and refusing:
             refusing.clear()
             raise ValueError(f"{job.input.supplier} has none")
@@ -62,6 +64,35 @@ async def stock(clean_database: str) -> AsyncIterator[Shop]:
     hers = await events.jobs.start(restock, Restock(sku="a"), delay=3600, tenant_id="acme")
     yield Shop(events, app, [str(one.run) for one in (*runs, hers)])
     await events.stop()
+
+
+async def test_what_a_run_has_said(stock: Shop) -> None:
+    async with stock.client() as client:
+        page = (await client.get(f"{API}/runs/{stock.bad}/logs")).json()
+        info, warning = page["lines"]
+        assert (info["level"], info["message"], info["attempt"]) == ("info", "looking for bad", 1)
+        assert info["fields"] == {"supplier": "••••••", "left": 7}
+        assert "abcdefghijk" not in warning["message"]
+        assert (page["older"], page["newest"], page["left_out"], page["ended"]) == (None, warning["number"], 0, True)
+        part = (await client.get(f"{API}/runs/{stock.bad}/logs", params={"limit": 1})).json()
+        assert [line["number"] for line in part["lines"]] == [warning["number"]]
+        part = (await client.get(f"{API}/runs/{stock.bad}/logs", params={"before": part["older"]})).json()
+        assert [line["number"] for line in part["lines"]] == [info["number"]]
+        part = (await client.get(f"{API}/runs/{stock.bad}/logs", params={"after": info["number"]})).json()
+        assert [line["number"] for line in part["lines"]] == [warning["number"]]
+        part = (await client.get(f"{API}/runs/{stock.bad}/logs", params={"level": "error"})).json()
+        assert part["lines"] == []
+        assert (await client.get(f"{API}/runs/{uuid4()}/logs")).status_code == 404
+        for wrong in ({"level": "warn"}, {"limit": 0}, {"before": 1, "after": 1}, {"befor": 1}):
+            assert (await client.get(f"{API}/runs/{stock.bad}/logs", params=wrong)).status_code == 422, wrong
+    async with stock.client("view") as client:
+        page = (await client.get(f"{API}/runs/{stock.bad}/logs")).json()
+        assert page["lines"][0]["fields"] is None
+    async with stock.client("") as client:
+        assert (await client.get(f"{API}/runs/{stock.bad}/logs")).status_code == 403
+    async with stock.client("view", **{"X-Tenant": "acme"}) as client:
+        assert (await client.get(f"{API}/runs/{stock.bad}/logs")).status_code == 404
+        assert (await client.get(f"{API}/runs/{stock.hers}/logs")).json()["lines"] == []
 
 
 async def test_readings(stock: Shop) -> None:

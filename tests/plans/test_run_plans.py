@@ -21,7 +21,17 @@ from tests.delivery.stage import Stage
 from tests.plans.filling import Filled
 
 PENDING, ENDED = 60_000, 120_000
-TABLES = ("run", "run_queue", "run_end", "run_step", "run_attempt", "run_edit", "run_progress")
+TABLES = (
+    "run",
+    "run_queue",
+    "run_end",
+    "run_step",
+    "run_attempt",
+    "run_edit",
+    "run_progress",
+    "run_log",
+    "run_log_cut",
+)
 FILL = (
     "INSERT INTO events.job (group_id, name, pool) SELECT 1, 'shop.job_' || n, 'batch' FROM generate_series(1, 4) n",
     """
@@ -60,6 +70,15 @@ FILL = (
     SELECT gen_random_uuid(), md5(n::text)::uuid, '{}' FROM generate_series(1, $1::int) n WHERE $2::int >= 0
     """,
     """
+    INSERT INTO events.run_log (run_id, said_at, attempt, level, message)
+    SELECT md5((n / 1000)::text)::uuid, now(), 1, 10 * (1 + n % 3), 'said'
+    FROM generate_series(1, $1::int) n WHERE $2::int >= 0
+    """,
+    """
+    INSERT INTO events.run_log_cut (run_id, lines)
+    SELECT md5(n::text)::uuid, 1 FROM generate_series(1, $1::int) n WHERE $2::int >= 0
+    """,
+    """
     INSERT INTO events.run_progress (run_id, done)
     SELECT md5(n::text)::uuid, 1 FROM generate_series(1, $1::int) n WHERE $2::int >= 0
     """,
@@ -86,6 +105,9 @@ READINGS = {
     "read_run_steps": (f"{RUN}, 500", {"run_step_pkey"}, 30),
     "read_run_attempts": (f"{RUN}, 50", {"run_attempt_of_run"}, 30),
     "read_run_edits": (f"{RUN}, 50", {"run_edit_of_run"}, 10),
+    "read_lines_after": (f"{RUN}, 5, 20, 201", {"run_log_pkey"}, 1_210),
+    "read_lines_before": (f"{RUN}, NULL, 20, 201", {"run_log_pkey"}, 1_210),
+    "read_lines_cut": (RUN, {"run_log_cut_pkey"}, 1),
 }  # fmt: skip
 """By name: its arguments, the indexes by which it looks, and how many rows it looks at, at most."""
 ACTIONS = {
@@ -97,6 +119,8 @@ ACTIONS = {
     "forget_steps": (f"{RUNS}, 'last_checkpoint'", {"run_step_pkey", "run_progress_pkey"}, 60),
     "edit_run": (f"{RUN}, '{{}}', gen_random_uuid()", {"run_pkey"}, 20),
     "cancel_runs": (f"{RUNS}, 'x'", {"run_queue_pkey", "run_queue_parent"}, 20),
+    "count_lines": (f"{RUNS}, 1000", {"run_log_pkey"}, 1_010),
+    "keep_lines": (f"gen_random_uuid(), {RUNS}, '{{1}}', '{{1}}', '[]'", {"run_queue_pkey"}, 20),
 }
 WIDE_READING = ("read_run_summaries", HUNDRED)
 

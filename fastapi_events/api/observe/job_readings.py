@@ -23,10 +23,18 @@ from fastapi_events.api.observe.job_views import (
 )
 from fastapi_events.api.observe.page_size import page_size
 from fastapi_events.api.observe.run_filters import RunsFilter, parse_run_filter
+from fastapi_events.api.observe.run_log import (
+    LogLevel,
+    RunLogPage,
+    checked_level,
+    checked_places,
+    line_count,
+    log_page,
+)
 from fastapi_events.api.observe.run_search import run_page
 from fastapi_events.api.observe.shaping import view_of
 from fastapi_events.store.readings import Reader
-from fastapi_events.store.run_readings import PUT_OFF
+from fastapi_events.store.run_readings import ENDED, PUT_OFF
 
 JOB_COUNT_LIMIT = 1_000
 """Where counting a job's runs stops; a count that reaches it means "or more"."""
@@ -71,6 +79,25 @@ class JobReadings:
             known = {row["id"]: row for row in await self._known(reader)}
             [row] = await self._related(reader, known, [run_id]) or [None]
             return None if row is None else await self._detail(reader, known, row)
+
+    async def run_logs(
+        self, run_id: UUID | str, *, before: int | None = None, after: int | None = None,
+        level: LogLevel | None = None, limit: int = 200,
+    ) -> RunLogPage | None:  # fmt: skip
+        """What a run has said: the last ``limit`` lines (1,000 at most), those before a line, or those after one.
+
+        ``before`` and ``after`` are numbers that an earlier page gave, ``level`` is the lowest that is wanted. Lines
+        come in their order. To follow a run, go on with ``after=page.newest`` until ``page.ended``. None if there is no
+        such run.
+        """
+        run_id, size, lowest = checked_id(run_id, "run_id"), line_count(limit), checked_level(level)
+        before, after = checked_places(before, after)
+        async with self._reading() as reader:
+            known = {row["id"]: row for row in await self._known(reader)}
+            [row] = await self._related(reader, known, [run_id]) or [None]
+            if row is None:
+                return None
+            return await log_page(reader, run_id, before, after, lowest, size, ended=row["state"] in ENDED)
 
     async def pools(self) -> Sequence[PoolView]:
         """The pools of the group's jobs and of its live processes, by name. Within tenants, as of processes, none."""

@@ -13,7 +13,9 @@ from pydantic import ConfigDict, Field
 from fastapi_events.api.actor import Permission
 from fastapi_events.api.body import Body
 from fastapi_events.api.dead_letter_actions import MAX_IDS, MAX_REASON, check_reason
+from fastapi_events.api.observe.given import HIGHEST
 from fastapi_events.api.observe.job_views import JobView, PoolView, RunPage
+from fastapi_events.api.observe.run_log import MAX_LINES, LogLevel
 from fastapi_events.api.observe.views import View
 from fastapi_events.api.operator_port import OperatorPort
 from fastapi_events.api.redaction import Redactor
@@ -21,12 +23,14 @@ from fastapi_events.api.routes.csrf import same_origin
 from fastapi_events.api.routes.guard import Guard, actor_of, operator_of
 from fastapi_events.api.routes.reading_routes import Cursor, Limit
 from fastapi_events.api.routes.spelling import spelt
-from fastapi_events.api.run_answers import RunAnswer, run_answer, run_page_answer
+from fastapi_events.api.run_answers import RunAnswer, RunLogAnswer, run_answer, run_log_answer, run_page_answer
 from fastapi_events.api.run_operations import RetryState, RunsChanged
 from fastapi_events.errors import InvalidInput
 from fastapi_events.model.job import ReplayFrom
 
 Filter = Annotated[str, Query(alias="filter", description="For example: job:inventory.restock state:failed")]
+Place = Annotated[int | None, Query(ge=0, le=HIGHEST, description="The number of a line, as an earlier page gave it")]
+Lines = Annotated[int, Query(ge=1, le=MAX_LINES)]
 Reason = Annotated[str, Field(max_length=MAX_REASON)]
 Name = Annotated[str, Field(min_length=1, max_length=500)]
 
@@ -98,6 +102,8 @@ class JobRoutes:
         router.get("/pools", dependencies=[guard.requires(Permission.view, fleet=True)])(self.pools)
         router.get("/runs", dependencies=[*view, spelt("filter", "cursor", "limit")])(self.runs)
         router.get("/runs/{run_id}", dependencies=view)(self.run)
+        log_terms = spelt("before", "after", "level", "limit")
+        router.get("/runs/{run_id}/logs", dependencies=[*view, log_terms])(self.run_logs)
         router.post("/runs/cancel", dependencies=operate)(self.cancel_runs)
         router.post("/runs/retry", dependencies=operate)(self.retry_runs)
         router.post("/runs/retry-matching", dependencies=operate)(self.retry_matching_runs)
@@ -127,6 +133,17 @@ class JobRoutes:
         if found is None:
             raise HTTPException(404, f"There is no run {run_id}.")
         return run_answer(found, self._port.registry.jobs, self._redactor, actor_of(request))
+
+    async def run_logs(
+        self, request: Request, run_id: UUID, before: Place = None, after: Place = None,
+        level: LogLevel | None = None, limit: Lines = 200,
+    ) -> RunLogAnswer:  # fmt: skip
+        """What a run has said: the last lines; those before one with ``before=older``, behind with ``after=newest``."""
+        operator = operator_of(request)
+        found = await operator.observe.run_logs(run_id, before=before, after=after, level=level, limit=limit)
+        if found is None:
+            raise HTTPException(404, f"There is no run {run_id}.")
+        return run_log_answer(found, self._redactor, actor_of(request))
 
     async def cancel_runs(self, request: Request, body: RunSelection) -> RunsAnswer:
         """Cancel runs that have not ended."""

@@ -64,8 +64,14 @@ class RunningJob(JobContext[Any]):
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
-        """A logger that says which run it is about."""
-        return logging.LoggerAdapter(logger, {"run_id": str(self._run.claim.run_id), "job": self._run.job.id})
+        """A logger that says which run it is about, and whose lines are kept with it."""
+        return self._log
+
+    @cached_property
+    def _log(self) -> logging.LoggerAdapter[logging.Logger]:
+        about: dict[str, object] = {"run_id": str(self._run.claim.run_id), "job": self._run.job.id}
+        logs = self._tools.logs
+        return logging.LoggerAdapter(logger, about) if logs is None else logs.logger_of(self._run, about)
 
     async def step(
         self,

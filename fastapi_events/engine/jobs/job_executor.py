@@ -43,6 +43,8 @@ class JobExecutor:
             context = RunningJob(run, _input_of(run), self._tools)
             set_flow(run.item)
             set_bound(f"job {run.job.id!r}")
+            if (logs := self._tools.logs) is not None and logs.captures:
+                logs.begin(run)
             if run.job.simple:
                 value = await run.job.job.make()(context)
                 check_not_left(context)
@@ -96,6 +98,8 @@ class JobExecutor:
             check_alive(run)
             run.settling = True
             duration = asyncio.get_running_loop().time() - began
+            if run.lines is not None and self._tools.logs is not None:
+                await self._tools.logs.settle([run.lines])  # while the run is this worker's
             given = (run.claim.run_id, run.claim.token, self._worker, run.result, run.attempts, duration)
             if not await transaction.execute(self._complete, *map(str, given), str(run.job.keep_result)):
                 raise RunLost

@@ -10,6 +10,7 @@ from uuid import UUID
 from fastapi_events.engine.handlers import Handler
 from fastapi_events.engine.item import Item
 from fastapi_events.engine.jobs.ready_job import ReadyJob
+from fastapi_events.engine.jobs.run_log import RunLines
 from fastapi_events.engine.run import Run
 from fastapi_events.model.context import Flow
 from fastapi_events.store.runs import RunClaim
@@ -53,6 +54,7 @@ class JobRun(Run):
         "claim",
         "family",
         "job",
+        "lines",
         "on_heartbeat",
         "result",
         "seen",
@@ -69,6 +71,8 @@ class JobRun(Run):
         self.claim = RunClaim(row["run_id"], row["token"])
         self.result: str | None = None
         """What the job returned, as JSON text."""
+        self.lines: RunLines | None = None
+        """What it says of itself, once it has said something."""
         self.on_heartbeat: Callable[[], None] | None = None
         self.canceled: str | None = None
         """Why it is to be cancelled, once somebody has said so."""

@@ -23,7 +23,7 @@ def discreet(outcome: Outcome, run: JobRun) -> Outcome:
 
 def discreet_failure(what: Failure, run: JobRun) -> Failure:
     """The same for a failure. Where it cannot be told what is secret, nothing of what it says is shown."""
-    values = _secrets(run)
+    values = secrets_of(run)
     if values is None:
         return Failure(what.error_type, WITHHELD, "")
     if not values:
@@ -34,16 +34,17 @@ def discreet_failure(what: Failure, run: JobRun) -> Failure:
 def _text(text: str | None, run: JobRun) -> str | None:
     if text is None:
         return None
-    values = _secrets(run)
+    values = secrets_of(run)
     return WITHHELD if values is None else without_values(text, values)
 
 
-def _secrets(run: JobRun) -> list[str] | None:
+def secrets_of(run: JobRun) -> list[str] | None:
+    """What is secret in a run's input, the longest first; None where that cannot be told."""
     try:
         return secret_values(run.item.row["input"], place_in(run.job.job.input_type))
     except Exception as error:  # noqa: BLE001 - a type of the user's, which must not end an attempt, nor show anything
         logger.error(  # noqa: TRY400 - its message may quote the input
-            "job %s: the secrets of run %s could not be looked for (%s); the error of its attempt is not shown",
+            "job %s: the secrets of run %s could not be looked for (%s); what it says is not shown",
             run.job.id, run.claim.run_id, type(error).__qualname__,
         )  # fmt: skip
         return None

@@ -205,10 +205,13 @@ class JobPool(Loop):
     def _record(self, run: JobRun, outcome: Outcome) -> None:
         if outcome.committed:
             self.in_hand.pop(run.claim, None)
+            self._settling.drop(run.lines)
             self._settling.tell(ready=run.has_relatives, cancels=run.family)
         elif run.claim in self.in_hand:
             run.settling = True
-            self._settling.add(result_of(run, outcome))
+            self._settling.add(result_of(run, outcome), run.lines)
+        else:
+            self._settling.drop(run.lines)
 
     def _next_suspect(self) -> None:
         """One run at a time of those that may have ended processes."""

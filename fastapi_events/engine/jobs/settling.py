@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection, Sequence
 from fastapi_events.engine.failure import failure_of, fingerprint_of
 from fastapi_events.engine.infrastructure import is_refusal
 from fastapi_events.engine.jobs.job_run import JobRun
+from fastapi_events.engine.jobs.log_keeping import LogKeeping
+from fastapi_events.engine.jobs.run_log import RunLines
 from fastapi_events.engine.patience import patiently
 from fastapi_events.engine.service import Loop
 from fastapi_events.model.lane import LogPlace, place_of
@@ -22,21 +24,30 @@ class Settling(Loop):
     name = "settling of runs"
 
     def __init__(
-        self, queue: RunQueue, *, settled: Callable[[Collection[RunClaim]], None],
+        self, queue: RunQueue, logs: LogKeeping, *, settled: Callable[[Collection[RunClaim]], None],
         published: Callable[[Collection[LogPlace]], None], ready: Callable[[], None], lost: Callable[[int], None],
     ) -> None:  # fmt: skip
         super().__init__()
-        self._queue, self._settled, self._lost = queue, settled, lost
+        self._queue, self._logs, self._settled, self._lost = queue, logs, settled, lost
+        self._lines: dict[RunClaim, RunLines] = {}
+        """What is to be kept of what attempts have said, before they are recorded."""
         self._published, self._ready = published, ready
         self._results: list[RunResult] = []
         self._wanted, self._empty = asyncio.Event(), asyncio.Event()
         self._empty.set()
 
-    def add(self, result: RunResult) -> None:
-        """Have it recorded soon."""
+    def add(self, result: RunResult, lines: RunLines | None = None) -> None:
+        """Have it recorded soon, and before it what the attempt has said."""
+        if lines is not None:
+            self._lines[result.claim] = lines
         self._results.append(result)
         self._empty.clear()
         self._wanted.set()
+
+    def drop(self, lines: RunLines | None) -> None:
+        """Nothing more that an attempt has said counts: it is recorded, or somebody else has its run."""
+        if lines is not None:
+            self._logs.forget(lines)
 
     async def flushed(self) -> None:
         """Return when everything is recorded."""
@@ -59,11 +70,15 @@ class Settling(Loop):
         while results := self._results:
             self._results = []
             try:
+                if lines := self._lines:
+                    await self._logs.settle([lines[result.claim] for result in results if result.claim in lines])
                 settled = await self._settle(results)
             except BaseException:
                 self._results = results + self._results
                 raise
             self._settled([result.claim for result in results])
+            for result in results if lines else ():
+                self.drop(lines.pop(result.claim, None))
             self._tell([result for result in results if result.claim in settled])
             if len(settled) < len(results):
                 self._lost(len(results) - len(settled))

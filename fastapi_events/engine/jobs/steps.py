@@ -16,6 +16,7 @@ from fastapi_events.engine.injection import Needs, fill
 from fastapi_events.engine.jobs.family import Spawned, given_of
 from fastapi_events.engine.jobs.job_run import NO_LANE, JobRun
 from fastapi_events.engine.jobs.job_secrecy import discreet_failure
+from fastapi_events.engine.jobs.run_log import current_step
 from fastapi_events.engine.jobs.step_function import StepFunction, read_step
 from fastapi_events.engine.jobs.step_ids import StepIds, called
 from fastapi_events.engine.jobs.step_time import ended, within_time
@@ -205,6 +206,7 @@ class Steps:
         return await within_time(work(record, read, arguments, began), timeout, record.name, self._under_way)
 
     async def _plainly(self, record: StepRecord, read: StepFunction, arguments: tuple[Any, ...], began: float) -> Any:
+        current_step.set(record.name)
         async with AsyncExitStack() as stack:
             values = {
                 kind: self._tools.make_giver(self._run, kind) for kind in self._tools.givers & read.signature.wants
@@ -218,6 +220,7 @@ class Steps:
     async def _in_session(
         self, record: StepRecord, read: StepFunction, arguments: tuple[Any, ...], began: float
     ) -> Any:  # fmt: skip
+        current_step.set(record.name)
         slot = await self._tools.connections.take(NO_LANE)
         transaction = await self._tools.open_transaction()
         problem: BaseException | None = None

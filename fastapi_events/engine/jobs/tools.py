@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi_events.engine.handler_transaction import FencedTransaction, FencedTransactions
 from fastapi_events.engine.jobs.family import Family
+from fastapi_events.engine.jobs.log_keeping import LogKeeping
 from fastapi_events.engine.jobs.waits import Waits
 from fastapi_events.engine.run import Run
 from fastapi_events.engine.slots import Slots
@@ -30,6 +31,8 @@ class JobTools:
     make_giver: Callable[[Run, type[Any]], Any]
     bind_giver: Callable[[Any, type[Any]], Any]
     max_size: int
+    logs: LogKeeping | None = None
+    """None where nothing that runs say is kept."""
 
     async def open_transaction(self) -> FencedTransaction:
         """A transaction with a session."""

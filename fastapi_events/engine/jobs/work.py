@@ -11,6 +11,7 @@ from fastapi_events.engine.jobs.admission import Admission, GateTending
 from fastapi_events.engine.jobs.due_runs import DueRuns
 from fastapi_events.engine.jobs.event_waits import EventWaits
 from fastapi_events.engine.jobs.leases import RunLeases
+from fastapi_events.engine.jobs.log_keeping import LogKeeping
 from fastapi_events.engine.jobs.pool import JobPool
 from fastapi_events.engine.jobs.ready_job import JobPlan
 from fastapi_events.engine.jobs.schedules import Schedules
@@ -33,12 +34,12 @@ class JobWork:
 
     def __init__(
         self, settings: EventsSettings, database: Database, statements: Statements, log: EventLog, plan: JobPlan,
-        executor: Runs, waits: WaitStore, schedules: Schedules, wake: Wake, *, worker: UUID,
-        poll_interval: Callable[[], float],
+        executor: Runs, waits: WaitStore, schedules: Schedules, wake: Wake,
+        logs: LogKeeping, *, worker: UUID, poll_interval: Callable[[], float],
         published: Callable[[Collection[LogPlace]], None], ready: Callable[[], None], lost: Callable[[int], None],
     ) -> None:  # fmt: skip
         queue = RunQueue(database, statements, log, worker=worker, lease=settings.lease)
-        self._settling = Settling(queue, settled=self._settled, published=published, ready=ready, lost=lost)
+        self._settling = Settling(queue, logs, settled=self._settled, published=published, ready=ready, lost=lost)
         gates = RunGates(database, statements)
         admission = Admission(gates, ready)
         self.pools: list[JobPool] = []
@@ -62,7 +63,8 @@ class JobWork:
         )  # fmt: skip
         self._waits = EventWaits(waits, wake, poll_interval=poll_interval, ready=ready)
         tending = GateTending(gates, plan, admission, poll_interval=poll_interval, ready=ready)
-        self._serving = (self._settling, self._leases, self._ticking, self._due, self._waits, tending)
+        self._logs = logs
+        self._serving = (logs, self._settling, self._leases, self._ticking, self._due, self._waits, tending)
         self.started = False
 
     async def start(self) -> None:
@@ -89,6 +91,7 @@ class JobWork:
         begun = not self.started
         if begun:
             await self._settling.start()
+            await self._logs.start()
         made = 0
         try:
             while count := await self._round():
@@ -96,6 +99,7 @@ class JobWork:
         finally:
             if begun:
                 await self._settling.stop()
+                await self._logs.stop()
         return made
 
     async def _round(self) -> int:

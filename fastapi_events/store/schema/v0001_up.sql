@@ -692,4 +692,26 @@ CREATE TABLE {schema}.run_edit (
     edited_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
-CREATE INDEX run_edit_of_run ON {schema}.run_edit (run_id, edited_at)
+CREATE INDEX run_edit_of_run ON {schema}.run_edit (run_id, edited_at);
+
+-- What runs say of themselves: lines are only added, each flush of a process in one statement. number: their order, within a run.
+-- level: as Python's logging numbers it. step: in which it was said; logger: the one that it came from, if it was not the run's own.
+CREATE TABLE {schema}.run_log (
+    run_id uuid NOT NULL,
+    number bigint GENERATED ALWAYS AS IDENTITY,
+    said_at timestamptz NOT NULL,
+    attempt integer NOT NULL,
+    level smallint NOT NULL,
+    step text,
+    logger text,
+    message text NOT NULL,
+    fields jsonb,
+    traceback text,
+    PRIMARY KEY (run_id, number)
+);
+
+-- How many lines of a run are left out, since it has said too much.
+CREATE TABLE {schema}.run_log_cut (
+    run_id uuid PRIMARY KEY,
+    lines bigint NOT NULL
+) WITH (fillfactor = 70)

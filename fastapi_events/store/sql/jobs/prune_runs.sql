@@ -13,5 +13,7 @@ runs AS (DELETE FROM {schema}.run WHERE id = ANY (ARRAY(SELECT run_id FROM over)
 steps AS (DELETE FROM {schema}.run_step WHERE run_id = ANY (ARRAY(SELECT run_id FROM over))),
 attempts AS (DELETE FROM {schema}.run_attempt WHERE run_id = ANY (ARRAY(SELECT run_id FROM over))),
 signals AS (DELETE FROM {schema}.run_signal WHERE run_id = ANY (ARRAY(SELECT run_id FROM over))),
+said AS (DELETE FROM {schema}.run_log WHERE run_id = ANY (ARRAY(SELECT run_id FROM over))),
+cut AS (DELETE FROM {schema}.run_log_cut WHERE run_id = ANY (ARRAY(SELECT run_id FROM over))),
 progress AS (DELETE FROM {schema}.run_progress WHERE run_id = ANY (ARRAY(SELECT run_id FROM over)))
 DELETE FROM {schema}.run_end WHERE ctid = ANY (ARRAY(SELECT place FROM over))
