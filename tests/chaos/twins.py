@@ -48,8 +48,8 @@ _ALTERED: dict[Twin, dict[str, list[tuple[str, str]]]] = {
             (r"ON CONFLICT \(schedule_id, scheduled_for\) WHERE schedule_id IS NOT NULL DO NOTHING", ""),
         ],
     },
-    # A gate that asks nobody who is at work.
-    "limits": {"jobs/admit_runs": [(r"AND h\.holds AND h\.limit_key IS NOT NULL", "AND false")]},
+    # A gate that lets one too many through.
+    "limits": {"jobs/admit_runs": [(r"coalesce\(o\.slots - \(", "coalesce(o.slots + 1 - (")]},
 }
 
 

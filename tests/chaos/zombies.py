@@ -36,6 +36,7 @@ ALTER TABLE chaos.late_effect ADD COLUMN process text DEFAULT current_setting('c
 """
 EFFECT = text("INSERT INTO chaos.late_effect (number) VALUES (:number)")
 STOOD = "SELECT count(DISTINCT number) FROM chaos.stood WHERE process = ANY (%(processes)s) AND number >= %(first)s"
+OPEN = "INSERT INTO chaos.open_for SELECT unnest(%(processes)s::text[]) ON CONFLICT DO NOTHING"
 ITS_STALE = STALE + " WHERE pid = %(pid)s"
 NONE_LEFT = f"SELECT (({UNFINISHED}) = 0)::int"
 
@@ -178,7 +179,7 @@ class Run(JobProgram):
         await app.events.stop()
 
     def _open(self, processes: list[str]) -> None:
-        self.oracle.rows("INSERT INTO chaos.open_for SELECT unnest(%(processes)s)", processes=processes)
+        self.oracle.rows(OPEN, processes=processes)
 
     def _await(self, query: str, at_least: int = 1, **given: object) -> None:
         """Wait for what the schedule stands on; with a planted defect it may never come, and shows otherwise."""
