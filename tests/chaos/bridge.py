@@ -177,7 +177,7 @@ class Run(JobProgram):
         next_kill = time.monotonic() + FEEDER_KILL_EVERY
         while not (feeder.ended() and feeder.status == 0):
             crowd.tend()
-            if feeder.ended():
+            if feeder.ended() and feeder.status:
                 crowd.failures += 1
                 feeder = self._feeder(events)
             if time.monotonic() >= next_kill:
