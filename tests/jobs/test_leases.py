@@ -5,10 +5,42 @@ from typing import Any
 
 import pytest
 
-from fastapi_events import HandlerSession, JobContext, Module, Retry, fixed
+from fastapi_events import Events, HandlerSession, JobContext, Module, Retry, Started, fixed
 from tests.delivery.stage import Stage, effect, until, within
 
 TAKE_AWAY = "UPDATE events.run_queue SET due_at = '-infinity' WHERE state = 'x'"
+
+
+async def hand_over(stage: Stage, events: Events, started: Started[Any], crashes: int = 0, lease: int = 3600) -> Any:
+    """Let the only pool have a run in hand, as if it had claimed it while it had room."""
+    work: Any = events.runtime.jobs
+    [pool] = work.work.pools
+    await stage.rows(
+        "UPDATE events.run_queue SET state = 'x', worker_id = $1, token = 7, crashes = $3, "
+        "due_at = now() + make_interval(secs => $4) WHERE run_id = $2",
+        events.runtime.worker, started.run, crashes, lease,
+    )  # fmt: skip
+    [row] = await stage.rows(
+        "SELECT q.*, r.depth, r.input::text AS input, r.created_at, r.parent_id, r.root_id FROM events.run_queue q "
+        "JOIN events.run r ON r.id = q.run_id WHERE q.run_id = $1",
+        started.run,
+    )
+    pool._take(next(iter(work.plan.by_number.values())), row)
+    return pool
+
+
+class Patient:
+    """A job in a pool of one: every run waits for its word."""
+
+    def __init__(self) -> None:
+        self.module, self.begun, self.go_on = Module("shop"), asyncio.Event(), asyncio.Event()
+        self.seen: list[int] = []
+        self.work = self.module.job(name="shop.work")(self._work)
+
+    async def _work(self, job: JobContext[int]) -> None:
+        self.seen.append(job.input)
+        self.begun.set()
+        await self.go_on.wait()
 
 
 async def state(stage: Stage) -> str | None:
@@ -180,36 +212,68 @@ async def test_a_heartbeat_lets_the_time_of_an_attempt_begin_anew(stage: Stage) 
 
 
 async def test_one_that_is_cancelled_before_it_begins_does_not(stage: Stage) -> None:
-    shop, begun, go_on, seen = Module("shop"), asyncio.Event(), asyncio.Event(), []
-
-    @shop.job()
-    async def work(job: JobContext[int]) -> None:
-        seen.append(job.input)
-        begun.set()
-        await go_on.wait()
-
-    events = await stage.running(shop, concurrency={"batch": 1})
-    first = await events.jobs.start(work, 1)
-    await within(begun.wait())
-    work_of_jobs: Any = events.runtime.jobs
-    [pool] = work_of_jobs.work.pools
-    second = await events.jobs.start(work, 2)
-    await stage.rows(
-        "UPDATE events.run_queue SET state = 'x', worker_id = $1, token = 7, due_at = now() + interval '1 hour' "
-        "WHERE run_id = $2",
-        events.runtime.worker,
-        second.run,
-    )
-    [row] = await stage.rows(
-        "SELECT q.*, r.depth, r.input::text AS input, r.created_at, r.parent_id, r.root_id FROM events.run_queue q "
-        "JOIN events.run r ON r.id = q.run_id WHERE q.run_id = $1",
-        second.run,
-    )
-    pool._take(next(iter(work_of_jobs.plan.by_number.values())), row)
+    patient = Patient()
+    events = await stage.running(patient.module, concurrency={"batch": 1})
+    first = await events.jobs.start(patient.work, 1)
+    await within(patient.begun.wait())
+    second = await events.jobs.start(patient.work, 2)
+    pool = await hand_over(stage, events, second)
     assert await events.jobs.cancel(second, "not needed")
     await until(lambda: any(run.canceled for run in pool.in_hand.values()))
-    go_on.set()
+    patient.go_on.set()
     await within(events.jobs.result(first, timeout=10))
     await until(lambda: not pool.in_hand)
-    assert seen == [1]
+    assert patient.seen == [1]
     assert (await events.jobs.get(second)).state == "canceled"
+
+
+async def test_one_that_may_have_ended_a_process_runs_though_it_was_given_back_before(stage: Stage) -> None:
+    patient = Patient()
+    events = await stage.running(patient.module, concurrency={"batch": 1})
+    await events.jobs.start(patient.work, 1)
+    await within(patient.begun.wait())
+    second = await events.jobs.start(patient.work, 2)
+    pool = await hand_over(stage, events, second, crashes=1)
+    pool.look()
+    await until(lambda: stage.value("SELECT 1 FROM events.run_queue WHERE run_id = $1 AND state = 'r'", second.run))
+    patient.go_on.set()
+    await within(events.jobs.result(second, timeout=10))
+    assert patient.seen == [1, 2]
+
+
+async def test_one_that_may_have_ended_a_process_runs_though_it_was_lost_before_it_began(stage: Stage) -> None:
+    patient = Patient()
+    events = await stage.running(patient.module, concurrency={"batch": 1})
+    await events.jobs.start(patient.work, 1)
+    await within(patient.begun.wait())
+    second = await events.jobs.start(patient.work, 2)
+    pool = await hand_over(stage, events, second, crashes=1)
+    [claim] = [claim for claim in pool.in_hand if claim.run_id == second.run]
+    pool.lost(claim)
+    patient.go_on.set()
+    await until(lambda: not pool.in_hand)
+    await stage.rows("UPDATE events.run_queue SET state = 'r', worker_id = NULL, due_at = NULL")
+    pool.look()
+    await within(events.jobs.result(second, timeout=10))
+    assert patient.seen == [1, 2]
+
+
+async def test_one_that_could_not_be_given_back_is_not_kept(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    patient, refused = Patient(), asyncio.Event()
+
+    async def release(*_: object) -> None:
+        refused.set()
+        raise ConnectionResetError
+
+    events = await stage.running(patient.module, concurrency={"batch": 1})
+    await events.jobs.start(patient.work, 1)
+    await within(patient.begun.wait())
+    second = await events.jobs.start(patient.work, 2)
+    pool = await hand_over(stage, events, second, lease=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(pool._queue, "release", release)
+        pool.look()
+        await within(refused.wait())
+    patient.go_on.set()
+    await within(events.jobs.result(second, timeout=10))
+    assert patient.seen == [1, 2]

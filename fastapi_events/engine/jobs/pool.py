@@ -171,6 +171,8 @@ class JobPool(Loop):
             self._begin(run)
 
     def _begin(self, run: JobRun) -> None:
+        if not self._unbegun:
+            self._last_begin = self._loop.time()  # it has not been waiting yet
         self._unbegun += 1
         self._crew.add([OneRun(self, run)])
 
@@ -182,6 +184,7 @@ class JobPool(Loop):
     def may_begin(self, run: JobRun) -> bool:
         """Whether it is still this worker's, and nobody has cancelled it; it is ended if somebody has."""
         if run.claim not in self.in_hand:
+            self._pass_on(run)
             return False
         if run.canceled is not None:
             self.ended(run, Outcome("discarded", note=run.canceled))
@@ -196,9 +199,7 @@ class JobPool(Loop):
             outcome = discreet(outcome, run)
             report(run, outcome)
         self._record(run, outcome)
-        if run.suspect:
-            self._suspect_at_work = False
-            self._next_suspect()
+        self._pass_on(run)
         if self._room() > 0:
             self._flag.set()
 
@@ -219,6 +220,12 @@ class JobPool(Loop):
             self._suspect_at_work = True
             self._begin(self._suspects.popleft())
 
+    def _pass_on(self, run: JobRun) -> None:
+        """It has ended, or does not begin: if others were waiting for that, the next one has its turn."""
+        if run.suspect:
+            self._suspect_at_work = False
+            self._next_suspect()
+
     def _give_up(self, run: JobRun, outcome: Outcome) -> None:
         hand = next((hand for hand in self._crew.hands if hand.run is run), None)
         if hand is not None:
@@ -229,10 +236,13 @@ class JobPool(Loop):
         runs = [chain.run for chain in chains] + list(self._suspects)
         self._unbegun -= len(chains)
         self._suspects.clear()
+        for chain in chains:
+            self._pass_on(chain.run)
+        # No longer in hand, whatever comes of giving it back: a lease that nobody renews runs out.
+        for run in runs:
+            self.in_hand.pop(run.claim, None)
         if runs:
             await self._queue.release([run.claim for run in runs])
-            for run in runs:
-                self.in_hand.pop(run.claim, None)
 
 
 class OneRun:
