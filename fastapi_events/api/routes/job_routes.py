@@ -71,11 +71,19 @@ class JobChange(Body):
     reason: Reason = ""
 
 
+class RunInTheWayAnswer(View):
+    """A run that was left as it is, because another one, ``rival``, has its dedupe key or its place by now."""
+
+    run: UUID
+    rival: UUID
+
+
 class RunsAnswer(View):
-    """Of ``asked`` runs, ``changed`` were in a state that allowed it."""
+    """Of ``asked`` runs, ``changed`` were in a state that allowed it; ``conflicts`` are those in whose way another was."""
 
     asked: int
     changed: int
+    conflicts: tuple[RunInTheWayAnswer, ...] = ()
 
 
 class JobAnswer(View):
@@ -177,4 +185,7 @@ class JobRoutes:
 
 
 def _answer(changed: RunsChanged) -> RunsAnswer:
-    return RunsAnswer(asked=changed.asked, changed=changed.changed)
+    return RunsAnswer(
+        asked=changed.asked, changed=changed.changed,
+        conflicts=tuple(RunInTheWayAnswer(run=one.run, rival=one.rival) for one in changed.conflicts),
+    )  # fmt: skip
