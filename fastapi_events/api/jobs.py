@@ -169,7 +169,8 @@ class JobClient:
 
         What its steps have done stays done, and its limits hold again. Returns whether it has: False if it has not
         ended, or has succeeded. Raises ``RunNotFound``, and ``RunConflict``, naming it, if another run has its dedupe
-        key now, or is there and its job's ``Concurrency`` says ``reject`` or ``replace``.
+        key now, or is there and its job's ``Concurrency`` says ``reject`` or ``replace``. Raises
+        ``OperationUnavailable`` while a transaction that starts one of its key goes on.
         """
         run_id = _id_of(run)
         anew = await self._port.run_readings.redrive(run_id)

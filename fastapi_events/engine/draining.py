@@ -8,8 +8,8 @@ from fastapi_events.engine.runtime import Runtime
 async def drain_once(runtime: Runtime) -> int:
     """Handle what is there now, in every lane and among what is due; returns the events handled.
 
-    What was paused, resumed or registered before, by whomever, holds: a loop would learn of it a moment later. Broadcast
-    handlers are called too, which counts for nothing: most of their events are in a lane.
+    What was paused, resumed or registered before, by whomever, holds: a loop would learn of it a moment later.
+    Broadcast handlers are called too, which counts for nothing: most of their events are in a lane.
     """
     if not runtime.drain_loops:
         runtime.make_drains()

@@ -19,35 +19,38 @@ class EditedInput:
     text: str
     scope: Scope
     limits: RunLimits | None
-    frees_window: bool
-    """Whether the run stands for starts with its former input no more, although the time for that is not over."""
+    freed_key: str | None
+    """By what the run stands for starts with its former input no more, although the time for that is not over."""
     asked: RunLimits | None
     """What is asked of its limits when it begins anew; a key that it has still is not taken again."""
 
 
-def edited_input(job: Job[Any, Any], value: Any, text: str, before: str, scope: Scope) -> EditedInput:
+def edited_input(
+    job: Job[Any, Any], value: Any, text: str, before: str, scope: Scope, window_key: str | None
+) -> EditedInput:
     """What follows from another input, ``value``, stored as ``text``; ``before`` is the input that it replaces.
 
-    A scope that followed from the former input follows from the new one; one that was given with the start stays. Raises
-    ``InvalidInput`` for keys and scopes that cannot be ones.
+    ``scope`` and ``window_key``, by which it stands for starts until a time is over, are what the run has.
+
+    A scope that followed from the former input follows from the new one; one that was given with the start stays.
+    Raises ``InvalidInput`` for keys and scopes that cannot be ones.
     """
     limits = limits_of(job, value, text)
-    former = _former(job, before)
-    follows = former is None or job.scope is None or job.scope_of(former[0]) == scope
-    new_scope = job.scope_of(value) if job.scope is not None and follows else scope
-    kept = job.dedupe is not None and job.dedupe.window is not None and former is not None
-    kept = kept and limits is not None and job.dedupe_key(former[0], before) == limits.dedupe_key if former else False
+    if job.scope is not None and _follows(job, before, scope):
+        scope = job.scope_of(value)
     if limits is None:
-        return EditedInput(text, new_scope, None, frees_window=not kept, asked=None)
-    asked = replace(limits, unattended=True, dedupe_key=None if kept else limits.dedupe_key)
-    if limits.exclusive:
+        return EditedInput(text, scope, None, window_key, asked=None)
+    # A window runs from the start: where the key is the same, that start still stands for others.
+    stands = limits.window is not None and window_key == limits.dedupe_key
+    asked = replace(limits, unattended=True, dedupe_key=None if stands else limits.dedupe_key)
+    if asked.exclusive:
         asked.on_collision = "reject"  # one that begins anew takes nobody's place
-    return EditedInput(text, new_scope, limits, frees_window=not kept, asked=asked if asked.asks else None)
+    return EditedInput(text, scope, limits, None if stands else window_key, asked if asked.asks else None)
 
 
-def _former(job: Job[Any, Any], text: str) -> tuple[Any] | None:
-    """The former input; None if the job does not take it any more, which may be why there is another one."""
+def _follows(job: Job[Any, Any], before: str, scope: Scope) -> bool:
+    """Whether the scope is that of the former input, which the job may not take any more."""
     try:
-        return (job.load_input(text),)
+        return job.scope_of(job.load_input(before)) == scope
     except InvalidInput:
-        return None
+        return True

@@ -64,6 +64,7 @@ class RunLimits:
                 "exclusive": self.exclusive or None,
                 "slots": self.slots if self.exclusive else None,
                 "dedupe_key": self.dedupe_key if freed else None,
+                "window_key": None if freed else self.dedupe_key,
                 "until_started": (self.until_started and freed) or None,
             },
             ensure_ascii=False,

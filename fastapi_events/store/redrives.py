@@ -16,7 +16,7 @@ from fastapi_events.store.statements import Statements
 
 
 class Conflict(NamedTuple):
-    """A run that cannot begin anew, because ``rival`` has taken its place: its dedupe key, or its place by ``reject``."""
+    """A run that cannot begin anew: ``rival`` has its dedupe key, or its place where there is no other."""
 
     run: UUID
     rival: UUID
@@ -49,21 +49,25 @@ class Redrives:
     """The statements; nothing here commits."""
 
     def __init__(self, statements: Statements) -> None:
-        self._lock, self._begin = statements["jobs/lock_ends"], statements["jobs/redrive_runs"]
-        self._deciding = {name: statements[f"jobs/{name}"] for name in limited_starts.NAMES}
+        self._statements = statements
 
     async def lock(self, connection: Connection, run_ids: Sequence[UUID], *, completed: bool) -> list[RunStart]:
-        """Lock runs that have ended, with ``completed`` also those that succeeded: what is to begin, the oldest first."""
-        rows = await connection.fetch(self._lock, sorted(run_ids), completed)
+        """Lock runs that have ended, with ``completed`` also those that succeeded; returns what is to begin, in order.
+
+        From here on no lock is waited for long: an application may hold what is asked for.
+        """
+        await connection.fetch(self._statements["jobs/wait_briefly"], limited_starts.BRIEFLY)
+        rows = await connection.fetch(self._statements["jobs/lock_ends"], sorted(run_ids), completed)
         return [_start(row) for row in sorted(rows, key=lambda row: row["number"])]
 
     async def begin(self, connection: Connection, locked: Sequence[RunStart]) -> Anew:
         """Let them begin. Those stay as they are whose key, or place, another run has."""
         limited = [start for start in locked if start.limits is not None]
         if limited:
-            await carried_out(limited_starts.decided(limited), connection, self._deciding)
+            deciding = {name: self._statements[f"jobs/{name}"] for name in limited_starts.NAMES}
+            await carried_out(limited_starts.decided(limited), connection, deciding)
         free = sorted(start.id for start in locked if not start.is_duplicate)
-        begun = await connection.fetch(self._begin, free) if free else []
+        begun = await connection.fetch(self._statements["jobs/redrive_runs"], free) if free else []
         return Anew(
             sorted(row["run_id"] for row in begun), [_conflict(start) for start in limited if start.is_duplicate]
         )

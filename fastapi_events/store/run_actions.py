@@ -20,14 +20,15 @@ from fastapi_events.store.redrives import Anew, Conflict, Redrives
 from fastapi_events.store.statements import Statements
 
 _BUSY = (
-    "One of these runs, or the job, is being changed by somebody else at this moment. Nothing was changed; try again."
+    "One of these runs, or the job, is being changed by somebody else at this moment, or a transaction that starts one "
+    "of its key has not ended. Nothing was changed; try again."
 )
 
 
 _Then = Callable[[Any, Sequence[UUID]], Awaitable[None]]
 """What follows in the same transaction: on which connection, for which runs."""
 Edit = Callable[[Any], EditedInput]
-"""What a run is given in place of what it was: of a row of ``input``, ``scope`` and ``scope_id``."""
+"""What a run is given in place of what it was: of a row of ``input``, ``scope``, ``scope_id`` and ``window_key``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +86,8 @@ class RunActionStore:
                     self._statements["jobs/edit_run"], run_id, given.text, number, *(given.scope or (None, None)),
                     given.limits.stored() if given.limits is not None else None,
                 )  # fmt: skip
-                if given.frees_window:
-                    await connection.execute(self._statements["jobs/end_window"], run_id)
+                if given.freed_key is not None:
+                    await connection.execute(self._statements["jobs/end_window"], run_id, given.freed_key)
                 anew = await self._redrives.begin(connection, [locked[0]._replace(limits=given.asked)])
                 anew.check()
                 if start is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,9 +11,14 @@ from uuid import UUID
 
 from fastapi_events.model.job import ReplayFrom
 from fastapi_events.store.database import Database
+from fastapi_events.store.dead_letters import explained
 from fastapi_events.store.redrives import Anew, Redrives
 from fastapi_events.store.statements import Statements
 
+_BUSY = (
+    "This run is being changed by somebody else, or a transaction that starts one of its key has not ended. Nothing "
+    "was changed; try again."
+)
 ENDED = ("completed", "failed", "timed_out", "canceled")
 RUNNING = ("x",)
 """As what the queue has a run that is at work."""
@@ -67,20 +73,26 @@ class RunReadings:
 
     async def redrive(self, run_id: UUID) -> Anew:
         """Let a run begin anew that has ended without success, where it is; or name who is in its way."""
-        async with self._database.acquire() as connection, self._database.steered(connection):
-            await connection.execute(self._durably)
+        async with self._beginning() as connection:
             locked = await self._redrives.lock(connection, [run_id], completed=False)
             return await self._redrives.begin(connection, locked)
 
     async def replay(self, run_id: UUID, start: ReplayFrom) -> Anew:
         """Let a run begin again from there, however it has ended; or name who is in its way."""
-        async with self._database.acquire() as connection, self._database.steered(connection):
-            await connection.execute(self._durably)
+        async with self._beginning() as connection:
             locked = await self._redrives.lock(connection, [run_id], completed=True)
             anew = await self._redrives.begin(connection, locked)
             if anew.begun:
                 await connection.execute(self._statements["forget_steps"], anew.begun, start)
         return anew
+
+    @contextlib.asynccontextmanager
+    async def _beginning(self) -> AsyncGenerator[Any]:
+        """A transaction that is on disk when it ends, and waits for nobody for long."""
+        with explained(_BUSY):
+            async with self._database.acquire() as connection, self._database.steered(connection):
+                await connection.execute(self._durably)
+                yield connection
 
     async def _places(self, wanted: RunFilter) -> list[Any]:
         after, limit, jobs = wanted.after, wanted.limit, list(wanted.jobs)

@@ -79,7 +79,7 @@ class RunInTheWayAnswer(View):
 
 
 class RunsAnswer(View):
-    """Of ``asked`` runs, ``changed`` were in a state that allowed it; ``conflicts`` are those in whose way another was."""
+    """Of ``asked`` runs, ``changed`` were in a state that allowed it; in the way of ``conflicts`` was another one."""
 
     asked: int
     changed: int
