@@ -163,7 +163,7 @@ async def test_a_start_that_is_not_committed_is_not_waited_for_long(
             "SELECT id, 'a', gen_random_uuid(), false FROM events.job"
         )
         for way in (events.jobs.retry(failed), events.operations.runs.retry([failed.run], actor="ann")):
-            with pytest.raises(OperationUnavailable, match="has not ended. Nothing was changed; try again"):
+            with pytest.raises(OperationUnavailable, match=r"has not ended. Nothing was changed; try again"):
                 await within(way)
         await transaction.rollback()
     finally:
