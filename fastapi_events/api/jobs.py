@@ -22,7 +22,6 @@ from fastapi_events.errors import (
     JobFailed,
     JobTimedOut,
     ResultTimeout,
-    RunConflict,
     RunNotFound,
 )
 from fastapi_events.model.context import current_flow
@@ -34,6 +33,7 @@ from fastapi_events.model.payload import checked_text
 from fastapi_events.model.run_sealing import StartOptions, seal_run, start_options
 from fastapi_events.model.run_start import CANCELED, READY, RUNS, RunStart
 from fastapi_events.model.values import encode_value
+from fastapi_events.store.redrives import Anew
 
 I = TypeVar("I")  # noqa: E741 - as in Job[I, O]
 O = TypeVar("O")  # noqa: E741
@@ -168,35 +168,33 @@ class JobClient:
         """Let a run that has failed, timed out or was cancelled begin anew, with a fresh budget of attempts.
 
         What its steps have done stays done, and its limits hold again. Returns whether it has: False if it has not
-        ended, or has succeeded. Raises ``RunNotFound``, and ``RunConflict`` if another run has its dedupe key now.
+        ended, or has succeeded. Raises ``RunNotFound``, and ``RunConflict``, naming it, if another run has its dedupe
+        key now, or is there and its job's ``Concurrency`` says ``reject`` or ``replace``. Raises
+        ``OperationUnavailable`` while a transaction that starts one of its key goes on.
         """
         run_id = _id_of(run)
-        for kept, rival in (await self._port.run_readings.redrive([run_id])).values():
-            if kept:
-                raise RunConflict(
-                    f"run {run_id} cannot begin anew: {f'run {rival}' if rival else 'another run'} was started with "
-                    "its dedupe key since. Wait for that one, or cancel it.",
-                    run=rival,
-                )
-            self._port.committed({place_of(RUNS, READY)})
-            return True
-        await self._row(run_id)
-        return False
+        anew = await self._port.run_readings.redrive(run_id)
+        if not anew.begun and not anew.conflicts:
+            await self._row(run_id)
+        return self._begun(anew)
 
     async def replay(self, run: UUID | Started[Any], from_: ReplayFrom | None = None) -> bool:
         """Let a run that has ended, however it did, begin again, with a fresh budget of attempts.
 
         ``from_`` says from where: ``scratch`` forgets all of its steps, ``last_step`` the last one that was done and
         what came after, ``last_checkpoint`` what came after the last checkpoint; left out, it is the job's
-        ``replay_from``. Returns whether it has: False if it had not ended. Raises ``RunNotFound``, and
-        ``InvalidInput`` for another place.
+        ``replay_from``. Returns whether it has: False if it had not ended. Raises ``RunNotFound``, ``RunConflict`` as
+        ``retry`` does, and ``InvalidInput`` for another place.
         """
         run_id = _id_of(run)
         start = await self._place(run_id, from_)
-        if await self._port.run_readings.replay([run_id], start):
+        return self._begun(await self._port.run_readings.replay(run_id, start))
+
+    def _begun(self, anew: Anew) -> bool:
+        anew.check()
+        if anew.begun:
             self._port.committed({place_of(RUNS, READY)})
-            return True
-        return False
+        return bool(anew.begun)
 
     async def _place(self, run_id: UUID, given: ReplayFrom | None) -> ReplayFrom:
         row = await self._row(run_id)
@@ -265,8 +263,7 @@ class JobClient:
 
 
 def _started(sealed: RunStart) -> Started[Any]:
-    existing = sealed.limits.existing if sealed.limits is not None else None
-    return Started(sealed.id) if existing is None else Started(existing, existing=True)
+    return Started(sealed.standing, existing=sealed.is_duplicate)
 
 
 def _id_of(run: UUID | Started[Any]) -> UUID:

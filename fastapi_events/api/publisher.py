@@ -129,7 +129,7 @@ class EventPublisher(Sealing):
             envelope = await sealed_through(self._middleware, event, of_event, self._seal)
         run = seal_start(envelope, start, self._port)
         duplicate, existing = await self._outlet.put([envelope, run], caller(self._endpoint))
-        return Published(envelope.id, duplicate), Started(run.id, existing)
+        return Published(envelope.id, duplicate), Started(run.standing, existing)
 
     async def cancel(self, event_id: UUID) -> bool:
         """Take an event that was published with ``delay`` or ``at`` back, in the transaction of this publisher.
@@ -202,7 +202,7 @@ class SyncEventPublisher(Sealing):
         envelope = self._sealed(event, of_event, self._seal)
         run = seal_start(envelope, start, self._port)
         duplicate, existing = self._outlet.put([envelope, run], caller(self._endpoint))
-        return Published(envelope.id, duplicate), Started(run.id, existing)
+        return Published(envelope.id, duplicate), Started(run.standing, existing)
 
     def cancel(self, event_id: UUID) -> bool:
         """Take a scheduled event back; see ``EventPublisher.cancel``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from difflib import get_close_matches
 from typing import Any, Literal
@@ -13,10 +13,12 @@ from uuid import UUID
 from fastapi_events.api.observe.filters import as_uuid
 from fastapi_events.api.observe.given import aware, whole
 from fastapi_events.errors import InvalidInput, OperationRefused
+from fastapi_events.model.edited_input import EditedInput, edited_input
 from fastapi_events.model.job import Job, ReplayFrom
 from fastapi_events.model.job_replay import checked_place
 from fastapi_events.model.lane import LogPlace, place_of
 from fastapi_events.model.run_start import CANCELED, READY, RUNS
+from fastapi_events.store.redrives import Anew
 from fastapi_events.store.run_actions import RunAct, RunActionStore
 
 MOST_RUNS = 10_000
@@ -27,11 +29,23 @@ _UNSUCCESSFUL: tuple[RetryState, ...] = ("failed", "timed_out", "canceled")
 
 
 @dataclass(frozen=True, slots=True)
+class RunInTheWay:
+    """A run that was left as it is, because another one, ``rival``, has its dedupe key or its place by now."""
+
+    run: UUID
+    rival: UUID
+
+
+@dataclass(frozen=True, slots=True)
 class RunsChanged:
-    """What an action did: of ``asked`` runs, ``changed`` were in a state that allowed it."""
+    """What an action did: of ``asked`` runs, ``changed`` were in a state that allowed it, and nobody was in their way.
+
+    ``conflicts`` are those in whose way another run was.
+    """
 
     asked: int
     changed: int
+    conflicts: tuple[RunInTheWay, ...] = ()
 
 
 class RunOperations:
@@ -59,10 +73,11 @@ class RunOperations:
     async def retry(self, run_ids: Sequence[UUID | str], *, actor: str, reason: str = "") -> RunsChanged:
         """Let runs that failed, timed out or were cancelled begin anew, with a fresh budget of attempts.
 
-        What their steps have done stays done.
+        What their steps have done stays done, and their limits hold again: one whose dedupe key another run has by now,
+        or beside which its job's ``Concurrency`` allows none, stays as it is, and is among the ``conflicts``.
         """
         act = self._act("retry_runs", run_ids, actor, reason)
-        return self._after(act, await self._store.retry(self._group_id(), act), READY)
+        return self._begun(act, await self._store.retry(self._group_id(), act))
 
     async def retry_matching(
         self, *, job: str | None = None, state: RetryState | None = None, finished_before: datetime, limit: int = 1000,
@@ -88,14 +103,14 @@ class RunOperations:
         """Let runs that have ended, however they did, begin again: from ``scratch``, from the ``last_step`` that was
         done, or from the ``last_checkpoint``. Left out, it is each job's ``replay_from``.
 
-        Steps before that place stay done; those behind it are done again.
+        Steps before that place stay done; those behind it are done again. Limits hold as in ``retry``.
         """
         act = self._act("replay_runs", run_ids, actor, reason)
         place = None if from_ is None else _place(from_)
         jobs = await self._store.jobs_of(self._group_id(), act.ids, self._tenants)
         starts: dict[UUID, ReplayFrom] = {run_id: place or self._default(name) for run_id, name in jobs.items()}
         detailed = RunAct(act.action, act.ids, actor, reason, self._tenants, {"from": place or "as each job says"})
-        return self._after(act, await self._store.replay(self._group_id(), detailed, starts), READY)
+        return self._begun(act, await self._store.replay(self._group_id(), detailed, starts))
 
     async def edit_and_retry(
         self, run_id: UUID | str, value: Any, *, from_: ReplayFrom | None = None, actor: str, reason: str = ""
@@ -103,17 +118,25 @@ class RunOperations:
         """Let a run that failed, timed out or was cancelled begin anew with another input.
 
         ``value`` is an input of the job's type, or its JSON value; it is checked by the job as this process has it.
-        The input that the run had is kept with the action: ``observe.run(id)`` has it. Scope, tags and priority stay.
-        What its steps have done stays done, unless ``from_`` says from where they are to be done again. Returns
-        whether the run was in a state that allowed it. Raises ``OperationRefused`` for a job that this process does
-        not have, and ``InvalidInput`` with the path inside the input.
+        The input that the run had is kept with the action: ``observe.run(id)`` has it. Scope and keys of limits follow
+        from the new input, but for a scope that was given with the start; tags and priority stay. What its steps have
+        done stays done, unless ``from_`` says from where they are to be done again. Returns whether the run was in a
+        state that allowed it. Raises ``OperationRefused`` for a job that this process does not have, ``InvalidInput``
+        with the path inside the input, and ``RunConflict``, naming it, if another run has its new dedupe key or place.
         """
         act = self._act("edit_run", [run_id], actor, reason)
         job = await self._job_of(act.ids[0])
         text = _input_text(job, value)
+        given = job.load_input(text)
         place = None if from_ is None else _place(from_)
         edited = RunAct(act.action, act.ids, actor, reason, self._tenants, {"job": job.name, "from": place})
-        return bool(self._after(act, await self._store.edit(self._group_id(), edited, text, place), READY).changed)
+
+        def edit(row: Any) -> EditedInput:
+            scope = (row["scope"], row["scope_id"]) if row["scope"] is not None else None
+            return edited_input(job, given, text, row["input"], scope, row["window_key"])
+
+        changed = await self._store.edit(self._group_id(), edited, edit, place)
+        return bool(self._after(act, act.ids if changed else (), READY).changed)
 
     def _default(self, name: str) -> ReplayFrom:
         job = self._jobs().get(name)
@@ -145,6 +168,10 @@ class RunOperations:
             raise OperationRefused(f"{len(run_ids):,} runs at once; one action changes {MOST_RUNS:,} at most.")
         ids = list(dict.fromkeys(map(_checked_id, run_ids)))
         return RunAct(action, ids, actor, reason, self._tenants)
+
+    def _begun(self, act: RunAct, anew: Anew) -> RunsChanged:
+        done = self._after(act, anew.begun, READY)
+        return replace(done, conflicts=tuple(RunInTheWay(one.run, one.rival) for one in anew.conflicts))
 
     def _after(self, act: RunAct, changed: Sequence[UUID], what: int) -> RunsChanged:
         if changed:

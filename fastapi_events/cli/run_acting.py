@@ -117,9 +117,11 @@ def _tell(act: Act, changed: RunsChanged, *, as_json: bool) -> int:
     if as_json:
         print_json(changed)
         return 0
-    left = changed.asked - changed.changed
-    done = f"{_runs(changed.changed)} {_DONE[act]}" if changed.changed or not left else "Nothing was changed"
+    left = changed.asked - changed.changed - len(changed.conflicts)
+    done = f"{_runs(changed.changed)} {_DONE[act]}" if changed.changed or changed.asked == 0 else "Nothing was changed"
     say(clean(f"{done}{f'; {_runs(left)} {_NOT[act]}' if left else ''}."))
+    for one in changed.conflicts:
+        say(f"Run {one.run} stays as it is: run {one.rival} has its dedupe key, or its place, by now.")
     return 0
 
 

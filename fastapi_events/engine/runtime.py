@@ -77,6 +77,7 @@ class Runtime:
         self.broadcasts: Broadcasts | None = None
         self.jobs: JobSide | None = None
         self._services: list[Loop] = []
+        self._learning = asyncio.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -139,10 +140,11 @@ class Runtime:
 
     async def refresh_plan(self) -> None:
         """Read the group's handlers anew."""
-        known, revision = await self.store.handlers(self.group_id)
-        paused = await self.gate_store.paused_lanes(self.group_id)
-        self.plan.learn(known, revision)
-        self.gates.learn(known.values(), paused, self.plan.by_number)
+        async with self._learning:  # whoever has read first would else teach last
+            known, revision = await self.store.handlers(self.group_id)
+            paused = await self.gate_store.paused_lanes(self.group_id)
+            self.plan.learn(known, revision)
+            self.gates.learn(known.values(), paused, self.plan.by_number)
         if self.replays is not None:
             self.replays.look()
 
@@ -152,7 +154,7 @@ class Runtime:
         if self.notifier is not None and self._loop is not None:
             self._loop.call_soon_threadsafe(self.notifier.announce_handlers)
 
-    async def _revised(self, newest: Newest) -> None:
+    async def revised(self, newest: Newest) -> None:
         """Which revisions of handlers and of jobs are the newest: read anew what is known here by another one."""
         if newest.handlers != self.plan.revision:
             await self.refresh_plan()
@@ -160,28 +162,6 @@ class Runtime:
             self.wake.parked()
         if self.jobs is not None:
             await self.jobs.revised(newest.jobs)
-
-    async def drain_once(self) -> int:
-        """Handle what is there now, in every lane and among what is due; returns the events handled.
-
-        Broadcast handlers are called too, which counts for nothing: most of their events are in a lane.
-        """
-        handled = 0
-        while True:
-            if self.scheduler is not None:
-                await self.scheduler.move(full=True)
-            if self.broadcasts is not None:
-                await self.broadcasts.drain()
-            round_handled = sum([await lane.drain() for lane in self.drain_loops])
-            if self.detached is not None:
-                await self.detached.drain()
-            for further in (self.replays, self.redelivery):  # a replay that ends may let go of what is live
-                round_handled += await further.drain() if further is not None else 0
-            round_handled += await self.jobs.drain() if self.jobs is not None else 0
-            await self.gates.written()
-            handled += round_handled
-            if not round_handled:
-                return handled
 
     @property
     def handling(self) -> list[Loop]:
@@ -214,7 +194,7 @@ class Runtime:
             Heartbeat(
                 self.store, self.worker, lease=self.settings.lease, interval=self.settings.heartbeat,
                 wake_up=lambda: self.wake_up, claims=self._claims,
-                stale=self.counters.new_stale, register=self._register_worker, wake=self.wake, revised=self._revised,
+                stale=self.counters.new_stale, register=self._register_worker, wake=self.wake, revised=self.revised,
                 broadcasts=lambda: (self.counters.broadcast_failures, self.counters.broadcast_skipped),
             )
         )  # fmt: skip

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from fastapi_events.model.job import Job
 from fastapi_events.model.job_limits import OnCollision
+
+Refusal = Literal["duplicate", "rejected"]
 
 
 @dataclass(slots=True)
@@ -27,6 +29,10 @@ class RunLimits:
     """Seconds for which the dedupe key is taken; None until the run has ended, or begun."""
     until_started: bool = False
     existing: UUID | None = None
+    refusal: Refusal | None = None
+    """Why that one stands for it; None where it is there itself, by whoever has started it before."""
+    unattended: bool = False
+    """Whether nobody hears an error: what is rejected is noted, as a duplicate is."""
 
     @property
     def exclusive(self) -> bool:
@@ -38,6 +44,16 @@ class RunLimits:
         """Whether the database must be asked when it is started."""
         return self.exclusive or self.dedupe_key is not None
 
+    @property
+    def told(self) -> str:
+        """Why no run was started, for people."""
+        if self.refusal == "duplicate":
+            return f"run {self.existing} stands for it: it has the dedupe key {self.dedupe_key!a}"
+        about = f" of the key {self.limit_key!a}" if self.limit_key else ""
+        return (
+            f"rejected: {self.slots} {'run' if self.slots == 1 else 'runs'}{about} had not ended, {self.existing} first"
+        )
+
     def stored(self) -> str:
         """As the run keeps them: a JSON object."""
         freed = self.dedupe_key is not None and self.window is None
@@ -46,7 +62,9 @@ class RunLimits:
                 "limit_key": self.limit_key,
                 "rate_key": self.rate_key,
                 "exclusive": self.exclusive or None,
+                "slots": self.slots if self.exclusive else None,
                 "dedupe_key": self.dedupe_key if freed else None,
+                "window_key": None if freed else self.dedupe_key,
                 "until_started": (self.until_started and freed) or None,
             },
             ensure_ascii=False,

@@ -50,6 +50,9 @@ class RunStart(NamedTuple):
     event_id: UUID | None = None
     trigger_id: int | None = None
     """The event that it was started by, or together with, and the number of the trigger: there is one run of both."""
+    schedule_id: int | None = None
+    scheduled_for: datetime | None = None
+    """The schedule that starts it, and the tick: there is one run of both, too."""
     limits: RunLimits | None = None
 
     @property
@@ -78,6 +81,16 @@ class RunStart(NamedTuple):
     def is_duplicate(self) -> bool:
         """Whether another run stands for it, once the database has been asked."""
         return self.limits is not None and self.limits.existing is not None
+
+    @property
+    def standing(self) -> UUID:
+        """The run that there is for this start, once the database has been asked: itself, or the one in its stead."""
+        return self.limits.existing or self.id if self.limits is not None else self.id
+
+    @property
+    def is_derived(self) -> bool:
+        """Whether its id follows from what it is the only run of, so that it may be there by another's hand."""
+        return self.event_id is not None or self.schedule_id is not None
 
     @property
     def is_plain(self) -> bool:

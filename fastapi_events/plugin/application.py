@@ -14,6 +14,7 @@ from fastapi_events.api.observe import Observe
 from fastapi_events.api.operations import Operations
 from fastapi_events.api.operator_port import Health
 from fastapi_events.engine import running
+from fastapi_events.engine.draining import drain_once
 from fastapi_events.engine.runtime import Runtime
 from fastapi_events.errors import NotStarted, SettingsError
 from fastapi_events.model.middleware import Middleware
@@ -233,10 +234,7 @@ class Events(Publishes):
             return await drain_within(self, session)
         if self.on_memory is not None:
             return await self.on_memory.drain_once()
-        runtime = self.runtime
-        if not runtime.drain_loops:
-            runtime.make_drains()
-        return await runtime.drain_once()
+        return await drain_once(self.runtime)
 
     def session(self) -> AsyncSession:
         """A session like the application's own, or one of the library's where it gave none."""

@@ -173,6 +173,11 @@ class GroupStore:
         )  # fmt: skip
         return Newest(rows[0]["revision"], rows[0]["jobs_revision"]) if rows else None
 
+    async def revisions(self, group_id: int) -> Newest:
+        """The newest revisions, as a heartbeat learns them."""
+        rows = await self._database.fetch(self._statements["read_revisions"], group_id)
+        return Newest(rows[0]["revision"], rows[0]["jobs_revision"])
+
     async def remove_worker(self, worker: UUID) -> None:
         """Leave in good order."""
         await self._database.fetch(self._statements["remove_worker"], worker)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -19,11 +19,13 @@ Asking = Generator[tuple[str, str], Sequence[Any], None]
 """Yields statements with their parameter, a JSON array, and is sent the rows that they return."""
 NAMES = (
     "take_dedupe_keys", "read_dedupe_keys", "free_dedupe_keys", "lock_starts", "find_rivals", "replace_runs",
+    "find_started_runs", "wait_briefly",
 )  # fmt: skip
 OFTEN = 10
 """How often a key is tried for whose owner goes each time between two looks."""
-_UNATTENDED = ("event", "schedule")
-"""Where nobody waits for the answer: a collision is no error, the run that is there stands for the new one."""
+BRIEFLY = "2000"
+"""Milliseconds for which a trigger waits for transactions of the application that start runs of its key; then it is
+tried again, so that it keeps no connection."""
 
 Key = tuple[int, str]
 
@@ -33,6 +35,8 @@ def decided(starts: Sequence[RunStart]) -> Asking:
 
     Raises ``JobCollisionError``; nothing is left behind then.
     """
+    yield from _find_started([start for start in starts if start.is_derived and _limits(start).asks])
+    starts = list(left(starts))
     yield from _take_dedupe_keys([start for start in starts if _limits(start).dedupe_key is not None])
     fresh = list(left(starts))
     exclusive = [start for start in fresh if _limits(start).exclusive]
@@ -46,12 +50,30 @@ def decided(starts: Sequence[RunStart]) -> Asking:
     yield from _free_dedupe_keys([start for start in exclusive if _limits(start).existing is not None])
 
 
+def _find_started(starts: Sequence[RunStart]) -> Asking:
+    """Those that are there by their ids stand for themselves: nothing is asked of them, and they take nobody's place.
+
+    Of an event one is started at a time, so that nobody makes room for a run that another one is just starting; of a
+    tick, too, by the lock of its schedule.
+    """
+    if not starts:
+        return
+    if any(start.event_id is not None and _limits(start).unattended for start in starts):
+        yield "wait_briefly", BRIEFLY
+    alone = [start for start in starts if start.event_id is not None and _limits(start).exclusive]
+    if alone:
+        yield "lock_starts", _json({"job_id": start.job_id, "key": f"run {start.id}"} for start in alone)
+    there = {_uuid(row["run_id"]) for row in (yield "find_started_runs", _json(map(_claim, starts)))}
+    for start in starts:
+        _limits(start).existing = start.id if start.id in there else None
+
+
 def note_there(begun: Sequence[UUID], starts: Sequence[RunStart]) -> Asking:
-    """A run of an event that was there already stands for itself. Raises ``RunConflict`` for others."""
+    """A run of an event, or a tick, that was there already stands for itself. Raises ``RunConflict`` for others."""
     new = set(begun)
     there = [start for start in starts if start.id not in new]
     for start in there:
-        if start.event_id is None:
+        if not start.is_derived:
             raise RunConflict(f"There is a run {start.id} already. Leave run_id= out.", run=start.id)
         _limits(start).existing = start.id
     yield from _free_dedupe_keys(there)
@@ -84,7 +106,9 @@ def _take_dedupe_keys(starts: Sequence[RunStart]) -> Asking:
         rows = yield "read_dedupe_keys", _json(map(_claim, waiting))
         owners = {(row["job_id"], row["key"]): _uuid(row["run_id"]) for row in rows}
         for start in waiting:
-            _limits(start).existing = owners.get((start.job_id, str(_limits(start).dedupe_key)))
+            limits = _limits(start)
+            limits.existing = owners.get((start.job_id, str(limits.dedupe_key)))
+            limits.refusal = None if limits.existing in (None, start.id) else "duplicate"
         waiting = list(left(waiting))  # whoever had the key has let go of it since
     raise JobError(
         f"jobs.start({waiting[0].name}): the dedupe key {_limits(waiting[0]).dedupe_key!a} has changed hands "
@@ -116,6 +140,7 @@ def _meet_rivals(starts: Sequence[RunStart]) -> Asking:
         free = limits.slots - len(there)
         if limits.on_collision == "replace":
             victims.update(zip(there, [one.id for one in ones[max(free, 0) :]], strict=False))
+            _check_line(ones, victims)
         elif len(ones) > free:
             _refuse(ones, free, there)
     yield from _replace(victims)
@@ -125,9 +150,9 @@ def _refuse(starts: Sequence[RunStart], free: int, there: Sequence[UUID]) -> Non
     """Let what is there stand for those above the limit; raises ``JobCollisionError`` where somebody can hear it."""
     above = starts[max(free, 0) :]
     limits, first = _limits(starts[0]), above[0]
-    if first.source in _UNATTENDED:
+    if limits.unattended:
         for start in above:
-            _limits(start).existing = there[0] if there else starts[0].id
+            _limits(start).existing, _limits(start).refusal = there[0] if there else starts[0].id, "rejected"
         return
     about = f" of the key {limits.limit_key!a}" if limits.limit_key else ""
     if there:
@@ -135,10 +160,26 @@ def _refuse(starts: Sequence[RunStart], free: int, there: Sequence[UUID]) -> Non
     else:
         what = f"{len(starts)} starts{about} in one call are more than {limits.slots}"
     raise JobCollisionError(
-        f"jobs.start({first.name}): {what}, and its Concurrency says on_collision='reject'. Wait for it, start it "
+        f"{_owner(first)}: {what}, and its Concurrency says on_collision='reject'. Wait for it, start it "
         "later, or let runs wait for their turn with on_collision='queue'.",
         run=there[0] if there else None,
     )
+
+
+def _check_line(starts: Sequence[RunStart], victims: Collection[UUID]) -> None:
+    """Raise ``JobCollisionError`` for a child that would take the place of a run above it, and end with that one."""
+    for start in starts:
+        above = next((one for one in (start.parent_id, start.root_id) if one in victims), None)
+        if above is not None:
+            raise JobCollisionError(
+                f"{_owner(start)}: it would take the place of run {above}, which is above it and whose end would end "
+                "it too. Give the child another key, or spawn another job.",
+                run=above,
+            )
+
+
+def _owner(start: RunStart) -> str:
+    return f"spawn({start.name}, ...)" if start.source == "parent" else f"jobs.start({start.name})"
 
 
 def _replace(victims: dict[UUID, UUID]) -> Asking:

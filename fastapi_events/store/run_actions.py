@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from fastapi_events.errors import NotFound
+from fastapi_events.model.edited_input import EditedInput
 from fastapi_events.model.identity import new_id
 from fastapi_events.model.job import ReplayFrom
 from fastapi_events.store.database import Database
 from fastapi_events.store.dead_letters import NO_TENANTS, Tenants, explained
+from fastapi_events.store.redrives import Anew, Conflict, Redrives
 from fastapi_events.store.statements import Statements
 
 _BUSY = (
-    "One of these runs, or the job, is being changed by somebody else at this moment. Nothing was changed; try again."
+    "One of these runs, or the job, is being changed by somebody else at this moment, or a transaction that starts one "
+    "of its key has not ended. Nothing was changed; try again."
 )
 
 
-_Then = Callable[[Any, Sequence[UUID], UUID], Awaitable[None]]
-"""What follows in the same transaction: on which connection, for which runs, by which action."""
+_Then = Callable[[Any, Sequence[UUID]], Awaitable[None]]
+"""What follows in the same transaction: on which connection, for which runs."""
+Edit = Callable[[Any], EditedInput]
+"""What a run is given in place of what it was: of a row of ``input``, ``scope``, ``scope_id`` and ``window_key``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,7 @@ class RunActionStore:
 
     def __init__(self, database: Database, statements: Statements) -> None:
         self._database, self._statements = database, statements
+        self._redrives = Redrives(statements)
 
     async def cancel(self, group: int, act: RunAct) -> list[UUID]:
         """Cancel runs; returns those that had not ended.
@@ -50,32 +57,43 @@ class RunActionStore:
         """
         return await self._act(group, act, "cancel_runs", act.reason or "cancelled")
 
-    async def retry(self, group: int, act: RunAct) -> list[UUID]:
-        """Let runs that have ended without success go on where their steps are; returns those that had."""
-        return await self._act(group, act, "redrive_runs")
+    async def retry(self, group: int, act: RunAct) -> Anew:
+        """Let runs that have ended without success go on where their steps are."""
+        return await self._anew(group, act, completed=False)
 
-    async def replay(self, group: int, act: RunAct, starts: Mapping[UUID, ReplayFrom]) -> list[UUID]:
-        """Let runs that have ended begin again, each from its place; returns those that had."""
+    async def replay(self, group: int, act: RunAct, starts: Mapping[UUID, ReplayFrom]) -> Anew:
+        """Let runs that have ended begin again, each from its place."""
 
-        async def forget(connection: Any, changed: Sequence[UUID], _: UUID) -> None:
-            for place in sorted({starts[one] for one in changed}):
-                ids = [one for one in changed if starts[one] == place]
+        async def forget(connection: Any, begun: Sequence[UUID]) -> None:
+            for place in sorted({starts[one] for one in begun}):
+                ids = [one for one in begun if starts[one] == place]
                 await connection.execute(self._statements["jobs/forget_steps"], ids, place)
 
-        return await self._act(group, act, "replay_runs", then=forget)
+        return await self._anew(group, act, completed=True, then=forget)
 
-    async def edit(self, group: int, act: RunAct, text: str, start: ReplayFrom | None) -> list[UUID]:
+    async def edit(self, group: int, act: RunAct, edit: Edit, start: ReplayFrom | None) -> bool:
         """Let one run that has ended without success begin again with another input; the one that it had is kept.
 
-        With ``start`` it begins there, else its steps stay done.
+        With ``start`` it begins there, else its steps stay done. Returns whether it was in a state that allowed it;
+        raises ``RunConflict``.
         """
-
-        async def change(connection: Any, changed: Sequence[UUID], number: UUID) -> None:
-            await connection.execute(self._statements["jobs/edit_run"], changed[0], text, number)
-            if start is not None:
-                await connection.execute(self._statements["jobs/forget_steps"], changed, start)
-
-        return await self._act(group, act, "redrive_runs", then=change)
+        run_id, number = act.ids[0], new_id()
+        async with self._acting(group, act) as connection:
+            locked = await self._redrives.lock(connection, [run_id], completed=False)
+            if locked:
+                given = edit(await connection.fetchrow(self._statements["jobs/read_given"], run_id))
+                await connection.execute(
+                    self._statements["jobs/edit_run"], run_id, given.text, number, *(given.scope or (None, None)),
+                    given.limits.stored() if given.limits is not None else None,
+                )  # fmt: skip
+                if given.freed_key is not None:
+                    await connection.execute(self._statements["jobs/end_window"], run_id, given.freed_key)
+                anew = await self._redrives.begin(connection, [locked[0]._replace(limits=given.asked)])
+                anew.check()
+                if start is not None:
+                    await connection.execute(self._statements["jobs/forget_steps"], [run_id], start)
+            await self._record_act(connection, act, number, [run_id] if locked else [])
+        return bool(locked)
 
     async def matching(
         self, jobs: Sequence[int], states: Sequence[str], *, until: datetime, limit: int, tenants: Tenants
@@ -115,30 +133,44 @@ class RunActionStore:
                 )
         return changed
 
-    async def _act(
-        self, group: int, act: RunAct, statement: str, *arguments: Any, then: _Then | None = None
-    ) -> list[UUID]:
-        ids, number = sorted(act.ids), new_id()
+    async def _act(self, group: int, act: RunAct, statement: str, *arguments: Any) -> list[UUID]:
+        async with self._acting(group, act) as connection:
+            rows = await connection.fetch(self._statements[f"jobs/{statement}"], sorted(act.ids), *arguments)
+            changed = sorted(row["run_id"] for row in rows)
+            await self._record_act(connection, act, new_id(), changed)
+        return changed
+
+    async def _anew(self, group: int, act: RunAct, *, completed: bool, then: _Then | None = None) -> Anew:
+        async with self._acting(group, act) as connection:
+            locked = await self._redrives.lock(connection, act.ids, completed=completed)
+            anew = await self._redrives.begin(connection, locked)
+            if then is not None and anew.begun:
+                await then(connection, anew.begun)
+            await self._record_act(connection, act, new_id(), anew.begun, anew.conflicts)
+        return anew
+
+    @contextlib.asynccontextmanager
+    async def _acting(self, group: int, act: RunAct) -> AsyncGenerator[Any]:
+        """A transaction that is on disk when it ends, for runs that are all there."""
         with explained(_BUSY):
             async with self._database.acquire() as connection, self._database.steered(connection):
                 await connection.execute(self._statements["keep_durably"])
                 await self._check(connection, group, act.ids, act.tenants)
-                rows = await connection.fetch(self._statements[f"jobs/{statement}"], ids, *arguments)
-                changed = sorted(row["run_id"] for row in rows)
-                if then is not None and changed:
-                    await then(connection, changed, number)
-                await self._record_act(connection, act, number, changed)
-        return changed
+                yield connection
 
     async def _check(self, connection: Any, group: int, ids: Sequence[UUID], tenants: Tenants) -> None:
         missing = await connection.fetchval(self._statements["jobs/find_missing_runs"], ids, group, tenants)
         if missing is not None:
             raise NotFound(f"There is no run {missing}. Nothing was changed.")
 
-    async def _record_act(self, connection: Any, act: RunAct, number: UUID, changed: Sequence[UUID]) -> None:
+    async def _record_act(
+        self, connection: Any, act: RunAct, number: UUID, changed: Sequence[UUID], conflicts: Sequence[Conflict] = ()
+    ) -> None:  # fmt: skip
         concerned = await connection.fetch(self._statements["jobs/find_tenants_of_runs"], list(act.ids))
         facts = {**act.details, "reason": act.reason, "asked": len(act.ids)}
         facts["changed"] = [str(one) for one in changed[:1000]]
+        if conflicts:
+            facts["conflicts"] = {str(one.run): str(one.rival) for one in conflicts[:1000]}
         target = str(act.ids[0]) if len(act.ids) == 1 else f"{len(act.ids)} runs"
         tenants = [row["tenant"] for row in concerned]
         await self._record(connection, number, act.action, act.actor, target, facts, tenants)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,8 +11,14 @@ from uuid import UUID
 
 from fastapi_events.model.job import ReplayFrom
 from fastapi_events.store.database import Database
+from fastapi_events.store.dead_letters import explained
+from fastapi_events.store.redrives import Anew, Redrives
 from fastapi_events.store.statements import Statements
 
+_BUSY = (
+    "This run is being changed by somebody else, or a transaction that starts one of its key has not ended. Nothing "
+    "was changed; try again."
+)
 ENDED = ("completed", "failed", "timed_out", "canceled")
 RUNNING = ("x",)
 """As what the queue has a run that is at work."""
@@ -37,7 +44,7 @@ class RunReadings:
     def __init__(self, database: Database, statements: Statements) -> None:
         self._database = database
         self._statements = {name: statements[f"jobs/{name}"] for name in _NAMES}
-        self._durably = statements["keep_durably"]
+        self._durably, self._redrives = statements["keep_durably"], Redrives(statements)
 
     async def find(self, run_id: UUID) -> Any | None:
         """The run's row; None if there is none."""
@@ -64,22 +71,28 @@ class RunReadings:
             await connection.execute(self._statements["send_signal"], run_id, name, payload)
         return True
 
-    async def redrive(self, run_ids: Sequence[UUID]) -> dict[UUID, tuple[bool, UUID | None]]:
-        """Let runs begin anew; returns those that had ended without success.
+    async def redrive(self, run_id: UUID) -> Anew:
+        """Let a run begin anew that has ended without success, where it is; or name who is in its way."""
+        async with self._beginning() as connection:
+            locked = await self._redrives.lock(connection, [run_id], completed=False)
+            return await self._redrives.begin(connection, locked)
 
-        Of each whether it was kept as it is, because another run has its key, and which that is.
-        """
-        rows = await self._write("redrive_runs", sorted(run_ids))
-        return {row["run_id"]: (row["kept"], row["rival"]) for row in rows}
+    async def replay(self, run_id: UUID, start: ReplayFrom) -> Anew:
+        """Let a run begin again from there, however it has ended; or name who is in its way."""
+        async with self._beginning() as connection:
+            locked = await self._redrives.lock(connection, [run_id], completed=True)
+            anew = await self._redrives.begin(connection, locked)
+            if anew.begun:
+                await connection.execute(self._statements["forget_steps"], anew.begun, start)
+        return anew
 
-    async def replay(self, run_ids: Sequence[UUID], start: ReplayFrom) -> list[UUID]:
-        """Let runs begin again from there; returns those that had ended."""
-        async with self._database.acquire() as connection, self._database.steered(connection):
-            await connection.execute(self._durably)
-            rows = await connection.fetch(self._statements["replay_runs"], sorted(run_ids))
-            found = [row["run_id"] for row in rows]
-            await connection.execute(self._statements["forget_steps"], found, start)
-        return found
+    @contextlib.asynccontextmanager
+    async def _beginning(self) -> AsyncGenerator[Any]:
+        """A transaction that is on disk when it ends, and waits for nobody for long."""
+        with explained(_BUSY):
+            async with self._database.acquire() as connection, self._database.steered(connection):
+                await connection.execute(self._durably)
+                yield connection
 
     async def _places(self, wanted: RunFilter) -> list[Any]:
         after, limit, jobs = wanted.after, wanted.limit, list(wanted.jobs)
@@ -102,6 +115,6 @@ class RunReadings:
 
 
 _NAMES = (
-    "read_runs", "cancel_runs", "redrive_runs", "replay_runs", "forget_steps", "list_started_runs", "list_waiting_runs",
-    "list_ended_runs", "list_runs_of_scope", "lock_run", "send_signal",
+    "read_runs", "cancel_runs", "forget_steps", "list_started_runs", "list_waiting_runs", "list_ended_runs",
+    "list_runs_of_scope", "lock_run", "send_signal",
 )  # fmt: skip

@@ -203,7 +203,7 @@ async def test_cancel_retry_and_replay(run: Run, seeded: Seeded, connection: Any
         "Nothing was changed; 1 run had not ended, or had succeeded.\n"
     )
     retried = await run("jobs", "retry", seeded.bad, "--yes", "--json", "--actor", "ann", **seeded.given)
-    assert json.loads(retried.output) == {"asked": 1, "changed": 1}
+    assert json.loads(retried.output) == {"asked": 1, "changed": 1, "conflicts": []}
     again = await run("jobs", "replay", seeded.good, "--from", "scratch", "--yes", **seeded.given)
     assert again.output == "1 run replayed.\n"
     assert await connection.fetchval("SELECT count(*) FROM events.run_step WHERE run_id = $1", seeded.good) == 0

@@ -1,11 +1,12 @@
 """Runs that are over go at their age, with everything that belongs to them; nothing that somebody may ask for does."""
 
-from fastapi_events import JobContext, Module, Retry
+from fastapi_events import Dedupe, JobContext, Module, Retry
 from tests.delivery.stage import Stage
 from tests.retention.test_rows import prune
 
 TABLES = (
     "run", "run_queue", "run_end", "run_step", "run_attempt", "run_signal", "run_progress", "run_log", "run_log_cut",
+    "run_edit",
 )  # fmt: skip
 
 
@@ -40,6 +41,8 @@ async def test_each_goes_at_its_age(stage: Stage) -> None:
     for run in (done, failed, waiting):
         await events.jobs.signal(run, "hello")
     await events.drain_once()
+    assert await events.operations.runs.edit_and_retry(failed.run, True, actor="ann")
+    await events.drain_once()
     before = await counts(stage)
     assert (before["run_log"], before["run_log_cut"]) == (2 * 9, 2)
     await age(stage, 29)
@@ -51,7 +54,7 @@ async def test_each_goes_at_its_age(stage: Stage) -> None:
     assert (await prune(events)).rows == {"run_end": 1}
     assert await counts(stage) == {
         "run": 1, "run_queue": 1, "run_end": 0, "run_step": 0, "run_attempt": 0, "run_signal": 1, "run_progress": 0,
-        "run_log": 0, "run_log_cut": 0,
+        "run_log": 0, "run_log_cut": 0, "run_edit": 0,
     }  # fmt: skip
 
 
@@ -77,3 +80,22 @@ async def test_a_child_stays_while_the_run_that_spawned_it_goes_on(stage: Stage)
     await stage.rows("UPDATE events.run_end SET expires_at = 'infinity'")
     await events.drain_once()
     assert await events.jobs.result(started, timeout=1) == [5]
+
+
+async def test_one_that_stands_for_starts_stays_until_the_time_for_that_is_over(stage: Stage) -> None:
+    module = Module("shop")
+
+    @module.job(dedupe=Dedupe(key=str, window=90 * 86_400))
+    async def work(job: JobContext[int]) -> None: ...
+
+    events = await stage.idle(module)
+    first = await events.jobs.start(work, 1)
+    await events.drain_once()
+    await age(stage, 60)
+    assert not (await prune(events)).rows
+    again = await events.jobs.start(work, 1)
+    assert (again.run, again.existing) == (first.run, True)
+    assert (await events.jobs.get(again)).state == "completed"
+    await stage.rows("UPDATE events.run_dedupe SET expires_at = clock_timestamp()")
+    assert (await prune(events)).rows == {"run_end": 1}
+    assert not (await events.jobs.start(work, 1)).existing

@@ -124,16 +124,24 @@ async def test_actions(stock: Shop) -> None:
             return (await client.post(f"{API}/{path}", json=body)).json()
 
         both = [stock.bad, stock.good]
-        assert await act("runs/retry", {"ids": both, "reason": "mended"}) == {"asked": 2, "changed": 1}
-        assert await act("runs/cancel", {"ids": both}) == {"asked": 2, "changed": 1}
+        assert await act("runs/retry", {"ids": both, "reason": "mended"}) == {"asked": 2, "changed": 1, "conflicts": []}
+        assert await act("runs/cancel", {"ids": both}) == {"asked": 2, "changed": 1, "conflicts": []}
         soon = (datetime.now(UTC) + timedelta(seconds=9)).isoformat()
         wanted = {"job": "shop.restock", "finished_before": soon}
-        assert await act("runs/retry-matching", wanted) == {"asked": 0, "changed": 0}
-        assert await act("runs/retry-matching", {**wanted, "state": "canceled"}) == {"asked": 1, "changed": 1}
-        assert await act("runs/cancel", {"ids": [stock.bad]}) == {"asked": 1, "changed": 1}
+        assert await act("runs/retry-matching", wanted) == {"asked": 0, "changed": 0, "conflicts": []}
+        assert await act("runs/retry-matching", {**wanted, "state": "canceled"}) == {
+            "asked": 1,
+            "changed": 1,
+            "conflicts": [],
+        }
+        assert await act("runs/cancel", {"ids": [stock.bad]}) == {"asked": 1, "changed": 1, "conflicts": []}
         changed = await act(f"runs/{stock.bad}/edit", {"input": {"sku": "c"}, "from": "scratch", "reason": "typo"})
         assert changed == {"changed": True}
-        assert await act("runs/replay", {"ids": [stock.good], "from": "last_step"}) == {"asked": 1, "changed": 1}
+        assert await act("runs/replay", {"ids": [stock.good], "from": "last_step"}) == {
+            "asked": 1,
+            "changed": 1,
+            "conflicts": [],
+        }
         for path, done in (("jobs/pause", True), ("jobs/pause", False), ("jobs/resume", True), ("jobs/resume", False)):
             assert await act(path, {"job": "shop.restock"}) == {"changed": done}
         actions = (await client.get(f"{API}/actions")).json()["actions"]
@@ -200,4 +208,4 @@ async def test_people_of_a_tenant_see_and_change_what_is_theirs(stock: Shop) -> 
         assert (await client.post(f"{API}/runs/cancel", json={"ids": [stock.bad]})).status_code == 404
         assert (await client.post(f"{API}/jobs/pause", json={"job": "shop.restock"})).status_code == 403
         done = await client.post(f"{API}/runs/cancel", json={"ids": [stock.hers]})
-        assert done.json() == {"asked": 1, "changed": 1}
+        assert done.json() == {"asked": 1, "changed": 1, "conflicts": []}

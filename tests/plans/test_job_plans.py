@@ -33,6 +33,7 @@ EXPECTED = {
     "read_dedupe_keys": {"run_dedupe_pkey"},
     "free_dedupe_keys": {"run_dedupe_pkey"},
     "find_rivals": {"run_queue_exclusive", "run_replaced_pkey"},
+    "find_started_runs": {"run_pkey"},
     "replace_runs": {"run_queue_pkey", "run_dedupe_pkey"},
 }  # fmt: skip
 WALKED = {"run_queue_gated", "run_replaced_pkey", "run_queue_canceled"}

@@ -115,9 +115,11 @@ ACTIONS = {
     "find_tenants_of_runs": (RUNS, {"run_pkey"}, 10),
     "find_ended_runs": (f"{ALL}, '{{failed,timed_out}}', now(), 100, NULL", {"run_end_of_job", "run_pkey"}, 850),
     "redrive_runs": (RUNS, {*BY_ID, "run_parent", "run_queue_parent"}, 20),
-    "replay_runs": (RUNS, {*BY_ID, "run_parent", "run_queue_parent"}, 20),
+    "lock_ends": (f"{RUNS}, true", BY_ID, 10),
     "forget_steps": (f"{RUNS}, 'last_checkpoint'", {"run_step_pkey", "run_progress_pkey"}, 60),
-    "edit_run": (f"{RUN}, '{{}}', gen_random_uuid()", {"run_pkey"}, 20),
+    "read_given": (RUN, {"run_pkey"}, 10),
+    "edit_run": (f"{RUN}, '{{}}', gen_random_uuid(), 'account', '7', '{{}}'", {"run_pkey"}, 20),
+    "end_window": (f"{RUN}, 'a'", {"run_pkey", "run_dedupe_pkey"}, 10),
     "cancel_runs": (f"{RUNS}, 'x'", {"run_queue_pkey", "run_queue_parent"}, 20),
     "count_lines": (f"{RUNS}, 1000", {"run_log_pkey"}, 1_010),
     "keep_lines": (f"gen_random_uuid(), {RUNS}, '{{1}}', '{{1}}', '[]'", {"run_queue_pkey"}, 20),
@@ -204,8 +206,8 @@ def is_look(node: dict[str, Any]) -> bool:
 
 async def test_the_plans_are_of_every_reading_and_action() -> None:
     """A new statement of theirs is one to look at."""
-    asked = {*READINGS, *ACTIONS, "read_jobs", "read_pool_workers", "pause_job"}
-    sources = ["store/run_actions", "api/observe/job_readings", "api/observe/run_search"]
+    asked = {*READINGS, *ACTIONS, "read_jobs", "read_pool_workers", "pause_job", "wait_briefly"}
+    sources = ["store/run_actions", "store/redrives", "api/observe/job_readings", "api/observe/run_search"]
     from importlib.resources import files
 
     text = "".join((files("fastapi_events") / f"{name}.py").read_text() for name in sources)

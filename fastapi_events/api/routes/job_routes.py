@@ -75,11 +75,19 @@ class JobChange(Body):
     reason: Reason = ""
 
 
+class RunInTheWayAnswer(View):
+    """A run that was left as it is, because another one, ``rival``, has its dedupe key or its place by now."""
+
+    run: UUID
+    rival: UUID
+
+
 class RunsAnswer(View):
-    """Of ``asked`` runs, ``changed`` were in a state that allowed it."""
+    """Of ``asked`` runs, ``changed`` were in a state that allowed it; in the way of ``conflicts`` was another one."""
 
     asked: int
     changed: int
+    conflicts: tuple[RunInTheWayAnswer, ...] = ()
 
 
 class JobAnswer(View):
@@ -194,4 +202,7 @@ class JobRoutes:
 
 
 def _answer(changed: RunsChanged) -> RunsAnswer:
-    return RunsAnswer(asked=changed.asked, changed=changed.changed)
+    return RunsAnswer(
+        asked=changed.asked, changed=changed.changed,
+        conflicts=tuple(RunInTheWayAnswer(run=one.run, rival=one.rival) for one in changed.conflicts),
+    )  # fmt: skip

@@ -10,7 +10,7 @@ WITH given AS MATERIALIZED (
         id uuid, job_id integer, priority smallint, depth smallint, source text, source_ref text, parent_id uuid,
         root_id uuid, on_parent_close text, correlation_id uuid, causation_id uuid, tenant_id text, actor text,
         scope text, scope_id text, tags text[], traceparent text, input jsonb, delay float8, at timestamptz,
-        event_id uuid, trigger_id integer, limits jsonb)
+        event_id uuid, trigger_id integer, schedule_id integer, scheduled_for timestamptz, limits jsonb)
     CROSS JOIN LATERAL jsonb_to_record(r.limits) AS l(limit_key text, rate_key text, exclusive boolean, dedupe_key text)),
 placed AS MATERIALIZED (
     SELECT g.*, CASE WHEN g.due_at > clock_timestamp() THEN 't' WHEN g.gate IS NOT NULL THEN 'g' ELSE 'r' END AS state
@@ -18,10 +18,10 @@ placed AS MATERIALIZED (
 begun AS (
     INSERT INTO {schema}.run (id, number, job_id, priority, depth, source, source_ref, parent_id, root_id, on_parent_close,
                               correlation_id, causation_id, tenant_id, actor, scope, scope_id, tags, traceparent, event_id,
-                              trigger_id, limits, input)
+                              trigger_id, schedule_id, scheduled_for, limits, input)
     SELECT p.id, p.number, p.job_id, p.priority, p.depth, p.source, p.source_ref, p.parent_id, p.root_id, p.on_parent_close,
            p.correlation_id, p.causation_id, p.tenant_id, p.actor, p.scope, p.scope_id, p.tags, p.traceparent, p.event_id,
-           p.trigger_id, p.limits, coalesce(p.input, 'null')
+           p.trigger_id, p.schedule_id, p.scheduled_for, p.limits, coalesce(p.input, 'null')
     FROM placed p
     ORDER BY p.id
     ON CONFLICT DO NOTHING
