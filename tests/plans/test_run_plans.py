@@ -118,7 +118,7 @@ ACTIONS = {
     "replay_runs": (RUNS, {*BY_ID, "run_parent", "run_queue_parent"}, 20),
     "forget_steps": (f"{RUNS}, 'last_checkpoint'", {"run_step_pkey", "run_progress_pkey"}, 60),
     "edit_run": (f"{RUN}, '{{}}', gen_random_uuid()", {"run_pkey"}, 20),
-    "cancel_runs": (f"{RUNS}, 'x'", {"run_queue_pkey", "run_queue_parent"}, 20),
+    "cancel_runs": (f"{RUNS}, 'x'", {"run_pkey", "run_queue_pkey", "run_queue_parent"}, 20),
     "count_lines": (f"{RUNS}, 1000", {"run_log_pkey"}, 1_010),
     "keep_lines": (f"gen_random_uuid(), {RUNS}, '{{1}}', '{{1}}', '[]'", {"run_queue_pkey"}, 20),
 }
