@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     )
     from fastapi_events.model.module import Module
     from fastapi_events.model.retry import Retry, exponential, fixed, linear
+    from fastapi_events.model.run_ended import RunEnded
     from fastapi_events.model.secrets import Secret
     from fastapi_events.model.tenancy import tenant
     from fastapi_events.model.trigger import Trigger
@@ -140,6 +141,7 @@ __all__ = [
     "Retry",
     "RetryLater",
     "RunConflict",
+    "RunEnded",
     "RunInfo",
     "RunNotFound",
     "RunPage",
@@ -212,6 +214,7 @@ _HOMES = {
         "ResultTimeout",
         "RetryLater",
         "RunConflict",
+        "RunEnded",
         "RunNotFound",
         "StepError",
         "UnknownJob",
@@ -237,6 +240,7 @@ _HOMES = {
     "model.module": ("Module",),
     "model.breaker": ("Breaker",),
     "model.retry": ("Retry", "exponential", "fixed", "linear"),
+    "model.run_ended": ("RunEnded",),
     "model.secrets": ("Secret",),
     "model.tenancy": ("tenant",),
     "model.trigger": ("Trigger",),

@@ -49,6 +49,7 @@ class Job(Generic[In, Out]):
     triggers: tuple[Trigger[Any, Any], ...] = ()
     replay_from: ReplayFrom = "last_checkpoint"
     keep_result: float | None = None
+    announce: bool | None = None
     was: tuple[str, ...] = ()
 
     def __str__(self) -> str:

@@ -47,6 +47,7 @@ class JobDeclarations(Declaring):
         priority: int = 0,
         replay_from: Literal["scratch", "last_step", "last_checkpoint"] = "last_checkpoint",
         keep_result: float | timedelta | None = None,
+        announce: bool | None = None,
         was: Sequence[str] = (),
     ) -> TriggeredJobDecorator[Made]: ...
 
@@ -66,6 +67,7 @@ class JobDeclarations(Declaring):
         triggers: tuple[()] = (),
         replay_from: Literal["scratch", "last_step", "last_checkpoint"] = "last_checkpoint",
         keep_result: float | timedelta | None = None,
+        announce: bool | None = None,
         was: Sequence[str] = (),
     ) -> JobDecorator: ...
 
@@ -84,6 +86,7 @@ class JobDeclarations(Declaring):
         triggers: Sequence[Makes[Any]] = (),
         replay_from: Literal["scratch", "last_step", "last_checkpoint"] = "last_checkpoint",
         keep_result: float | timedelta | None = None,
+        announce: bool | None = None,
         was: Sequence[str] = (),
         **unknown: Any,
     ) -> Any:
@@ -101,7 +104,8 @@ class JobDeclarations(Declaring):
         ``priority`` says which of those that wait goes first: the highest, from -32768 to 32767. ``triggers`` are the
         events that start it. ``replay_from`` is what a failed run that is started again keeps: nothing
         (``"scratch"``), all finished steps, or those before the last checkpoint. The result is kept ``keep_result``
-        seconds (default: the setting).
+        seconds (default: the setting). ``announce`` says whether the end of each run is an audit event, ``RunEnded``
+        (default: the setting).
 
         Raises ``InvalidJob``, ``UnknownOption``, ``ContradictoryOptions``, ``DuplicateTrigger`` and
         ``ReservedPoolViolationError``.
@@ -109,7 +113,7 @@ class JobDeclarations(Declaring):
         given = {
             "pool": pool, "retry": retry, "timeout": timeout, "scope": scope, "concurrency": concurrency,
             "dedupe": dedupe, "rate_limit": rate_limit, "priority": priority, "triggers": triggers,
-            "replay_from": replay_from, "keep_result": keep_result, "was": was,
+            "replay_from": replay_from, "keep_result": keep_result, "announce": announce, "was": was,
         }  # fmt: skip
         check_known(unknown, ["name", *given], owner=f"module {self.name!r}: job()")
         self._check_name(name)

@@ -35,6 +35,7 @@ class JobOptions(TypedDict):
     triggers: tuple[Trigger[Any, Any], ...]
     replay_from: ReplayFrom
     keep_result: float | None
+    announce: bool | None
     was: tuple[str, ...]
 
 
@@ -53,6 +54,7 @@ def checked_job_options(
     triggers: Any,
     replay_from: Any,
     keep_result: Any,
+    announce: Any,
     was: Any,
 ) -> JobOptions:
     """The options, if each is a value that can work; ``owner`` is what the errors name.
@@ -80,6 +82,7 @@ def checked_job_options(
         triggers=checked_triggers(triggers, name, owner),
         replay_from=replay_from,
         keep_result=checked_span(keep_result, "keep_result", owner, none="leaves no time to read the result"),
+        announce=_checked_flag(announce, "announce", owner),
         was=_checked_was(was, name, owner),
     )
 
@@ -113,6 +116,14 @@ def _checked(option: Any, name: str, kind: type[T], example: str, owner: str) ->
         return option
     what = f"the class {kind.__name__}" if option is kind else ascii(option)[:80]
     raise ContradictoryOptions(f"{owner}: {name}={what} is no {kind.__name__} object. Write {name}={example}.")
+
+
+def _checked_flag(flag: Any, name: str, owner: str) -> bool | None:
+    if flag is None or isinstance(flag, bool):
+        return flag
+    raise ContradictoryOptions(
+        f"{owner}: {name}={ascii(flag)[:80]} is neither True nor False. Leave it out for what the settings say."
+    )
 
 
 def _check_scope(scope: Any, owner: str) -> None:

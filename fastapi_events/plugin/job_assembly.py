@@ -33,7 +33,7 @@ def make_job_side(
     plan = JobPlan(
         compile_jobs(
             registry, given=PUBLISHERS, retry=retry_of(settings), timeout=settings.job_timeout,
-            keep_result=settings.result_retention,
+            keep_result=settings.result_retention, announces=settings.announce_runs,
         )
     )  # fmt: skip
     family = Family(

@@ -150,6 +150,8 @@ class EventsSettings(BaseSettings):
     """Seconds after which an attempt at a job has failed, where its ``timeout`` says nothing else."""
     result_retention: Seconds = 7 * _DAY
     """How long what a job returned is kept, in seconds, where its ``keep_result`` says nothing else."""
+    announce_runs: bool = False
+    """Publish an audit event, ``RunEnded``, when a run ends, where its job's ``announce`` says nothing else."""
     run_log: Literal["debug", "info", "warning", "error", "critical", "off"] = "info"
     """The level from which lines of ``job.log`` are kept with their run; ``off``: none is."""
     run_log_lines: Annotated[int, Field(ge=10, le=100_000)] = 1_000

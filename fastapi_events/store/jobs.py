@@ -19,6 +19,7 @@ class JobRow:
     name: str
     pool: str
     was: tuple[str, ...] = ()
+    announces: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,4 +68,10 @@ class JobStore:
 
 def _entry(job: JobRow, row: KnownJob | None) -> dict[str, Any]:
     name, former = former_names(job.name, job.was, row) if row else (job.name, list(job.was))
-    return {"id": row.id if row else None, "name": name, "former_names": former, "pool": job.pool}
+    return {
+        "id": row.id if row else None,
+        "name": name,
+        "former_names": former,
+        "pool": job.pool,
+        "announces": job.announces,
+    }

@@ -62,6 +62,8 @@ class RunResult:
     """Whether it has spawned others: what ends it also closes them, and no statement may change a row twice."""
     relatives: bool = False
     """Whether its end is news to a run that spawned it, or to some that it has spawned."""
+    announced: bool = False
+    """Whether its end is an audit event."""
     children: Sequence[Sealed] = ()
     """Events and runs that come true with it."""
 

@@ -18,14 +18,14 @@ EXPECTED = {
         "run_queue_gated", "run_queue_holding", "run_queue_pkey", "run_limit_pkey", "run_turn_due",
     },
     "claim_runs": {"run_queue_ready", "run_queue_pkey", "run_pkey", "run_dedupe_pkey", "run_replaced_pkey"},
-    "complete_runs": {"run_queue_pkey", "run_queue_parent", "run_dedupe_pkey"},
-    "settle_runs": {"run_queue_pkey", "run_queue_parent", "run_dedupe_pkey"},
-    "complete_own_run": {"run_queue_pkey", "run_queue_parent", "run_dedupe_pkey"},
-    "end_canceled_runs": {"run_queue_canceled", "run_queue_pkey", "run_queue_parent", "run_dedupe_pkey"},
+    "complete_runs": {"run_pkey", "run_queue_pkey", "run_queue_parent", "run_dedupe_pkey"},
+    "settle_runs": {"run_pkey", "run_queue_pkey", "run_queue_parent", "run_dedupe_pkey"},
+    "complete_own_run": {"run_pkey", "run_queue_pkey", "run_queue_parent", "run_dedupe_pkey"},
+    "end_canceled_runs": {"run_pkey", "run_queue_canceled", "run_queue_pkey", "run_queue_parent", "run_dedupe_pkey"},
     "renew_runs": {"run_queue_pkey", "run_replaced_pkey"},
     "release_runs": {"run_queue_pkey"},
     "promote_runs": {"run_queue_due"},
-    "cancel_runs": {"run_queue_pkey", "run_queue_parent", "run_dedupe_pkey"},
+    "cancel_runs": {"run_pkey", "run_queue_pkey", "run_queue_parent", "run_dedupe_pkey"},
     "call_gates": {"run_queue_gated", "run_queue_holding"},
     "prune_limits": {"run_limit_pkey", "run_queue_gated", "run_queue_holding"},
     "prune_dedupe_keys": {"run_dedupe_pkey", "run_dedupe_over", "run_queue_pkey", "run_replaced_pkey"},
@@ -34,7 +34,7 @@ EXPECTED = {
     "free_dedupe_keys": {"run_dedupe_pkey"},
     "find_rivals": {"run_queue_exclusive", "run_replaced_pkey"},
     "find_started_runs": {"run_pkey"},
-    "replace_runs": {"run_queue_pkey", "run_dedupe_pkey"},
+    "replace_runs": {"run_pkey", "run_queue_pkey", "run_dedupe_pkey"},
 }  # fmt: skip
 WALKED = {"run_queue_gated", "run_replaced_pkey", "run_queue_canceled"}
 """Which some statements begin to walk, for a bounded number of rows: all that is in these indexes is theirs."""

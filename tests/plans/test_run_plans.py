@@ -120,7 +120,7 @@ ACTIONS = {
     "read_given": (RUN, {"run_pkey"}, 10),
     "edit_run": (f"{RUN}, '{{}}', gen_random_uuid(), 'account', '7', '{{}}'", {"run_pkey"}, 20),
     "end_window": (f"{RUN}, 'a'", {"run_pkey", "run_dedupe_pkey"}, 10),
-    "cancel_runs": (f"{RUNS}, 'x'", {"run_queue_pkey", "run_queue_parent"}, 20),
+    "cancel_runs": (f"{RUNS}, 'x'", {"run_pkey", "run_queue_pkey", "run_queue_parent"}, 20),
     "count_lines": (f"{RUNS}, 1000", {"run_log_pkey"}, 1_010),
     "keep_lines": (f"gen_random_uuid(), {RUNS}, '{{1}}', '{{1}}', '[]'", {"run_queue_pkey"}, 20),
 }

@@ -207,7 +207,7 @@ class JobPool(Loop):
         if outcome.committed:
             self.in_hand.pop(run.claim, None)
             self._settling.drop(run.lines)
-            self._settling.tell(ready=run.has_relatives, cancels=run.family)
+            self._settling.tell(ready=run.has_relatives, cancels=run.family, announced=run.job.announces)
         elif run.claim in self.in_hand:
             run.settling = True
             self._settling.add(result_of(run, outcome), run.lines)

@@ -32,6 +32,7 @@ class ReadyJob:
     retry: Retry
     timeout: float
     keep_result: float
+    announces: bool = False
     number: int = 0
     paused: bool = False
     failed_at: list[float] = field(default_factory=list[float], init=False)
@@ -57,15 +58,26 @@ class ReadyJob:
 
 
 def compile_jobs(
-    registry: Registry, *, given: frozenset[type[Any]], retry: Retry, timeout: float, keep_result: float
+    registry: Registry,
+    *,
+    given: frozenset[type[Any]],
+    retry: Retry,
+    timeout: float,
+    keep_result: float,
+    announces: bool = False,
 ) -> list[ReadyJob]:
     """Read and check the signature of every job; ``given`` are types that can be injected beside a session."""
     known = given | {HandlerSession}
-    return [_compile(job, known, retry, timeout, keep_result) for job in registry.jobs.values()]
+    return [_compile(job, known, retry, timeout, keep_result, announces) for job in registry.jobs.values()]
 
 
 def _compile(
-    job: Job[Any, Any], known: frozenset[type[Any]], retry: Retry, timeout: float, keep_result: float
+    job: Job[Any, Any],
+    known: frozenset[type[Any]],
+    retry: Retry,
+    timeout: float,
+    keep_result: float,
+    announces: bool = False,
 ) -> ReadyJob:
     owner = f"job {job.name!r} ({job.where})"
     declared: Any = job.function
@@ -76,6 +88,7 @@ def _compile(
     return ReadyJob(
         job=job, signature=signature, is_async=job.is_async, retry=job.retry or retry, timeout=job.timeout or timeout,
         keep_result=keep_result if job.keep_result is None else job.keep_result,
+        announces=announces if job.announce is None else job.announce,
     )  # fmt: skip
 
 

@@ -12,10 +12,13 @@ from fastapi_events.engine.jobs.log_keeping import LogKeeping
 from fastapi_events.engine.jobs.run_log import RunLines
 from fastapi_events.engine.patience import patiently
 from fastapi_events.engine.service import Loop
-from fastapi_events.model.lane import LogPlace, place_of
+from fastapi_events.model.lane import AUDIT, LogPlace, place_of
 from fastapi_events.model.outcome import Outcome
 from fastapi_events.model.run_start import AWAITING, CANCELED, RUNS
 from fastapi_events.store.runs import RunClaim, RunQueue, RunResult
+
+ENDS_ANNOUNCED = place_of(AUDIT, 0)
+"""Where statements that end runs put the audit events of it."""
 
 
 class Settling(Loop):
@@ -94,14 +97,17 @@ class Settling(Loop):
         self.tell(
             ready=any(result.state is None or result.relatives or result.limited for result in settled),
             cancels=any(result.family for result in settled),
+            announced=any(result.announced for result in settled),
         )
 
-    def tell(self, *, ready: bool, cancels: bool) -> None:
-        """Have it known that runs can be claimed, or that some are to be cancelled."""
+    def tell(self, *, ready: bool, cancels: bool, announced: bool) -> None:
+        """Have it known that runs can be claimed, that some are to be cancelled, or that ends are audit events."""
         if ready:
             self._ready()
         if cancels:
             self._published({place_of(RUNS, CANCELED)})
+        if announced:
+            self._published({ENDS_ANNOUNCED})
 
     async def _settle(self, results: list[RunResult]) -> set[RunClaim]:
         try:
@@ -121,6 +127,7 @@ def result_of(run: JobRun, outcome: Outcome) -> RunResult:
     """What is to be recorded of an attempt."""
     result = _result_of(run, outcome)
     result.family, result.relatives = run.family, run.has_relatives
+    result.announced = run.job.announces and result.state is not None
     return result
 
 

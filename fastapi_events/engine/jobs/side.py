@@ -31,7 +31,7 @@ class JobSide:
     async def register(self, group_id: int) -> None:
         """Make the jobs known to the database: from then on they can be started."""
         self._group_id = group_id
-        rows = [JobRow(ready.id, ready.job.pool, ready.job.was) for ready in self.plan.jobs.values()]
+        rows = [JobRow(ready.id, ready.job.pool, ready.job.was, ready.announces) for ready in self.plan.jobs.values()]
         for name, known in (await self._store.register(group_id, rows)).items():
             ready = self.plan.jobs[name]
             ready.number, ready.paused = known.id, known.paused

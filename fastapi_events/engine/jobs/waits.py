@@ -11,6 +11,7 @@ from fastapi_events.engine.item import decode
 from fastapi_events.engine.jobs.job_run import JobRun
 from fastapi_events.engine.stored_versions import StoredVersions, Unreadable
 from fastapi_events.errors import InvalidJob, InvalidPayload, InvalidResult, WaitTimeout
+from fastapi_events.model.broadcast import check_trigger
 from fastapi_events.model.event import Event, options_of
 from fastapi_events.model.lane import lane_of, partition_of, place_of
 from fastapi_events.model.registry import Registry
@@ -36,6 +37,7 @@ class Waits:
         options = options_of(event)
         if options is None:
             raise InvalidJob(f"job {run.job.id!r}: {event.__qualname__} is abstract, so none is ever published.")
+        check_trigger(event, owner=f"job {run.job.id!r}: wait_for()")
         if key is None:
             places = [place_of(lane_of(options), one) for one in range(self._partitions)]
             return Awaited(options.name, None, places, options.name)

@@ -419,12 +419,15 @@ CREATE TABLE {schema}.job (
     name text NOT NULL,
     former_names text[] NOT NULL DEFAULT '{}',
     pool text NOT NULL,
+    announces boolean NOT NULL DEFAULT false,
     revision bigint NOT NULL DEFAULT 0,
     registered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     last_seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     paused_at timestamptz,
     UNIQUE (group_id, name) DEFERRABLE
 );
+
+CREATE INDEX job_announcing ON {schema}.job (id) WHERE announces;
 
 -- Runs of jobs, as they were started: what is written here never changes, but for an input that is edited. limits: the keys by which it is bounded, for a
 -- run that begins anew. number: the order of starting, by the

@@ -47,5 +47,7 @@ turns AS (
     SELECT DISTINCT e.job_id, 'c' || e.limit_key FROM ended e WHERE e.holds AND e.limit_key IS NOT NULL),
 ends AS (
     INSERT INTO {schema}.run_end (run_id, job_id, state, note, attempts, redrives)
-    SELECT e.run_id, e.job_id, 'canceled', $2, e.attempts, e.redrives FROM ended e)
+    SELECT e.run_id, e.job_id, 'canceled', $2, e.attempts, e.redrives FROM ended e
+    RETURNING run_id, job_id, state, reason, note, error_type, attempts, redrives, duration, finished_at),
+{announce_ends}
 SELECT c.run_id, c.ends AS ended FROM chosen c

@@ -36,9 +36,12 @@ freed AS (
       AND d.job_id = e.job_id AND d.key = e.dedupe_key AND d.run_id = e.run_id),
 turns AS (
     INSERT INTO {schema}.run_turn (job_id, gate)
-    SELECT e.job_id, 'c' || e.limit_key FROM ended e WHERE e.limit_key IS NOT NULL)
-INSERT INTO {schema}.run_end (run_id, job_id, state, result, attempts, redrives, worker_id, duration, expires_at)
-SELECT e.run_id, e.job_id, 'completed', $4::text::jsonb, $5::text::integer, e.redrives, $3::text::uuid, $6::text::float8,
-       clock_timestamp() + make_interval(secs => $7::text::float8)
-FROM ended e
-RETURNING run_id
+    SELECT e.job_id, 'c' || e.limit_key FROM ended e WHERE e.limit_key IS NOT NULL),
+ends AS (
+    INSERT INTO {schema}.run_end (run_id, job_id, state, result, attempts, redrives, worker_id, duration, expires_at)
+    SELECT e.run_id, e.job_id, 'completed', $4::text::jsonb, $5::text::integer, e.redrives, $3::text::uuid, $6::text::float8,
+           clock_timestamp() + make_interval(secs => $7::text::float8)
+    FROM ended e
+    RETURNING run_id, job_id, state, reason, note, error_type, attempts, redrives, duration, finished_at),
+{announce_ends}
+SELECT run_id FROM ends

@@ -50,5 +50,7 @@ ends AS (
     SELECT g.run_id, g.job_id, 'completed', g.result::jsonb, 1, g.redrives, $1, g.duration,
            clock_timestamp() + make_interval(secs => g.keep)
     FROM given g
-    WHERE ((g.run_id, g.token) IN (SELECT e.run_id, e.token FROM ended e)) IS TRUE)
+    WHERE ((g.run_id, g.token) IN (SELECT e.run_id, e.token FROM ended e)) IS TRUE
+    RETURNING run_id, job_id, state, reason, note, error_type, attempts, redrives, duration, finished_at),
+{announce_ends}
 SELECT run_id, token FROM ended

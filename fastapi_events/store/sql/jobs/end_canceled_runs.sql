@@ -43,5 +43,7 @@ turns AS (
     SELECT DISTINCT e.job_id, 'c' || e.limit_key FROM ended e WHERE e.limit_key IS NOT NULL),
 ends AS (
     INSERT INTO {schema}.run_end (run_id, job_id, state, note, attempts, redrives)
-    SELECT e.run_id, e.job_id, 'canceled', e.cancel_reason, e.attempts, e.redrives FROM ended e)
+    SELECT e.run_id, e.job_id, 'canceled', e.cancel_reason, e.attempts, e.redrives FROM ended e
+    RETURNING run_id, job_id, state, reason, note, error_type, attempts, redrives, duration, finished_at),
+{announce_ends}
 SELECT e.run_id FROM ended e

@@ -16,7 +16,9 @@ gone AS (
     DELETE FROM {schema}.run_queue q WHERE q.run_id = ANY (ARRAY(SELECT i.run_id FROM idle i WHERE NOT i.related))),
 ends AS (
     INSERT INTO {schema}.run_end (run_id, job_id, state, note, attempts, redrives)
-    SELECT i.run_id, i.job_id, 'canceled', i.reason, i.attempts, i.redrives FROM idle i WHERE NOT i.related),
+    SELECT i.run_id, i.job_id, 'canceled', i.reason, i.attempts, i.redrives FROM idle i WHERE NOT i.related
+    RETURNING run_id, job_id, state, reason, note, error_type, attempts, redrives, duration, finished_at),
+{announce_ends},
 freed AS (
     DELETE FROM {schema}.run_dedupe d USING idle i
     WHERE NOT i.related AND d.key = ANY (ARRAY(SELECT k.dedupe_key FROM idle k WHERE k.dedupe_key IS NOT NULL))

@@ -65,7 +65,9 @@ ends AS (
     SELECT g.run_id, g.job_id, g.state, g.reason, g.note, g.result::jsonb, g.error_type, g.error_message, g.fingerprint,
            g.attempts, g.redrives, $1, g.duration, clock_timestamp() + make_interval(secs => g.keep)
     FROM given g
-    WHERE ((g.run_id, g.token) IN (SELECT e.run_id, e.token FROM ended e)) IS TRUE),
+    WHERE ((g.run_id, g.token) IN (SELECT e.run_id, e.token FROM ended e)) IS TRUE
+    RETURNING run_id, job_id, state, reason, note, error_type, attempts, redrives, duration, finished_at),
+{announce_ends},
 freed AS (
     DELETE FROM {schema}.run_dedupe d
     WHERE d.key = ANY (ARRAY(SELECT k.dedupe_key FROM ended k WHERE k.dedupe_key IS NOT NULL))
