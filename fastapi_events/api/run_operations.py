@@ -133,7 +133,7 @@ class RunOperations:
 
         def edit(row: Any) -> EditedInput:
             scope = (row["scope"], row["scope_id"]) if row["scope"] is not None else None
-            return edited_input(job, given, text, row["input"], scope, row["window_key"])
+            return edited_input(job, given, text, row["input"], scope, row["window_key"], tenant=row["tenant_id"])
 
         changed = await self._store.edit(self._group_id(), edited, edit, place)
         return bool(self._after(act, act.ids if changed else (), READY).changed)

@@ -26,16 +26,23 @@ class EditedInput:
 
 
 def edited_input(
-    job: Job[Any, Any], value: Any, text: str, before: str, scope: Scope, window_key: str | None
+    job: Job[Any, Any],
+    value: Any,
+    text: str,
+    before: str,
+    scope: Scope,
+    window_key: str | None,
+    *,
+    tenant: str | None,
 ) -> EditedInput:
     """What follows from another input, ``value``, stored as ``text``; ``before`` is the input that it replaces.
 
-    ``scope`` and ``window_key``, by which it stands for starts until a time is over, are what the run has.
+    ``scope``, ``tenant`` and ``window_key``, by which it stands for starts until a time is over, are what the run has.
 
     A scope that followed from the former input follows from the new one; one that was given with the start stays.
     Raises ``InvalidInput`` for keys and scopes that cannot be ones.
     """
-    limits = limits_of(job, value, text)
+    limits = limits_of(job, value, text, tenant)
     if job.scope is not None and _follows(job, before, scope):
         scope = job.scope_of(value)
     if limits is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
-from fastapi_events.model.job import Job
+from fastapi_events.model.job import WHOLE_JOB, Job
 from fastapi_events.model.job_limits import OnCollision
 
 Refusal = Literal["duplicate", "rejected"]
@@ -71,14 +71,18 @@ class RunLimits:
         )
 
 
-def limits_of(job: Job[Any, Any], value: Any, text: str) -> RunLimits | None:
-    """What bounds a run with this input, whose stored form is ``text``; None for nothing. Raises ``InvalidInput``."""
+def limits_of(job: Job[Any, Any], value: Any, text: str, tenant: str | None) -> RunLimits | None:
+    """What bounds a run with this input, whose stored form is ``text``; None for nothing. Raises ``InvalidInput``.
+
+    Keys are a tenant's own; without a key, ``Concurrency`` and ``RateLimit`` hold for all tenants together.
+    """
     concurrency, dedupe = job.concurrency, job.dedupe
     if concurrency is None and dedupe is None and job.rate_limit is None:
         return None
     limits = RunLimits(
-        limit_key=job.concurrency_key(value), rate_key=job.rate_limit_key(value), dedupe_key=job.dedupe_key(value, text)
-    )
+        limit_key=_own(job.concurrency_key(value), tenant), rate_key=_own(job.rate_limit_key(value), tenant),
+        dedupe_key=_own(job.dedupe_key(value, text), tenant),
+    )  # fmt: skip
     if limits.limit_key is None and limits.rate_key is None and limits.dedupe_key is None:
         return None
     if concurrency is not None:
@@ -86,3 +90,7 @@ def limits_of(job: Job[Any, Any], value: Any, text: str) -> RunLimits | None:
     if dedupe is not None:
         limits.window, limits.until_started = dedupe.window, dedupe.until == "started"
     return limits
+
+
+def _own(key: str | None, tenant: str | None) -> str | None:
+    return key if key in (None, WHOLE_JOB) or tenant is None else f"{tenant}/{key}"

@@ -73,7 +73,7 @@ def seal_run(
         priority=job.priority if given.priority is None else _checked_priority(given.priority, owner),
         depth=flow.depth, causation_id=flow.causation_id, tenant_id=tenant, actor=flow.actor,
         scope=scope, scope_id=scope_id, tags=_tags(given.tags, owner), traceparent=flow.traceparent,
-        delay=delay, at=at, limits=limits_of(job, value, text),
+        delay=delay, at=at, limits=limits_of(job, value, text, tenant),
     )  # fmt: skip
 
 

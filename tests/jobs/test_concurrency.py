@@ -129,6 +129,19 @@ async def test_a_key_that_is_busy_holds_no_other_up(stage: Stage) -> None:
     await until(lambda: len(counter.seen) == 54)
 
 
+async def test_keys_are_each_tenants_own(stage: Stage) -> None:
+    module = Module("shop")
+
+    @module.job("shop.restock", concurrency=Concurrency(key=lambda restock: restock.sku, on_collision="replace"))
+    async def restock(job: JobContext[Restock]) -> None: ...
+
+    events = await stage.idle(module)
+    for tenant in ("acme", "nordwind", "acme"):
+        await events.jobs.start(restock, Restock(sku="a"), tenant_id=tenant)
+    rows = await stage.rows("SELECT r.tenant_id FROM events.run_queue q JOIN events.run r ON r.id = q.run_id")
+    assert sorted(row["tenant_id"] for row in rows) == ["acme", "nordwind"]
+
+
 async def test_without_a_key_it_is_the_whole_job(stage: Stage) -> None:
     counter, module = Counter(), Module("shop")
 

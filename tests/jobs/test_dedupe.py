@@ -54,6 +54,17 @@ async def test_a_second_start_gives_the_first_run(stage: Stage) -> None:
     assert await stage.value("SELECT count(*) FROM events.run_dedupe") == 1
 
 
+@pytest.mark.parametrize("dedupe", [BY_DAY, Dedupe()])
+async def test_a_tenant_never_gets_the_run_of_another(stage: Stage, dedupe: Dedupe) -> None:
+    module = reports(dedupe)
+    events = await stage.idle(module)
+    make, report = events.registry.jobs["reports.make"], Report(day="mon")
+    runs = [await events.jobs.start(make, report, tenant_id=name) for name in ("acme", "nordwind", None)]
+    assert [run.existing for run in runs] == [False] * 3
+    again = [await events.jobs.start(make, report, tenant_id=name) for name in ("acme", "nordwind", None)]
+    assert [run.run for run in again] == [run.run for run in runs]
+
+
 async def test_without_a_key_equal_inputs_are_one(stage: Stage) -> None:
     module = reports(Dedupe())
     events = await stage.idle(module)
