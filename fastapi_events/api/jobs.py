@@ -30,7 +30,7 @@ from fastapi_events.model.job_context import RunState, Started
 from fastapi_events.model.job_replay import checked_place
 from fastapi_events.model.lane import place_of
 from fastapi_events.model.payload import checked_text
-from fastapi_events.model.run_sealing import StartOptions, seal_run, start_options
+from fastapi_events.model.run_sealing import StartOptions, seal_run, seal_runs, start_options
 from fastapi_events.model.run_start import CANCELED, READY, RUNS, RunStart
 from fastapi_events.model.values import encode_value
 from fastapi_events.store.redrives import Anew
@@ -117,7 +117,8 @@ class JobClient:
     ) -> list[Started[O]]:
         """Start a run for each input, with the same options, in one statement; or none of them if one is refused."""
         given = start_options(options)
-        sealed = [self._seal(job, one, given) for one in inputs]
+        number = self._number(job)
+        sealed = seal_runs(job, number, inputs, current_flow(), self._port.rules, given)
         if sealed:
             await self._outlet.put(sealed, caller(self._endpoint))
         return [_started(one) for one in sealed]
@@ -247,13 +248,15 @@ class JobClient:
         raise kind(f"{about} has {row['state'].replace('_', ' ')}: {message}")
 
     def _seal(self, job: Job[Any, Any], value: Any, given: StartOptions) -> RunStart:
+        return seal_run(job, self._number(job), value, current_flow(), self._port.rules, given)
+
+    def _number(self, job: Job[Any, Any]) -> int:
         if not isinstance(job, Job):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers may be untyped
             raise InvalidInput(
                 f"jobs.start() takes a job and its input, not {ascii(job)[:80]}. Pass what @module.job() made: "
                 "jobs.start(restock, Restock(...))."
             )
-        port = self._port
-        return seal_run(job, port.job_number(job.name), value, current_flow(), port.rules, given)
+        return self._port.job_number(job.name)
 
     async def _row(self, run_id: UUID) -> Any:
         row = await self._port.run_readings.find(run_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -40,6 +40,7 @@ class StartOptions:
 
 _OPTIONS = tuple(field.name for field in fields(StartOptions))
 NO_OPTIONS = StartOptions()
+_NOBODY = UUID(int=0)
 
 
 def start_options(given: Mapping[str, Any]) -> StartOptions:
@@ -56,24 +57,46 @@ def seal_run(
     Raises ``InvalidInput`` for the input and for options that cannot be stored, ``ContradictoryOptions`` for two that
     exclude each other, and ``MissingTenantIdError``; always before any SQL.
     """
+    [sealed] = seal_runs(job, number, (value,), flow, rules, given)
+    return sealed
+
+
+def seal_runs(
+    job: Job[Any, Any], number: int, values: Iterable[Any], flow: Flow, rules: PublishRules, given: StartOptions
+) -> list[RunStart]:
+    """A run for each value, as ``seal_run``: what they have in common is checked and made once."""
     owner = f"jobs.start({job.name})"
-    text = job.dump_input(value, max_size=rules.max_payload_size)
-    run_id = given.run_id or new_id()
+    sample = _common(job, number, flow, rules, given, owner)
+    by_value = given.scope is None and job.scope is not None
+    common, correlation_id, sealed = sample[5:], given.correlation_id or flow.correlation_id, list[RunStart]()
+    for value in values:
+        text = job.dump_input(value, max_size=rules.max_payload_size)
+        run_id = given.run_id or new_id()
+        one = RunStart._make((run_id, number, job.name, text, correlation_id or run_id, *common))
+        if by_value:
+            scope, scope_id = job.scope_of(value) or (None, None)
+            one = one._replace(scope=scope, scope_id=scope_id)
+        limits = limits_of(job, value, text, sample.tenant_id)
+        sealed.append(one if limits is None else one._replace(limits=limits))
+    return sealed
+
+
+def _common(
+    job: Job[Any, Any], number: int, flow: Flow, rules: PublishRules, given: StartOptions, owner: str
+) -> RunStart:
+    """What runs have that are started together, in the place of one of them."""
     tenant = flow.tenant_id if given.tenant_id is UNSAID else given.tenant_id
     if tenant is None and rules.multi_tenant and given.tenant_id is UNSAID:
         raise missing_tenant(owner)
     if tenant is not None:
         checked_tenant(tenant, owner)
-    given_scope = job.scope_of(value) if given.scope is None else checked_scope(given.scope, owner)
-    scope, scope_id = given_scope or (None, None)
+    scope, scope_id = checked_scope(given.scope, owner) or (None, None)
     delay, at = _due(given, owner)
     return RunStart(
-        id=run_id, job_id=number, name=job.name, input=text,
-        correlation_id=given.correlation_id or flow.correlation_id or run_id,
+        id=_NOBODY, job_id=number, name=job.name, input="", correlation_id=_NOBODY,
         priority=job.priority if given.priority is None else _checked_priority(given.priority, owner),
         depth=flow.depth, causation_id=flow.causation_id, tenant_id=tenant, actor=flow.actor,
-        scope=scope, scope_id=scope_id, tags=_tags(given.tags, owner), traceparent=flow.traceparent,
-        delay=delay, at=at, limits=limits_of(job, value, text, tenant),
+        scope=scope, scope_id=scope_id, tags=_tags(given.tags, owner), traceparent=flow.traceparent, delay=delay, at=at,
     )  # fmt: skip
 
 

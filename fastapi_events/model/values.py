@@ -23,7 +23,7 @@ def encode_value(
     ``PayloadTooLarge``.
     """
     try:
-        encoded = adapter.dump_json(value, by_alias=True, warnings=False)
+        encoded: bytes = adapter.serializer.to_json(value, by_alias=True, warnings=False)
     except (PydanticSerializationError, UnicodeEncodeError, ValueError, RecursionError) as error:
         check_json_value(_as_python(value, adapter), owner=f"{owner}: {what}")
         raise InvalidPayload(f"{owner}: the {what} cannot be written as JSON: {_first_line(error)}") from error
@@ -32,10 +32,10 @@ def encode_value(
             f"{owner}: the {what} has {len(encoded):,} bytes; max_payload_size is {max_size:,}. Store large content "
             "elsewhere and pass a reference to it, or raise EVENTS_MAX_PAYLOAD_SIZE."
         )
-    if is_suspicious(encoded):
+    if not (value is None and encoded == b"null") and is_suspicious(encoded):
         check_json_value(_as_python(value, adapter), owner=f"{owner}: {what}")
     try:
-        adapter.validate_json(encoded, by_alias=True, by_name=True)
+        adapter.validator.validate_json(encoded, by_alias=True, by_name=True)
     except ValidationError as error:
         path, problem = first_problem(error)
         raise InvalidPayload(f"{owner}: {what} {path}: {problem}", path=path) from _shown(error, kind)
@@ -45,7 +45,7 @@ def encode_value(
 def decode_value(text: str | bytes, adapter: TypeAdapter[Any], kind: Any, *, what: str, owner: str) -> Any:
     """The value that was stored as this text; raises ``InvalidPayload`` if its type does not take it (any more)."""
     try:
-        return adapter.validate_json(text, by_alias=True, by_name=True)
+        return adapter.validator.validate_json(text, by_alias=True, by_name=True)
     except ValidationError as error:
         path, problem = first_problem(error)
         raise InvalidPayload(
@@ -57,6 +57,8 @@ def decode_value(text: str | bytes, adapter: TypeAdapter[Any], kind: Any, *, wha
 
 def given_another(value: object, kind: Any) -> str | None:
     """What is wrong with an input that is no object of the class that it is to be; None for other kinds of types."""
+    if type(value) is kind:
+        return None
     if kind is type(None):
         return None if value is None else f"takes no input, and was given {_article(value)}. Start it without."
     if not _has_objects(kind) or isinstance(value, kind):

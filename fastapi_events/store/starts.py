@@ -53,6 +53,9 @@ class RunLog:
 
     def start_through(self, connection: sqlalchemy.Connection, starts: Sequence[RunStart]) -> list[bool]:
         """The same through SQLAlchemy, with any driver of PostgreSQL."""
+        if all(start.is_plain for start in starts):
+            connection.execute(self._plain_clause, dict(zip(_PLAIN_COLUMNS, _columns(starts), strict=True)))
+            return [False] * len(starts)
         limited, others = _apart(starts)
         if limited:
             asking, rows = _started(limited), None
@@ -64,6 +67,10 @@ class RunLog:
             return _answers(starts, others, [])
         begun = connection.execute(self._clauses["start_runs"], {"rows": _rows_of(others)}).scalars()
         return _answers(starts, others, [UUID(str(run_id)) for run_id in begun])
+
+    @cached_property
+    def _plain_clause(self) -> TextClause:
+        return clause(self._plain, *_PLAIN_COLUMNS)
 
     @cached_property
     def _clauses(self) -> dict[str, TextClause]:
@@ -112,6 +119,9 @@ def _existing(starts: Sequence[RunStart], begun: Sequence[UUID]) -> list[bool]:
         if flags[-1] and not start.is_derived:
             raise RunConflict(f"There is a run {start.id} already. Leave run_id= out.", run=start.id)
     return flags
+
+
+_PLAIN_COLUMNS = ("ids", "jobs", "priorities", "correlation_ids", "inputs")
 
 
 def _columns(starts: Sequence[RunStart]) -> tuple[list[Any], ...]:
