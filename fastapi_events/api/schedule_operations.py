@@ -10,7 +10,7 @@ from uuid import UUID
 from fastapi_events.api.gate_operations import GateOperations, record_of
 from fastapi_events.errors import OperationRefused
 from fastapi_events.model.lane import LogPlace, place_of
-from fastapi_events.model.run_start import READY, RUNS, WAITING
+from fastapi_events.model.run_start import RUNS, WAITING
 from fastapi_events.store.job_schedules import JobScheduleStore
 
 T = TypeVar("T")
@@ -48,12 +48,16 @@ class ScheduleOperations(GateOperations):
     async def run_schedule_now(self, name: str, *, actor: str, reason: str = "") -> UUID:
         """Start one run with the schedule's input, also while it is paused, and leave its ticks as they are.
 
-        Returns the run's id; its ``scheduled_for`` is None, as it is for no tick. Raises as ``pause_schedule``.
+        Returns the run's id; its ``scheduled_for`` is None, as it is for no tick. The job's limits hold as for any
+        start: where another run has its dedupe key, it is that one's id, and the record says so. Raises as
+        ``pause_schedule``, ``JobCollisionError``, naming the run, where its ``Concurrency`` rejects it, and
+        ``OperationUnavailable`` while a transaction that starts one of its key goes on.
         """
         record = self._checked("run_schedule", name, actor, reason)
-        run = await self._found(name, await self._schedules.run(self._group_id(), name, **record))
-        self._announce({place_of(RUNS, READY)})
-        return run
+        start = await self._found(name, await self._schedules.run(self._group_id(), name, **record))
+        if not start.is_duplicate:
+            self._announce({start.place})
+        return start.standing
 
     def _checked(self, action: str, name: str, actor: str, reason: str) -> dict[str, Any]:
         self._check_whole(action)

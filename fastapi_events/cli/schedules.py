@@ -65,6 +65,9 @@ async def list_schedules(events: Any, *, limit: int, as_json: bool) -> int:
         print_json({"schedules": listed})
         return 0
     print_table(COLUMNS, listed, empty=f"No process of the group {events.group!r} has registered a schedule yet.")
+    for one in listed:
+        if one.last_note is not None:
+            say(clean(f"{one.name}: its last tick has started no run: {one.last_note}."))
     new = sorted(declared.keys() - {view.name for view in found})
     if new:
         say(clean(f"In this code, and not registered by any process yet: {', '.join(new)}."))

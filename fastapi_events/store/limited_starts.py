@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -28,6 +29,15 @@ BRIEFLY = "2000"
 tried again, so that it keeps no connection."""
 
 Key = tuple[int, str]
+
+
+async def answered(asking: Asking, connection: Any, statements: Mapping[str, str]) -> None:
+    """Carry statements out on an asyncpg connection."""
+    rows = None
+    with suppress(StopIteration):
+        while True:
+            name, parameter = next(asking) if rows is None else asking.send(rows)
+            rows = await connection.fetch(statements[name], parameter)
 
 
 def decided(starts: Sequence[RunStart]) -> Asking:
@@ -179,7 +189,9 @@ def _check_line(starts: Sequence[RunStart], victims: Collection[UUID]) -> None:
 
 
 def _owner(start: RunStart) -> str:
-    return f"spawn({start.name}, ...)" if start.source == "parent" else f"jobs.start({start.name})"
+    if start.source == "parent":
+        return f"spawn({start.name}, ...)"
+    return f"jobs.start({start.name})" if start.source_ref is None else f"schedule {start.name!r}"
 
 
 def _replace(victims: dict[UUID, UUID]) -> Asking:

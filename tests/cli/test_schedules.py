@@ -54,10 +54,11 @@ async def registered(url: str) -> None:
 
 
 async def test_they_are_listed_as_the_database_and_the_code_know_them(
-    run: Run, project: Path, clean_database: str
+    run: Run, project: Path, connection: Any, clean_database: str
 ) -> None:
     (project / "reporting.py").write_text(FILE)
     await registered(clean_database)
+    await connection.execute("UPDATE events.schedule SET last_note = 'rejected' WHERE name = 'reports.nightly'")
     given = {"EVENTS_DATABASE_URL": clean_database, "EVENTS_APP": APP}
     people, script = await asyncio.gather(
         run("schedules", "list", **given), run("schedules", "list", "--json", **given)
@@ -68,6 +69,7 @@ async def test_they_are_listed_as_the_database_and_the_code_know_them(
     assert nightly["where"].startswith(f"{project}/reporting.py:")
     assert (changed["spec"], changed["differs"]) == ("0 1 * * *", True)
     assert "30 6 * * * Europe/Berlin" in people.output
+    assert "reports.nightly: its last tick has started no run: rejected." in people.output
     assert "ticking, other rule in this code" in people.output
     assert "In this code, and not registered by any process yet: reports.new." in people.output
 

@@ -170,7 +170,7 @@ async def test_who_dies_between_leaves_the_tick_to_another(stage: Stage) -> None
         tick = await make_due(stage)
         # It has moved the schedule on, and waits to queue the run: then its connection is gone, and it with it.
         dying = asyncio.create_task(first.look())
-        stuck = "SELECT pid FROM pg_stat_activity WHERE query LIKE '%tick%moved%' AND wait_event_type = 'Lock'"
+        stuck = "SELECT pid FROM pg_stat_activity WHERE query LIKE '%Starts runs%' AND wait_event_type = 'Lock'"
         pid = await until(lambda: stage.value(stuck))
         await stage.rows("SELECT pg_terminate_backend($1)", pid)
         with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):

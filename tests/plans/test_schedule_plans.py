@@ -29,12 +29,13 @@ FILL = (
 EXPECTED = {
     "jobs/next_due_run": {"run_queue_due", "schedule_pkey", "worker_pkey"},
     "schedules/read_ticks": {"schedule_pkey", "worker_pkey"},
-    "schedules/tick_schedules": {"schedule_pkey", "schedule_group_id_name_key", "run_tick"},
+    "schedules/tick_schedules": {"schedule_pkey"},
+    "schedules/note_tick": {"schedule_pkey"},
     "schedules/touch_schedules": {"schedule_pkey"},
     "schedules/pause_schedule": {"schedule_group_id_name_key", "schedule_pkey"},
     "schedules/lock_schedule": {"schedule_group_id_name_key"},
     "schedules/resume_schedule": {"schedule_pkey"},
-    "schedules/run_schedule": {"schedule_group_id_name_key"},
+    "schedules/find_schedule": {"schedule_group_id_name_key"},
 }
 
 

@@ -19,7 +19,8 @@ class ScheduleView(View):
 
     ``spec`` is a cron expression read in ``tz``, or an interval (``@every 300s``). ``status``: ``overdue`` if its tick
     has not come for a minute, as no process that has it works; ``retired`` if none has had it for seven days.
-    ``last_run_id`` is the run of its last tick.
+    ``last_run_id`` is the run of its last tick; with a ``last_note`` that tick has started none, and says why: by the
+    limits of its job that run stands for it.
     """
 
     id: int
@@ -33,6 +34,7 @@ class ScheduleView(View):
     next_at: datetime
     last_tick_at: datetime | None
     last_run_id: UUID | None
+    last_note: str | None
     registered_at: datetime
     last_seen_at: datetime
     paused_at: datetime | None

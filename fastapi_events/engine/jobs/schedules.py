@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from uuid import UUID
 
 from fastapi_events.model.job_schedule import JobSchedule
+from fastapi_events.model.run_limits import limits_of
 from fastapi_events.store.job_schedules import JobScheduleStore, ScheduleRow
 
 
@@ -37,8 +38,8 @@ class Schedules:
         self.ids = sorted(found.values())
 
     def _row(self, schedule: JobSchedule, job_id: int) -> ScheduleRow:
-        job = schedule.job
+        job, text = schedule.job, schedule.job.dump_input(schedule.input, max_size=self._max_size)
         return ScheduleRow(
-            schedule.name, schedule.was, job_id, schedule.rule, schedule.missed,
-            job.dump_input(schedule.input, max_size=self._max_size), job.priority, job.scope_of(schedule.input),
+            schedule.name, schedule.was, job_id, schedule.rule, schedule.missed, text, job.priority,
+            job.scope_of(schedule.input), limits_of(job, schedule.input, text),
         )  # fmt: skip

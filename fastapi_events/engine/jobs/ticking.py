@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,9 @@ from fastapi_events.engine.jobs.schedules import Schedules
 from fastapi_events.engine.service import Loop
 from fastapi_events.engine.wake import wait_for_flag
 from fastapi_events.model.job_schedule import MOST_MADE_UP, ON_TIME
+from fastapi_events.model.lane import LogPlace
 from fastapi_events.model.tick_rule import DueTicks, TickRule
-from fastapi_events.store.job_schedules import Tick
+from fastapi_events.store.job_schedules import Tick, Ticked
 
 logger = logging.getLogger("fastapi_events")
 
@@ -25,6 +26,8 @@ LONGEST_WAIT = 3600.0
 """Seconds between two looks at most; with one of them this process says that it has its schedules."""
 SHORTEST_WAIT = 0.01
 """Seconds until the next look after one that was too early, or after a tick that somebody else had."""
+BUSY_WAIT = 1.0
+"""Seconds until a tick is tried again that a transaction of the application has held up, which starts the same key."""
 
 
 class Ticking(Loop):
@@ -32,9 +35,9 @@ class Ticking(Loop):
 
     name = "schedules"
 
-    def __init__(self, schedules: Schedules, *, ready: Callable[[], None]) -> None:
+    def __init__(self, schedules: Schedules, *, started: Callable[[Collection[LogPlace]], None]) -> None:
         super().__init__()
-        self._schedules, self._store, self._ready = schedules, schedules.store, ready
+        self._schedules, self._store, self._started = schedules, schedules.store, started
         self._loop = asyncio.get_running_loop()
         self._flag = asyncio.Event()
         self._next_look = self._loop.time()
@@ -84,19 +87,20 @@ class Ticking(Loop):
 
     async def _tick(self, rows: list[Any], asked: float) -> int:
         steps = [step for row in rows if (step := self._step(row)) is not None]
-        moved = await self._store.tick([step.tick for step in steps]) if steps else {}
+        moved, busy = await self._store.tick([step.tick for step in steps]) if steps else ({}, set[int]())
         for step in steps:
             if step.tick.id in moved:
                 step.tell(moved[step.tick.id])
         waits = [LONGEST_WAIT, *(row["seconds"] for row in rows if (row["seconds"] or 0.0) > 0)]
         waits += [step.wait for step in steps if step.tick.id in moved]
-        if len(moved) < len(steps):  # somebody else was quicker, or has changed the schedule
+        if len(moved) + len(busy) < len(steps):  # somebody else was quicker, or has changed the schedule
             waits.append(SHORTEST_WAIT)
+        if busy:
+            waits.append(BUSY_WAIT)
         self._next_look = min(self._next_look, asked + max(min(waits), SHORTEST_WAIT))
-        started = sum(moved.values())
-        if started:
-            self._ready()
-        return started
+        if places := {place for ticked in moved.values() for place in ticked.places}:
+            self._started(places)
+        return sum(ticked.started for ticked in moved.values())
 
     def _step(self, row: Any) -> _Step | None:
         """What is to be done about a schedule; None if its time has not come, or its rule cannot be read here."""
@@ -111,7 +115,7 @@ class Ticking(Loop):
         late = (row["moment"] - due.ticks[-1]).total_seconds()
         runs = () if row["missed"] == "skip" and late > ON_TIME else due.ticks
         return _Step(
-            Tick(row["id"], rule, row["next_at"], due.following, runs), row["name"], row["missed"], due,
+            Tick(row["id"], rule, row["next_at"], due.following, runs, row["limited"]), row["name"], row["missed"], due,
             wait=(due.following - row["moment"]).total_seconds(),
         )  # fmt: skip
 
@@ -135,11 +139,13 @@ class _Step:
     due: DueTicks
     wait: float
 
-    def tell(self, started: int) -> None:
-        """Say what has become of ticks that were missed, and of those that had their run already."""
+    def tell(self, ticked: Ticked) -> None:
+        """Say what has become of ticks that were missed, and of those that have started no run."""
         runs, since, last = self.tick.runs, self.tick.tick.isoformat(), self.due.ticks[-1].isoformat()
-        if started < len(runs):
-            logger.warning("schedule %r: %d ticks had their runs already", self.name, len(runs) - started)
+        for why in ticked.refused[-1:]:
+            logger.info("schedule %r: %d ticks have started no run: %s", self.name, len(ticked.refused), why)
+        if there := len(runs) - ticked.started - len(ticked.refused):
+            logger.warning("schedule %r: %d ticks had their runs already", self.name, there)
         if not runs:
             logger.warning("schedule %r: its ticks from %s to %s were missed and are skipped", self.name, since, last)
         elif self.due.more and self.missed == "all":

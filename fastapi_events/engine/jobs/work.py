@@ -56,7 +56,7 @@ class JobWork:
                 )
             )  # fmt: skip
         self._leases = RunLeases(queue, self.pools, wake.runs.leases, interval=settings.heartbeat, lost=lost)
-        self._ticking = Ticking(schedules, ready=ready)
+        self._ticking = Ticking(schedules, started=published)
         self._due = DueRuns(
             queue, wake.runs, self._ticking, poll_interval=poll_interval, ready=ready,
             canceled=lambda: published({place_of(RUNS, CANCELED)}),

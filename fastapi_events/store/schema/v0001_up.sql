@@ -621,7 +621,8 @@ CREATE TABLE {schema}.run_wait (
 );
 
 -- Schedules: what starts a job by itself, as the process that started last has declared it (declared_by). next_at: the tick
--- that comes next, from which alone the one after it follows. input, priority and scope are those of each run.
+-- that comes next, from which alone the one after it follows. input, priority and scope are those of each run, limits the keys that
+-- bound it, made of the input. last_note: why the last tick has started no run, but last_run_id stands for it.
 CREATE TABLE {schema}.schedule (
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     group_id integer NOT NULL REFERENCES {schema}.consumer_group (id),
@@ -635,9 +636,11 @@ CREATE TABLE {schema}.schedule (
     priority smallint NOT NULL,
     scope text,
     scope_id text,
+    limits jsonb,
     next_at timestamptz NOT NULL,
     last_tick_at timestamptz,
     last_run_id uuid,
+    last_note text,
     registered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     last_seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     declared_by uuid NOT NULL,
