@@ -41,5 +41,5 @@ class Schedules:
         job, text = schedule.job, schedule.job.dump_input(schedule.input, max_size=self._max_size)
         return ScheduleRow(
             schedule.name, schedule.was, job_id, schedule.rule, schedule.missed, text, job.priority,
-            job.scope_of(schedule.input), limits_of(job, schedule.input, text),
+            job.scope_of(schedule.input), limits_of(job, schedule.input, text, None),
         )  # fmt: skip
