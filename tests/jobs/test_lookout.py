@@ -1,0 +1,185 @@
+"""A process asks one question each poll interval: whatever there is to do is found by it, and nothing is asked beside."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from fastapi_events import Concurrency, Dedupe, Events, JobContext, Module, RateLimit
+from fastapi_events.engine.jobs.due_runs import DueRuns
+from fastapi_events.store import work
+from fastapi_events.store.database import Database
+from fastapi_events.store.jobs import JobStore
+from fastapi_events.store.statements import Statements
+from tests.delivery.stage import SLOW, Pinged, Placed, Stage, until, within
+
+LOST = """UPDATE events.run_queue SET state = 'x', token = 1, worker_id = gen_random_uuid(),
+          due_at = clock_timestamp() - interval '1 minute'"""
+
+
+def shop(seen: list[Any]) -> Module:
+    """A module with a job of each kind, in pools of their own, that note what they have done."""
+    module = Module("shop")
+
+    @module.on(Pinged)
+    async def ping(event: Pinged) -> None:
+        seen.append(f"ping {event.number}")
+
+    @module.every("0 0 29 2 *", id="shop.nightly", input=-1)
+    @module.job("shop.plain", pool="plain")
+    async def plain(job: JobContext[int]) -> None:
+        seen.append(job.input)
+
+    @module.job("shop.patient", pool="patient")
+    async def patient(job: JobContext[str]) -> None:
+        placed = await job.wait_for(Placed, key=job.input)
+        seen.append(placed.number)
+
+    @module.job("shop.limited", pool="limited", concurrency=Concurrency(), dedupe=Dedupe(lambda number: str(number)))
+    async def limited(job: JobContext[int]) -> None:
+        seen.append(job.input)
+
+    @module.job("shop.rated", pool="limited", rate_limit=RateLimit(100, per=timedelta(seconds=1)))
+    async def rated(job: JobContext[int]) -> None:
+        seen.append(job.input)
+
+    return module
+
+
+async def start(events: Events, name: str, given: Any, **options: Any) -> Any:
+    return await events.jobs.start(events.registry.jobs[f"shop.{name}"], given, **options)
+
+
+class Quiet:
+    """A process that works, and one beside it of which it hears nothing."""
+
+    def __init__(self, stage: Stage, seen: list[Any]) -> None:
+        self.stage, self.seen = stage, seen
+
+    async def open(self, **settings: Any) -> "Quiet":
+        self.other = await self.stage.idle(shop(self.seen), notify="off")
+        self.events = await self.stage.running(shop(self.seen), **settings)
+        await at_rest(self.events)
+        return self
+
+
+async def at_rest(events: Events) -> None:
+    """Return when every loop waits for something, and has looked before."""
+    side: Any = events.runtime.jobs
+    loops = (*side.work.pools, *side.work._serving)
+    flags = [*events.runtime.wake.runs.pools, events.runtime.wake.runs.due, events.runtime.wake.runs.events]
+    await until(lambda: not any(flag.is_set() for flag in flags) and not any(pool._may_have_more for pool in loops[:3]))
+    await until(lambda: side.work._due._next_look > asyncio.get_running_loop().time())
+
+
+async def ready(quiet: Quiet) -> Any:
+    await start(quiet.other, "plain", 1)
+
+
+async def later(quiet: Quiet) -> Any:
+    await start(quiet.other, "plain", 1, delay=0.3)
+
+
+async def sooner(quiet: Quiet) -> Any:
+    await start(quiet.events, "plain", 2, delay=3600)
+    await start(quiet.other, "plain", 1, delay=0.3)
+
+
+async def lost(quiet: Quiet) -> Any:
+    async with quiet.other.session() as session:
+        await quiet.other.jobs_on(session).start(quiet.other.registry.jobs["shop.plain"], 1)
+        await session.flush()
+        await session.commit()
+
+
+async def gated(quiet: Quiet) -> Any:
+    await start(quiet.other, "limited", 1)
+
+
+async def rated(quiet: Quiet) -> Any:
+    await start(quiet.other, "rated", 1)
+
+
+async def tick(quiet: Quiet) -> Any:
+    await quiet.stage.rows("UPDATE events.schedule SET input = '1', next_at = clock_timestamp()")
+
+
+async def scheduled(quiet: Quiet) -> Any:
+    await quiet.other.publish(Pinged(number=1), delay=0.2)
+
+
+async def awaited(quiet: Quiet) -> Any:
+    started = await start(quiet.events, "patient", "a")
+    await until(lambda: quiet.stage.value("SELECT count(*) FROM events.run_queue WHERE state = 'w'"))
+    await until(lambda: quiet.events.runtime.wake.awaited)
+    await quiet.other.publish(Placed(order="a", number=1))
+    return started
+
+
+@pytest.mark.parametrize("what", [ready, later, sooner, gated, rated, tick, scheduled, awaited])
+async def test_whatever_nobody_tells_is_found_by_polling(stage: Stage, what: Callable[[Quiet], Awaitable[Any]]) -> None:
+    seen: list[Any] = []
+    quiet = await Quiet(stage, seen).open(poll_interval=0.3)
+    await what(quiet)
+    await until(lambda: seen in ([1], ["ping 1"]))
+
+
+async def test_what_a_process_has_lost_is_found_by_polling(stage: Stage) -> None:
+    seen: list[Any] = []
+    quiet = await Quiet(stage, seen).open(poll_interval=0.3)
+    async with quiet.other.session() as session:
+        await session.begin()
+        await start(quiet.other, "plain", 1, session=session)
+        await stage_lost(session)
+        await session.commit()
+    await until(lambda: seen == [1])
+
+
+async def stage_lost(session: Any) -> None:
+    from sqlalchemy import text
+
+    await session.flush()
+    await session.execute(text(LOST))
+
+
+async def test_what_is_to_be_canceled_is_found_by_polling(stage: Stage) -> None:
+    seen: list[Any] = []
+    quiet = await Quiet(stage, seen).open(poll_interval=0.3)
+    await start(quiet.events, "patient", "a")
+    await until(lambda: stage.value("SELECT count(*) FROM events.run_queue WHERE state = 'w'"))
+    await stage.rows("UPDATE events.run_queue SET cancel_reason = 'enough'")
+    await until(lambda: stage.value("SELECT note = 'enough' FROM events.run_end"))
+
+
+async def test_a_wait_that_is_over_is_forgotten_by_polling(stage: Stage) -> None:
+    quiet = await Quiet(stage, []).open(poll_interval=0.3)
+    await start(quiet.events, "patient", "a")
+    await until(lambda: stage.value("SELECT count(*) FROM events.run_queue WHERE state = 'w'"))
+    await stage.rows("DELETE FROM events.run_queue")
+    await until(lambda: stage.value("SELECT count(*) = 0 FROM events.run_wait"))
+    await until(lambda: not quiet.events.runtime.wake.awaited)
+
+
+async def test_more_waits_than_one_question_is_for(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "WAITS_LOOKED_AT", 2)
+    seen: list[Any] = []
+    quiet = await Quiet(stage, seen).open(poll_interval=0.3)
+    for key in "abcde":
+        await start(quiet.events, "patient", key)
+    await until(lambda: stage.value("SELECT count(*) = 5 FROM events.run_queue WHERE state = 'w'"))
+    for number, key in enumerate("abcde"):
+        await quiet.other.publish(Placed(order=key, number=number))
+    await until(lambda: sorted(seen) == [0, 1, 2, 3, 4])
+
+
+async def test_who_has_nothing_to_do_asks_one_question(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of jobs and schedules; also while runs wait for events, and for moments that are far away."""
+    quiet = await Quiet(stage, []).open(**SLOW)
+    await start(quiet.events, "patient", "a")
+    await start(quiet.events, "plain", 1, delay=3600)
+    await quiet.events.publish(Pinged(number=1), delay=3600)
+    await until(lambda: stage.value("SELECT count(*) FROM events.run_queue WHERE state = 'w'"))
+    quiet.events.runtime.poll_interval = lambda: 0.02  # type: ignore[method-assign]
+    await within(at_rest(quiet.events))
