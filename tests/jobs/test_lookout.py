@@ -1,22 +1,26 @@
-"""A process asks one question each poll interval: whatever there is to do is found by it, and nothing is asked beside."""
+"""A process asks one question each poll interval: it finds whatever there is to do, and nothing is asked beside."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from importlib.resources import files
 from typing import Any
 
 import pytest
 
 from fastapi_events import Concurrency, Dedupe, Events, JobContext, Module, RateLimit
-from fastapi_events.engine.jobs.due_runs import DueRuns
 from fastapi_events.store import work
 from fastapi_events.store.database import Database
-from fastapi_events.store.jobs import JobStore
 from fastapi_events.store.statements import Statements
-from tests.delivery.stage import SLOW, Pinged, Placed, Stage, until, within
+from tests.delivery.stage import Pinged, Placed, Stage, until
 
-LOST = """UPDATE events.run_queue SET state = 'x', token = 1, worker_id = gen_random_uuid(),
-          due_at = clock_timestamp() - interval '1 minute'"""
+OF_JOBS = {
+    Statements()[f"jobs/{path.name.removesuffix('.sql')}"]: path.name.removesuffix(".sql")
+    for path in files("fastapi_events.store").joinpath("sql", "jobs").iterdir()
+} | {
+    Statements()[name]: name for name in ("next_scheduled", "append_due_events")
+}  # fmt: skip
+"""What asks for work by itself, by the texts of the statements."""
 
 
 def shop(seen: list[Any]) -> Module:
@@ -37,7 +41,7 @@ def shop(seen: list[Any]) -> Module:
         placed = await job.wait_for(Placed, key=job.input)
         seen.append(placed.number)
 
-    @module.job("shop.limited", pool="limited", concurrency=Concurrency(), dedupe=Dedupe(lambda number: str(number)))
+    @module.job("shop.limited", pool="limited", concurrency=Concurrency(), dedupe=Dedupe(key=str))
     async def limited(job: JobContext[int]) -> None:
         seen.append(job.input)
 
@@ -67,11 +71,12 @@ class Quiet:
 
 async def at_rest(events: Events) -> None:
     """Return when every loop waits for something, and has looked before."""
-    side: Any = events.runtime.jobs
-    loops = (*side.work.pools, *side.work._serving)
-    flags = [*events.runtime.wake.runs.pools, events.runtime.wake.runs.due, events.runtime.wake.runs.events]
-    await until(lambda: not any(flag.is_set() for flag in flags) and not any(pool._may_have_more for pool in loops[:3]))
-    await until(lambda: side.work._due._next_look > asyncio.get_running_loop().time())
+    work: Any = events.runtime.jobs
+    work, wake = work.work, events.runtime.wake.runs
+    flags = [*wake.pools, wake.due, wake.events]
+    await until(lambda: not any(flag.is_set() for flag in flags))
+    await until(lambda: not any(pool._may_have_more for pool in work.pools))
+    await until(lambda: work._due._next_look > asyncio.get_running_loop().time())
 
 
 async def ready(quiet: Quiet) -> Any:
@@ -88,10 +93,11 @@ async def sooner(quiet: Quiet) -> Any:
 
 
 async def lost(quiet: Quiet) -> Any:
-    async with quiet.other.session() as session:
-        await quiet.other.jobs_on(session).start(quiet.other.registry.jobs["shop.plain"], 1)
-        await session.flush()
-        await session.commit()
+    await start(quiet.other, "plain", 1, delay=3600)
+    await quiet.stage.rows(
+        "UPDATE events.run_queue SET state = 'x', worker_id = gen_random_uuid(), "
+        "due_at = clock_timestamp() - interval '1 minute'"
+    )
 
 
 async def gated(quiet: Quiet) -> Any:
@@ -118,30 +124,12 @@ async def awaited(quiet: Quiet) -> Any:
     return started
 
 
-@pytest.mark.parametrize("what", [ready, later, sooner, gated, rated, tick, scheduled, awaited])
+@pytest.mark.parametrize("what", [ready, later, sooner, lost, gated, rated, tick, scheduled, awaited])
 async def test_whatever_nobody_tells_is_found_by_polling(stage: Stage, what: Callable[[Quiet], Awaitable[Any]]) -> None:
     seen: list[Any] = []
     quiet = await Quiet(stage, seen).open(poll_interval=0.3)
     await what(quiet)
     await until(lambda: seen in ([1], ["ping 1"]))
-
-
-async def test_what_a_process_has_lost_is_found_by_polling(stage: Stage) -> None:
-    seen: list[Any] = []
-    quiet = await Quiet(stage, seen).open(poll_interval=0.3)
-    async with quiet.other.session() as session:
-        await session.begin()
-        await start(quiet.other, "plain", 1, session=session)
-        await stage_lost(session)
-        await session.commit()
-    await until(lambda: seen == [1])
-
-
-async def stage_lost(session: Any) -> None:
-    from sqlalchemy import text
-
-    await session.flush()
-    await session.execute(text(LOST))
 
 
 async def test_what_is_to_be_canceled_is_found_by_polling(stage: Stage) -> None:
@@ -175,11 +163,23 @@ async def test_more_waits_than_one_question_is_for(stage: Stage, monkeypatch: py
 
 
 async def test_who_has_nothing_to_do_asks_one_question(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of jobs and schedules; also while runs wait for events, and for moments that are far away."""
-    quiet = await Quiet(stage, []).open(**SLOW)
+    """Also while runs wait for events, and for moments that are far away."""
+    quiet = await Quiet(stage, []).open(poll_interval=0.1)
     await start(quiet.events, "patient", "a")
     await start(quiet.events, "plain", 1, delay=3600)
     await quiet.events.publish(Pinged(number=1), delay=3600)
-    await until(lambda: stage.value("SELECT count(*) FROM events.run_queue WHERE state = 'w'"))
-    quiet.events.runtime.poll_interval = lambda: 0.02  # type: ignore[method-assign]
-    await within(at_rest(quiet.events))
+    await until(lambda: stage.value("SELECT count(*) = 2 FROM events.run_queue WHERE state IN ('w', 't')"))
+    await until(lambda: quiet.events.runtime.wake.awaited)
+    await at_rest(quiet.events)
+
+    asked: list[str] = []
+    fetch = Database.fetch
+
+    async def noted(self: Database, query: str, *arguments: Any) -> list[Any]:
+        if query in OF_JOBS:
+            asked.append(OF_JOBS[query])
+        return await fetch(self, query, *arguments)
+
+    monkeypatch.setattr(Database, "fetch", noted)
+    await until(lambda: len(asked) >= 8)
+    assert set(asked) == {"find_work"}
