@@ -185,4 +185,5 @@ async def test_who_has_nothing_to_do_asks_one_question(stage: Stage, monkeypatch
 
     monkeypatch.setattr(Database, "fetch", noted)
     await until(lambda: asked[-8:] == ["find_work"] * 8, "nothing else to be asked any more")
-    assert quiet.events.runtime.wake.awaited
+    waited_for: frozenset[int] = quiet.events.runtime.wake.awaited
+    assert len(waited_for) == 1
