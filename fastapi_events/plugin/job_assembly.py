@@ -60,12 +60,16 @@ def make_job_side(
         max_size=settings.max_payload_size,
     )  # fmt: skip
 
+    def scheduled(seconds: float | None) -> None:
+        if runtime.scheduler is not None:
+            runtime.scheduler.told(seconds)
+
     def make_work() -> JobWork:
         return JobWork(
             settings, runtime.database, runtime.statements, runtime.log, plan, executor, waits, schedules,
             runtime.wake, logs,
             worker=runtime.worker, poll_interval=runtime.poll_interval, published=runtime.committed,
-            ready=lambda: runtime.committed({place_of(RUNS, READY)}), lost=runtime.lost,
+            ready=lambda: runtime.committed({place_of(RUNS, READY)}), lost=runtime.lost, scheduled=scheduled,
         )  # fmt: skip
 
     return JobSide(plan, schedules, runtime.database, runtime.statements, make_work)

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from fastapi_events import Events, JobContext, Module
 from fastapi_events.engine.jobs.ticking import Ticking
 from fastapi_events.errors import OperationRefused
+from fastapi_events.store.work import WorkStore
 from tests.delivery.stage import SLOW, Stage, until, within
 
 HOURLY = "0 * * * *"
@@ -486,17 +487,17 @@ async def test_who_waits_for_a_tick_asks_nothing_of_its_own(stage: Stage, monkey
     store: Any = ticking(events)._store
     for name in ("read", "tick", "touch", "register"):
         monkeypatch.setattr(store, name, lambda *_, name=name, **__: asked.append(name))
-    due: Any = events.runtime.jobs
-    rounds: list[float] = []
-    next_due = due.work._due._queue.next_due
+    rounds: list[Any] = []
+    find = WorkStore.find
 
-    async def counted(look_back: float | None, schedules: Any) -> Any:
-        rounds.append(1)
-        return await next_due(look_back, schedules)
+    async def counted(self: WorkStore, *given: Any) -> Any:
+        rounds.append(given)
+        return await find(self, *given)
 
-    monkeypatch.setattr(due.work._due._queue, "next_due", counted)
+    monkeypatch.setattr(WorkStore, "find", counted)
     await until(lambda: len(rounds) > 5)
     assert asked == []
+    assert all(schedules for _, _, schedules in rounds)
 
 
 @pytest.mark.parametrize(

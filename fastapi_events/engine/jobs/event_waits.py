@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable, Collection
 
 from fastapi_events.engine.service import Loop
-from fastapi_events.engine.wake import Wake, wait_for_flag
+from fastapi_events.engine.wake import Wake
 from fastapi_events.store.waits import WaitStore
 
 GATHERING = 0.01
@@ -19,27 +18,34 @@ class EventWaits(Loop):
 
     name = "waits for events"
 
-    def __init__(
-        self, store: WaitStore, wake: Wake, *, poll_interval: Callable[[], float], ready: Callable[[], None]
-    ) -> None:
+    def __init__(self, store: WaitStore, wake: Wake, *, ready: Callable[[], None]) -> None:
         super().__init__()
-        self._store, self._wake, self._poll_interval, self._ready = store, wake, poll_interval, ready
+        self._store, self._wake, self._ready = store, wake, ready
 
     def interrupt(self) -> None:
         self._wake.runs.events.set()
 
     async def recover(self) -> None:
         """Look everywhere next."""
+        self._look_everywhere()
+
+    def expect(self, awaited: Collection[int] | None, *, met: bool) -> None:
+        """Somebody has asked the database where events are awaited (None: nobody knows), and if one is there (met)."""
+        if met or awaited is None or self._wake.awaited != awaited:
+            self._look_everywhere()
+
+    def _look_everywhere(self) -> None:
         self._wake.runs.awaits = True
+        self._wake.runs.events.set()
 
     async def turn(self) -> None:
         flag = self._wake.runs.events
-        wait = self._poll_interval() * random.uniform(0.9, 1.1)  # noqa: S311 - jitter
-        called = await wait_for_flag(flag, wait)
+        await flag.wait()
+        flag.clear()
         where = flag.take()
         if self.stopping.is_set():
             return
-        await self.look(where if called and not self._wake.runs.awaits else None)
+        await self.look(None if self._wake.runs.awaits else where)
         await asyncio.sleep(GATHERING)
 
     async def look(self, where: Collection[int] | None = None) -> int:

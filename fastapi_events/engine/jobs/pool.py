@@ -10,9 +10,7 @@ import asyncio
 import contextlib
 import functools
 import math
-import random
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 from fastapi_events.engine.away import Away
@@ -37,6 +35,8 @@ PATIENCE = 0.25
 """Seconds after which what has been claimed and not begun is given back."""
 UNRECORDED = 4
 """Batches that may be in hand beyond those at work: their ends are being recorded, slower than others would begin."""
+LONGEST_WAIT = 3600.0
+"""Seconds between two claims at most: nobody has told of a run for so long, not even the lookout."""
 MEMORY = 0.5
 """Seconds over which the rate is measured."""
 
@@ -47,14 +47,13 @@ class JobPool(Loop):
     def __init__(
         self, pool: str, queue: RunQueue, plan: JobPlan, executor: Runs, settling: Settling, admission: Admission,
         flag: asyncio.Event, *, concurrency: int, batch_size: int, max_crashes: int, cancel_grace: float,
-        poll_interval: Callable[[], float],
     ) -> None:  # fmt: skip
         super().__init__()
         self.name = f"pool {pool}"
         self.pool, self.concurrency = pool, concurrency
         self._queue, self._plan, self._executor, self._settling, self._flag = queue, plan, executor, settling, flag
         self._admission, self._next_turn = admission, math.inf
-        self._batch_size, self._max_crashes, self._poll_interval = batch_size, max_crashes, poll_interval
+        self._batch_size, self._max_crashes = batch_size, max_crashes
         self._cancel_grace = cancel_grace
         self._unrecorded = UNRECORDED * batch_size
         self._loop = asyncio.get_running_loop()
@@ -73,12 +72,17 @@ class JobPool(Loop):
         """What is in hand."""
         return list(self.in_hand)
 
+    @property
+    def jobs(self) -> list[ReadyJob]:
+        """The jobs whose runs it claims now."""
+        return self._plan.of_pool(self.pool)
+
     def interrupt(self) -> None:
         self._flag.set()
 
     async def recover(self) -> None:
         """Look anew: what this loop believed to have seen may not be so."""
-        self._may_have_more = True
+        self.look()
 
     def look(self) -> None:
         """Claim now, whatever the last look found."""
@@ -87,9 +91,8 @@ class JobPool(Loop):
 
     async def turn(self) -> None:
         if not self._may_have_more or self._room() <= 0:
-            wait = self._poll_interval() * random.uniform(0.8, 1.0)  # noqa: S311 - jitter
-            wait = min(wait, PATIENCE if self._unbegun else wait, self._next_turn if self._room() > 0 else wait)
-            await wait_for_flag(self._flag, wait)
+            wait = self._next_turn if self._room() > 0 else LONGEST_WAIT
+            await wait_for_flag(self._flag, min(wait, PATIENCE if self._unbegun else LONGEST_WAIT))
         self._flag.clear()
         if self.stopping.is_set():
             return
@@ -144,7 +147,7 @@ class JobPool(Loop):
         return self.concurrency + min(ahead - at_work, self._unrecorded - len(self.in_hand))
 
     async def _claim(self) -> int:
-        jobs = self._plan.of_pool(self.pool)
+        jobs = self.jobs
         room = self._room()
         if not jobs or room <= 0:
             self._may_have_more = False

@@ -1,7 +1,7 @@
 """Starting runs by schedules: each tick once, whichever process comes first, by the clock of the database.
 
 A process waits for the nearest tick by a timer of its own, and asks nothing until then: what others change (a pause, a
-new rule) it hears of with the question that ``DueRuns`` asks anyway.
+new rule) it hears of with the questions that ``Lookout`` and ``DueRuns`` ask anyway.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from fastapi_events.engine.jobs.due_runs import DueRuns
 from fastapi_events.engine.jobs.event_waits import EventWaits
 from fastapi_events.engine.jobs.leases import RunLeases
 from fastapi_events.engine.jobs.log_keeping import LogKeeping
+from fastapi_events.engine.jobs.lookout import Lookout
 from fastapi_events.engine.jobs.pool import JobPool
 from fastapi_events.engine.jobs.ready_job import JobPlan
 from fastapi_events.engine.jobs.schedules import Schedules
@@ -27,6 +28,7 @@ from fastapi_events.store.run_gates import RunGates
 from fastapi_events.store.runs import RunClaim, RunQueue
 from fastapi_events.store.statements import Statements
 from fastapi_events.store.waits import WaitStore
+from fastapi_events.store.work import WorkStore
 
 
 class JobWork:
@@ -37,6 +39,7 @@ class JobWork:
         executor: Runs, waits: WaitStore, schedules: Schedules, wake: Wake,
         logs: LogKeeping, *, worker: UUID, poll_interval: Callable[[], float],
         published: Callable[[Collection[LogPlace]], None], ready: Callable[[], None], lost: Callable[[int], None],
+        scheduled: Callable[[float | None], None],
     ) -> None:  # fmt: skip
         queue = RunQueue(database, statements, log, worker=worker, lease=settings.lease)
         self._settling = Settling(queue, logs, settled=self._settled, published=published, ready=ready, lost=lost)
@@ -52,19 +55,24 @@ class JobWork:
                     name, queue, plan, executor, self._settling, admission, flag,
                     concurrency=settings.concurrency.get(name, 5),
                     batch_size=settings.batch_size, max_crashes=settings.max_crashes,
-                    cancel_grace=settings.shutdown_grace, poll_interval=poll_interval,
+                    cancel_grace=settings.shutdown_grace,
                 )
             )  # fmt: skip
         self._leases = RunLeases(queue, self.pools, wake.runs.leases, interval=settings.heartbeat, lost=lost)
         self._ticking = Ticking(schedules, started=published)
         self._due = DueRuns(
-            queue, wake.runs, self._ticking, poll_interval=poll_interval, ready=ready,
-            canceled=lambda: published({place_of(RUNS, CANCELED)}),
-        )  # fmt: skip
-        self._waits = EventWaits(waits, wake, poll_interval=poll_interval, ready=ready)
+            queue, wake.runs, self._ticking, ready=ready, canceled=lambda: published({place_of(RUNS, CANCELED)})
+        )
+        self._waits = EventWaits(waits, wake, ready=ready)
         tending = GateTending(gates, plan, admission, poll_interval=poll_interval, ready=ready)
         self._logs = logs
-        self._serving = (logs, self._settling, self._leases, self._ticking, self._due, self._waits, tending)
+        lookout = Lookout(
+            WorkStore(database, statements), self.pools, due=self._due, waits=self._waits, ticking=self._ticking,
+            gates=tending, scheduled=scheduled, poll_interval=poll_interval,
+        )  # fmt: skip
+        self._serving = (
+            logs, self._settling, self._leases, self._ticking, self._due, self._waits, tending, lookout,
+        )  # fmt: skip
         self.started = False
 
     async def start(self) -> None:

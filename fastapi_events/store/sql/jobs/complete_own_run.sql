@@ -3,7 +3,7 @@
 -- is kept. The session is the application's: nothing is assumed of its planner's settings.
 WITH ended AS (
     DELETE FROM {schema}.run_queue q
-    WHERE q.run_id = $1::text::uuid AND q.token = $2::text::bigint AND q.worker_id = $3::text::uuid AND q.state = 'x'
+    WHERE q.run_id = $1::text::uuid AND q.token = $2::text::bigint AND q.worker_id = $3::text::uuid AND q.state::text = 'x'
     RETURNING q.run_id, q.job_id, q.redrives, q.parent_id, q.has_family, q.limit_key, q.dedupe_key),
 -- Whoever ends is one child less to the run that spawned it, which goes on if it waits for that; and its own children are closed as
 -- they were to be. A run may be both, and no statement changes a row twice, so this is one change. What is to be cancelled and is

@@ -2,5 +2,6 @@
 SELECT (SELECT q.news FROM {schema}.run_queue q WHERE q.run_id = $1) AS news, c.id, e.state, e.result::text AS result,
        coalesce(e.error_message, e.note, e.reason) AS problem
 FROM unnest($2::uuid[]) WITH ORDINALITY AS c(id, place)
-LEFT JOIN {schema}.run_end e ON e.run_id = c.id
+LEFT JOIN LATERAL (
+    SELECT n.state, n.result, n.error_message, n.note, n.reason FROM {schema}.run_end n WHERE n.run_id = c.id LIMIT 1) e ON true
 ORDER BY c.place

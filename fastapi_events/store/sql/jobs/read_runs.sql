@@ -1,4 +1,5 @@
--- Runs: as they were started, where they are, and how they ended. $1 ids.
+-- Runs: as they were started, where they are, and how they ended. $1 ids; they are looked for by them in each table, so that an index
+-- finds them in whichever order the planner joins.
 SELECT r.id, r.number, j.name AS job, j.pool, g.name AS group_name, r.priority, r.depth, r.created_at, r.source, r.source_ref,
        r.parent_id, r.root_id, r.on_parent_close, r.correlation_id, r.causation_id, r.tenant_id, r.actor, r.scope,
        r.scope_id, r.tags, r.input::text AS input,
@@ -11,6 +12,6 @@ SELECT r.id, r.number, j.name AS job, j.pool, g.name AS group_name, r.priority, 
 FROM {schema}.run r
 JOIN {schema}.job j ON j.id = r.job_id
 JOIN {schema}.consumer_group g ON g.id = j.group_id
-LEFT JOIN {schema}.run_queue q ON q.run_id = r.id
-LEFT JOIN {schema}.run_end e ON e.run_id = r.id
+LEFT JOIN {schema}.run_queue q ON q.run_id = r.id AND q.run_id = ANY ($1::uuid[])
+LEFT JOIN {schema}.run_end e ON e.run_id = r.id AND e.run_id = ANY ($1::uuid[])
 WHERE r.id = ANY ($1::uuid[])

@@ -7,7 +7,7 @@
 WITH durably AS MATERIALIZED (SELECT set_config('synchronous_commit', 'on', true)),
 own AS MATERIALIZED (
     SELECT q.run_id FROM {schema}.run_queue q CROSS JOIN durably
-    WHERE q.run_id = $1::text::uuid AND q.token = $2::text::bigint AND q.worker_id = $3::text::uuid AND q.state = 'x'
+    WHERE q.run_id = $1::text::uuid AND q.token = $2::text::bigint AND q.worker_id = $3::text::uuid AND q.state::text = 'x'
     FOR NO KEY UPDATE OF q)
 INSERT INTO {schema}.run_step AS s (run_id, name, number, kind, state, source, result, attempts, error_type, error_message,
                                     duration, due_at, secret)

@@ -4,7 +4,7 @@ WITH durably AS MATERIALIZED (SELECT set_config('synchronous_commit', 'on', true
 own AS (
     UPDATE {schema}.run_queue q SET children = q.children + 1, has_family = true
     FROM durably
-    WHERE q.run_id = $1 AND q.token = $2 AND q.worker_id = $3 AND q.state = 'x'
+    WHERE q.run_id = $1 AND q.token = $2 AND q.worker_id = $3 AND q.state::text = 'x'
     RETURNING q.run_id)
 INSERT INTO {schema}.run_step (run_id, name, number, kind, state, source, result)
 SELECT o.run_id, $4, $5, 'spawn', 'done', $6, $7::jsonb FROM own o
