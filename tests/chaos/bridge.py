@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fastapi_events import Event, HandlerSession, JobContext, Module, Trigger, deterministic_id
 from tests.chaos.crowd import Crowd
-from tests.chaos.job_application import FAILED, OFTEN, PATIENCE, UNFINISHED, JobApplication, JobProgram
+from tests.chaos.job_application import FAILED, OFTEN, UNFINISHED, JobApplication, JobProgram
 from tests.chaos.processes import Main, Process
 from tests.chaos.verdict import Verdict
 
@@ -154,9 +154,9 @@ class Run(JobProgram):
         )
         feeder_kills = self._feed(crowd, events)
         fed_after = time.monotonic() - began
-        crowd.until(lambda: self._left() <= events // 50, PATIENCE)
+        self.rest(crowd, lambda: self._left() <= events // 50)
         crowd.cease()
-        crowd.until(lambda: not self._left(), PATIENCE)
+        self.rest(crowd, lambda: not self._left())
         crowd.until(lambda: False, 2 * self.options.lease)  # whoever would do it again has come to it by then
         verdict = Verdict(f"bridge (seed {self.options.seed})")
         verdict.told({

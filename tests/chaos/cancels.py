@@ -110,7 +110,7 @@ class Run(JobProgram):
         crowd = self.crowd("worker", PROCESSES, lambda label, _: self._application(label))
         gardener = self.nursery.fork("gardener", lambda label: lambda: self._cancel(label, trees))
         crowd.until(gardener.ended, PATIENCE + 5 * trees)
-        crowd.until(lambda: not self.oracle.number(UNFINISHED), PATIENCE)
+        self.rest(crowd, lambda: not self.oracle.number(UNFINISHED))
         verdict = Verdict(f"cancels (seed {self.options.seed})")
         verdict.none_of({"the canceller ended badly": int(gardener.status != 0), "workers that ended": crowd.failures})
         self._judge(verdict, trees)

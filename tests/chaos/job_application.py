@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,14 @@ from tests.chaos.twins import plant
 from tests.chaos.verdict import Verdict
 
 OFTEN = Retry(max_attempts=8, backoff=exponential(0.05, cap=0.5))
-PATIENCE = 120.0
-"""Seconds in which everything must have ended once the fire has ceased."""
+PATIENCE = 60.0
+"""Seconds in which something must have got on: how fast the whole is, is for the machine to say."""
 
 UNFINISHED = "SELECT count(*) FROM events.run_queue"
 FAILED = "SELECT count(*) FROM events.run_end WHERE state <> 'completed'"
 STALE = "SELECT sum(stale_settles) FROM events.worker"
 ATTEMPTS = "SELECT count(*) FROM events.run_attempt"
+GOT_ON = f"SELECT (SELECT count(*) FROM events.run_end) + (SELECT count(*) FROM events.run_step) + ({ATTEMPTS})"
 
 
 class JobApplication:
@@ -115,6 +117,21 @@ class JobProgram:
             return worker(lambda: make(label, place), self.twin)
 
         return Crowd(self.nursery, name, count, main, seed=self.options.seed, **fire)
+
+    def rest(self, crowd: Crowd, done: Callable[[], bool]) -> float:
+        """Tend until something is so, as long as runs get on; returns the most seconds in which none has."""
+        seen, since, longest = -1, time.monotonic(), 0.0
+
+        def is_over() -> bool:
+            nonlocal seen, since, longest
+            now, over, got_on = time.monotonic(), done(), self.oracle.number(GOT_ON)
+            longest = max(longest, now - since)
+            if got_on != seen:
+                seen, since = got_on, now
+            return over or now - since > PATIENCE
+
+        crowd.until(is_over)
+        return longest
 
     def run(self, job: Callable[[], Any]) -> Any:
         """A coroutine function in this process, which must have no loop running when it forks."""

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from sqlalchemy import text
 
 from fastapi_events import Concurrency, HandlerSession, JobContext, Module
-from tests.chaos.job_application import FAILED, OFTEN, PATIENCE, UNFINISHED, JobApplication, JobProgram
+from tests.chaos.job_application import FAILED, OFTEN, UNFINISHED, JobApplication, JobProgram
 from tests.chaos.processes import Process
 from tests.chaos.verdict import Verdict
 
@@ -89,7 +89,7 @@ class Run(JobProgram):
         began = time.monotonic()
         crowd = self.crowd("worker", PROCESSES, lambda label, _: self._application(label), kill_every=KILL_EVERY)
         crowd.killed = self._note_killed
-        crowd.until(lambda: not self.oracle.number(UNFINISHED), PATIENCE + runs)
+        self.rest(crowd, lambda: not self.oracle.number(UNFINISHED))
         crowd.cease()
         seconds, ask = time.monotonic() - began, self.oracle.number
         self.oracle.rows(CLOSE)

@@ -57,7 +57,7 @@ class Run(JobProgram):
         crowd.until(lambda: self.oracle.number(RUNS) >= ticks, 3 * ticks + PATIENCE)
         crowd.cease()
         self.oracle.rows("UPDATE events.schedule SET paused_at = clock_timestamp()")
-        crowd.until(lambda: not self.oracle.number(UNFINISHED), PATIENCE)
+        self.rest(crowd, lambda: not self.oracle.number(UNFINISHED))
         ask, verdict = self.oracle.number, Verdict(f"ticks (seed {self.options.seed})")
         [[median, worst, span]] = self.oracle.rows(f"SELECT ({MEDIAN}), ({WORST}), ({SPAN})")
         verdict.told({
