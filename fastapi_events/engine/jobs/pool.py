@@ -50,13 +50,11 @@ class JobPool(Loop):
         poll_interval: Callable[[], float],
     ) -> None:  # fmt: skip
         super().__init__()
-        self.name = f"pool {pool}"
-        self.pool, self.concurrency = pool, concurrency
+        self.name, self.pool = f"pool {pool}", pool
         self._queue, self._plan, self._executor, self._settling, self._flag = queue, plan, executor, settling, flag
         self._admission, self._next_turn = admission, math.inf
         self._batch_size, self._max_crashes, self._poll_interval = batch_size, max_crashes, poll_interval
-        self._cancel_grace = cancel_grace
-        self._unrecorded = UNRECORDED * batch_size
+        self._cancel_grace, self._unrecorded = cancel_grace, UNRECORDED * batch_size
         self._loop = asyncio.get_running_loop()
         self._last_begin = self._loop.time()
         self._crew = Crew(executor, concurrency, None)
@@ -64,14 +62,23 @@ class JobPool(Loop):
         """Everything claimed and not recorded yet. A run that was lost may come back, as another claim."""
         self._unbegun = 0
         self._suspects: deque[JobRun] = deque()
-        self._suspect_at_work = False
+        self._suspect_at_work, self._may_have_more = False, True
         self._rate = Rate()
-        self._may_have_more = True
 
     @property
     def claims(self) -> list[RunClaim]:
         """What is in hand."""
         return list(self.in_hand)
+
+    @property
+    def concurrency(self) -> int:
+        """How many runs it has at work at once, from now on; those above are finished."""
+        return self._crew.limit
+
+    @concurrency.setter
+    def concurrency(self, limit: int) -> None:
+        self._crew.limit, self._crew.fewer = limit, True
+        self.look()
 
     def interrupt(self) -> None:
         self._flag.set()
@@ -141,7 +148,7 @@ class JobPool(Loop):
     def _room(self) -> int:
         ahead = min(math.ceil(self._rate.per_second() * AHEAD), self._batch_size)
         at_work = len(self._crew.hands) + self._unbegun + len(self._suspects)
-        return self.concurrency + min(ahead - at_work, self._unrecorded - len(self.in_hand))
+        return self._crew.limit + min(ahead - at_work, self._unrecorded - len(self.in_hand))
 
     async def _claim(self) -> int:
         jobs = self._plan.of_pool(self.pool)
