@@ -15,6 +15,7 @@ from fastapi_events.api.handler_kinds import Kinds
 from fastapi_events.api.job_operations import JobOperations
 from fastapi_events.api.observe.filters import as_uuid
 from fastapi_events.api.observe.given import aware, tenants_within, whole
+from fastapi_events.api.pool_operations import PoolOperations
 from fastapi_events.api.replays import ReplayOperations
 from fastapi_events.api.run_operations import Jobs
 from fastapi_events.api.schedule_operations import ScheduleOperations
@@ -28,6 +29,7 @@ from fastapi_events.store.gates import GateStore
 from fastapi_events.store.group import GroupStore
 from fastapi_events.store.groups import GroupRemoval
 from fastapi_events.store.job_schedules import JobScheduleStore
+from fastapi_events.store.pools import PoolStore
 from fastapi_events.store.replays import ReplayStore
 from fastapi_events.store.run_actions import RunActionStore
 from fastapi_events.store.schedule import ScheduleStore
@@ -55,10 +57,11 @@ class OperatorAction:
     acted_at: datetime
 
 
-class Operations(ScheduleOperations, JobOperations):
+class Operations(ScheduleOperations, PoolOperations, JobOperations):
     """Redrive and discard dead deliveries of this group, replay, pause, cancel scheduled events, erase, remove groups.
 
-    Jobs are paused, and ``runs`` cancels, retries, replays and edits their runs. Every call is recorded with its actor.
+    Jobs are paused, ``runs`` cancels, retries, replays and edits their runs, and pools are resized. Every call is
+    recorded with its actor.
 
     A redriven delivery keeps its place in its key's order and gets a fresh budget of attempts; a discarded one is
     given up for good, and what waits behind it goes on.
@@ -76,6 +79,7 @@ class Operations(ScheduleOperations, JobOperations):
         JobOperations.__init__(self, runs, group_id, jobs, changed=handlers_changed, told=runs_told)
         self._dead_letters, self._schedule, self._removal, self._keys_due = store, schedule, removal, keys_due
         self._schedules, self._announce = JobScheduleStore(store.database, store.statements), announce
+        self._pools = PoolStore(store.database, store.statements)
         self._erasures = ErasureStore(store.database, store.statements)
         self._replays = ReplayStore(store.database, store.statements)
 

@@ -54,8 +54,9 @@ POOL_COLUMNS = (
     Column("POOL", lambda p: p.name, whole=True),
     Column("PROCESSES", lambda p: len(p.workers), right=True),
     Column("AT ONCE", lambda p: p.concurrency, right=True),
-    Column("RUNNING", lambda p: counted(p.running), right=True),
-    Column("READY", lambda p: counted(p.ready), right=True),
+    Column("SET TO", lambda p: p.set_to, right=True),
+    Column("RUNNING", lambda p: None if p.reserved else counted(p.running), right=True),
+    Column("READY", lambda p: None if p.reserved else counted(p.ready), right=True),
     Column("JOBS", lambda p: ", ".join(p.jobs)),
 )
 RUNNING_COLUMNS = (
@@ -92,10 +93,10 @@ class _Running:
     process: str | None
 
 
-async def list_pools(events: Any, *, as_json: bool) -> int:
+async def list_pools(events: Any, *, reserved: bool = False, as_json: bool) -> int:
     """The group's pools, and what is at work in each."""
     async with operators_of(events) as operators:
-        found = await operators.observe.pools()
+        found = await operators.observe.pools(reserved=reserved)
     if as_json:
         print_json(found)
         return 0

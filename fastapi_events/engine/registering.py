@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastapi_events.engine.broadcasting.making import facts_of
+from fastapi_events.engine.pool_numbers import REPLAYS, lane_pools
 from fastapi_events.engine.release import process_facts
 from fastapi_events.model.lane import LANES
 
@@ -21,6 +22,14 @@ async def register_worker(runtime: Runtime) -> None:
         connections=runtime.connections, lease=settings.lease, wake_up=runtime.wake_up,
         lanes=[LANES[name] for name in settings.lanes] if handles else [],
         broadcasts=facts_of(runtime.broadcast_handlers) if settings.enabled else [],
-        pools=jobs.concurrency if jobs is not None else {}, jobs=jobs.runs if jobs is not None else [],
+        pools=_numbers_of_lanes(runtime) | (jobs.concurrency if jobs is not None else {}),
+        jobs=jobs.runs if jobs is not None else [],
         **process_facts(),
     )  # fmt: skip
+
+
+def _numbers_of_lanes(runtime: Runtime) -> dict[str, int]:
+    """How many handlers it has at work at once, by the reserved pools."""
+    if not (runtime.drains and runtime.settings.enabled):
+        return {}
+    return {pool: runtime.pool_numbers.of(pool) for pool in [*lane_pools(runtime.settings.lanes), REPLAYS]}

@@ -22,6 +22,7 @@ from fastapi_events.engine.jobs.side import JobSide
 from fastapi_events.engine.listener import Listener, WakeUp
 from fastapi_events.engine.maintenance import make_maintenance
 from fastapi_events.engine.notifier import Notifier
+from fastapi_events.engine.pool_numbers import PoolNumbers, lane_pools
 from fastapi_events.engine.pruning import Pruner, ages_of
 from fastapi_events.engine.redelivery import Redelivery
 from fastapi_events.engine.registering import register_worker
@@ -43,6 +44,7 @@ from fastapi_events.store.gates import GateStore
 from fastapi_events.store.group import GroupStore, Newest
 from fastapi_events.store.log import EventLog
 from fastapi_events.store.parked import KeyClaim, ParkedKeyStore
+from fastapi_events.store.pools import PoolStore
 from fastapi_events.store.schedule import ScheduleStore
 from fastapi_events.store.statements import Statements
 
@@ -66,6 +68,7 @@ class Runtime:
         self.store = GroupStore(database, statements)
         self.gate_store = GateStore(database, statements)
         self.gates = Gates(self.gate_store, changed=self.handlers_changed, keys_due=self.keys_due)
+        self.pool_numbers = PoolNumbers(PoolStore(database, statements), settings.concurrency)
         self.pruner = Pruner(database, statements, ages_of(settings))
         self.notifier: Notifier | None = None
         self.listener: Listener | None = None
@@ -91,9 +94,10 @@ class Runtime:
         self.wake.attach(self._loop)
         self.group_id = await self.store.register(self.group, self.plan.rows(), self.lanes, self.partitions)
         await self.refresh_plan()
+        await self.pool_numbers.read(self.group_id)
         if self.jobs is not None:
             await self.jobs.register(self.group_id)  # triggers start runs as soon as events are handled
-        await self._register_worker()
+        await register_worker(self)
         self._make_services()
         for service in self._services:
             await service.start()
@@ -102,7 +106,7 @@ class Runtime:
         if self.broadcasts is not None:
             await self.broadcasts.begin()  # also where only drain_once() will read on from here
         if self.listening or self.jobs is not None:
-            await self._register_worker()  # else its row said for the first few seconds that it polls, and runs no jobs
+            await register_worker(self)  # else its row said for the first few seconds that it polls, and runs no jobs
         self.wake.everything()
 
     async def stop(self) -> None:
@@ -162,6 +166,8 @@ class Runtime:
             self.wake.parked()
         if self.jobs is not None:
             await self.jobs.revised(newest.jobs)
+        if await self.pool_numbers.revised(self.group_id, newest.pools):
+            await register_worker(self)
 
     @property
     def handling(self) -> list[Loop]:
@@ -194,7 +200,8 @@ class Runtime:
             Heartbeat(
                 self.store, self.worker, lease=self.settings.lease, interval=self.settings.heartbeat,
                 wake_up=lambda: self.wake_up, claims=self._claims,
-                stale=self.counters.new_stale, register=self._register_worker, wake=self.wake, revised=self.revised,
+                stale=self.counters.new_stale, register=lambda: register_worker(self),
+                wake=self.wake, revised=self.revised,
                 broadcasts=lambda: (self.counters.broadcast_failures, self.counters.broadcast_skipped),
             )
         )  # fmt: skip
@@ -222,30 +229,33 @@ class Runtime:
         rules = DrainRules.of(settings, self.partitions)
         parked = ParkedKeyStore(self.database, self.statements, self.log, worker=self.worker, lease=settings.lease)
         self.detached = Detached(parked, self.gates, committed=self.committed, keys_due=self.keys_due, lost=self.lost)
-        concurrency = {LANES[name]: limit for name, limit in settings.lane_concurrency.items()}
-        for lane, limit in sorted(concurrency.items()):
+        pools = lane_pools(settings.lanes)
+        for lane, pool in sorted((LANES[name], pool) for name, pool in zip(settings.lanes, pools, strict=True)):
             cursors = CursorStore(
                 self.database, self.statements, self.log,
                 group=self.group_id, lane=lane, partitions=self.partitions, worker=self.worker, lease=settings.lease,
             )  # fmt: skip
             self.drain_loops.append(
                 LaneDrain(
-                    lane, cursors, self.executor, self.plan, self.wake, replace(rules, concurrency=limit),
-                    self.detached, self.gates, refresh_plan=self.refresh_plan, lost=self.lost,
+                    lane, cursors, self.executor, self.plan, self.wake,
+                    replace(rules, concurrency=self.pool_numbers.of(pool)), self.detached, self.gates,
+                    refresh_plan=self.refresh_plan, lost=self.lost,
                     poll_interval=self.poll_interval, committed=self.committed, keys_due=self.keys_due,
                 )
             )  # fmt: skip
+            self.pool_numbers.tell(self.drain_loops[-1], pool)
         self.redelivery = Redelivery(
             parked, self.executor, self.plan, self.wake,
             self.gates, make_suspects(self.database, self.statements, settings, self.plan, self.worker),
-            concurrency=sum(concurrency.values()), poll_interval=self.poll_interval,
+            concurrency=self.pool_numbers.of(*pools), poll_interval=self.poll_interval,
             committed=self.committed, keys_due=self.keys_due, lost=self.lost,
         )  # fmt: skip
         self.replays = make_replays(
             settings, self.database, self.statements, self.log, self.executor, self.plan, self.gates, self.drain_loops,
-            worker=self.worker, refresh_plan=self.refresh_plan, changed=self.handlers_changed,
+            self.pool_numbers, worker=self.worker, refresh_plan=self.refresh_plan, changed=self.handlers_changed,
             committed=self.committed, keys_due=self.keys_due, lost=self.lost,
         )  # fmt: skip
+        self.pool_numbers.tell(self.redelivery, *pools)
         self.scheduler = Scheduler(
             ScheduleStore(self.database, self.statements), self.wake.lanes[SCHEDULE],
             poll_interval=self.poll_interval, committed=self.committed,
@@ -268,6 +278,3 @@ class Runtime:
     def lost(self, count: int) -> None:
         """So much came too late to be recorded."""
         self.counters.stale_settles += count
-
-    async def _register_worker(self) -> None:
-        await register_worker(self)

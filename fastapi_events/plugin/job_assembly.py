@@ -67,7 +67,7 @@ def make_job_side(
     def make_work() -> JobWork:
         return JobWork(
             settings, runtime.database, runtime.statements, runtime.log, plan, executor, waits, schedules,
-            runtime.wake, logs,
+            runtime.wake, logs, runtime.pool_numbers,
             worker=runtime.worker, poll_interval=runtime.poll_interval, published=runtime.committed,
             ready=lambda: runtime.committed({place_of(RUNS, READY)}), lost=runtime.lost, scheduled=scheduled,
         )  # fmt: skip

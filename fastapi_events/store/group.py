@@ -84,10 +84,11 @@ class _Names:
 
 
 class Newest(NamedTuple):
-    """The newest revisions of a group's handlers and jobs."""
+    """The newest revisions of a group's handlers and jobs, and of what was said of its pools."""
 
     handlers: int
     jobs: int
+    pools: int
 
 
 class GroupStore:
@@ -171,12 +172,12 @@ class GroupStore:
             self._statements["heartbeat"], worker, lease, wake_up, stale_settles,
             [key.handler_id for key in keys], [key.slot for key in keys], [key.token for key in keys], *broadcasts,
         )  # fmt: skip
-        return Newest(rows[0]["revision"], rows[0]["jobs_revision"]) if rows else None
+        return Newest(*rows[0]) if rows else None
 
     async def revisions(self, group_id: int) -> Newest:
         """The newest revisions, as a heartbeat learns them."""
         rows = await self._database.fetch(self._statements["read_revisions"], group_id)
-        return Newest(rows[0]["revision"], rows[0]["jobs_revision"])
+        return Newest(*rows[0])
 
     async def remove_worker(self, worker: UUID) -> None:
         """Leave in good order."""

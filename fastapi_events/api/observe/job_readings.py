@@ -33,6 +33,7 @@ from fastapi_events.api.observe.run_log import (
 )
 from fastapi_events.api.observe.run_search import run_page
 from fastapi_events.api.observe.shaping import view_of
+from fastapi_events.settings.concurrency import RESERVED_POOLS
 from fastapi_events.store.readings import Reader
 from fastapi_events.store.run_readings import ENDED, PUT_OFF
 
@@ -99,8 +100,11 @@ class JobReadings:
                 return None
             return await log_page(reader, run_id, before, after, lowest, size, ended=row["state"] in ENDED)
 
-    async def pools(self) -> Sequence[PoolView]:
-        """The pools of the group's jobs and of its live processes, by name. Within tenants, as of processes, none."""
+    async def pools(self, *, reserved: bool = False) -> Sequence[PoolView]:
+        """The pools of the group's jobs and of its live processes, by name. Within tenants, as of processes, none.
+
+        With ``reserved`` also those of lanes and replays.
+        """
         if self._tenants is not None:
             return []
         async with self._reading() as reader:
@@ -108,8 +112,14 @@ class JobReadings:
             counts = await _counts(reader, known)
             workers = await reader.rows("jobs/read_pool_workers", self._shown_group(), _MAX_WORKERS)
             runs = await reader.rows("jobs/read_running_runs", [row["id"] for row in known], _MAX_RELATED)
+            said = await reader.rows("jobs/read_set_pools", self._shown_group())
         names = {(row["group_name"], row["pool"]) for row in [*known, *workers]}
-        return [_pool(group, name, known, counts, workers, runs) for group, name in sorted(names)]
+        set_to = {(row["group_name"], row["pool"]): row["concurrency"] for row in said}
+        return [
+            _pool(group, name, known, counts, workers, runs, set_to.get((group, name)))
+            for group, name in sorted(names)
+            if reserved or name not in RESERVED_POOLS
+        ]
 
     async def _known(self, reader: Reader) -> Sequence[Any]:
         return await reader.rows("jobs/read_jobs", self._shown_group(), _MAX_JOBS)
@@ -153,12 +163,14 @@ async def _counts(reader: Reader, known: Sequence[Any]) -> dict[int, Any]:
 
 
 def _pool(
-    group: str, name: str, known: Sequence[Any], counts: dict[int, Any], workers: Sequence[Any], runs: Sequence[Any]
-) -> PoolView:
+    group: str, name: str, known: Sequence[Any], counts: dict[int, Any], workers: Sequence[Any], runs: Sequence[Any],
+    set_to: int | None,
+) -> PoolView:  # fmt: skip
     jobs = {row["id"]: cast("str", row["name"]) for row in known if (row["group_name"], row["pool"]) == (group, name)}
     own = [row for row in workers if (row["group_name"], row["pool"]) == (group, name)]
     return PoolView(
         name=name, group=group, jobs=tuple(jobs.values()), concurrency=sum(row["concurrency"] for row in own),
+        set_to=set_to, reserved=name in RESERVED_POOLS,
         ready=min(sum(counts[job]["ready"] for job in jobs), JOB_COUNT_LIMIT),
         running=min(sum(counts[job]["running"] for job in jobs), JOB_COUNT_LIMIT),
         workers=tuple(view_of(PoolWorker, row) for row in own),

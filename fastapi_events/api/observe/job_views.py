@@ -184,13 +184,17 @@ class PoolWorker(View):
 class PoolView(View):
     """A pool: its jobs, the live processes that run it, and what they run; ``runs`` are the 50 oldest of each job.
 
-    ``concurrency`` is that of all of them together. ``ready`` and ``running`` are counted as of a job.
+    ``concurrency`` is that of all of them together, ``set_to`` what somebody has said that each shall have, null where
+    the settings say it. ``ready`` and ``running`` are counted as of a job. ``reserved``: it is one of a lane's
+    handlers, or of replays; of those nothing is counted.
     """
 
     name: str
     group: str
     jobs: tuple[str, ...]
     concurrency: int
+    set_to: int | None
+    reserved: bool
     ready: int
     running: int
     workers: tuple[PoolWorker, ...]

@@ -18,6 +18,7 @@ from fastapi_events.api.observe.job_views import JobView, PoolView, RunPage
 from fastapi_events.api.observe.run_log import MAX_LINES, LogLevel
 from fastapi_events.api.observe.views import View
 from fastapi_events.api.operator_port import OperatorPort
+from fastapi_events.api.pool_operations import MOST_AT_ONCE
 from fastapi_events.api.redaction import Redactor
 from fastapi_events.api.routes.csrf import same_origin
 from fastapi_events.api.routes.guard import Guard, actor_of, operator_of
@@ -31,6 +32,7 @@ from fastapi_events.model.job import ReplayFrom
 Filter = Annotated[str, Query(alias="filter", description="For example: job:inventory.restock state:failed")]
 Place = Annotated[int | None, Query(ge=0, le=HIGHEST, description="The number of a line, as an earlier page gave it")]
 Lines = Annotated[int, Query(ge=1, le=MAX_LINES)]
+Reserved = Annotated[bool, Query(description="Also the pools of lanes and replays")]
 Reason = Annotated[str, Field(max_length=MAX_REASON)]
 Name = Annotated[str, Field(min_length=1, max_length=500)]
 
@@ -82,6 +84,19 @@ class RunInTheWayAnswer(View):
     rival: UUID
 
 
+class PoolSize(Body):
+    """How many runs, or handlers, of a pool each process shall have at work at once, and why."""
+
+    concurrency: int = Field(ge=1, le=MOST_AT_ONCE)
+    reason: Reason = ""
+
+
+class PoolReset(Body):
+    """Why the numbers of the settings shall hold again."""
+
+    reason: Reason = ""
+
+
 class RunsAnswer(View):
     """Of ``asked`` runs, ``changed`` were in a state that allowed it; in the way of ``conflicts`` was another one."""
 
@@ -107,7 +122,7 @@ class JobRoutes:
         view, own = [guard.requires(Permission.view)], Depends(same_origin)
         operate, edit = [own, guard.requires(Permission.operate)], [own, guard.requires(Permission.edit)]
         router.get("/jobs", dependencies=view)(self.jobs)
-        router.get("/pools", dependencies=[guard.requires(Permission.view, fleet=True)])(self.pools)
+        router.get("/pools", dependencies=[guard.requires(Permission.view, fleet=True), spelt("reserved")])(self.pools)
         router.get("/runs", dependencies=[*view, spelt("filter", "cursor", "limit")])(self.runs)
         router.get("/runs/{run_id}", dependencies=view)(self.run)
         log_terms = spelt("before", "after", "level", "limit")
@@ -120,14 +135,16 @@ class JobRoutes:
         everybody = [own, guard.requires(Permission.operate, fleet=True)]
         router.post("/jobs/pause", dependencies=everybody)(self.pause_job)
         router.post("/jobs/resume", dependencies=everybody)(self.resume_job)
+        router.post("/pools/{name}/set", dependencies=everybody)(self.set_pool)
+        router.post("/pools/{name}/reset", dependencies=everybody)(self.reset_pool)
 
     async def jobs(self, request: Request) -> Sequence[JobView]:
         """Every job of the group with its load."""
         return await operator_of(request).observe.jobs()
 
-    async def pools(self, request: Request) -> Sequence[PoolView]:
+    async def pools(self, request: Request, reserved: Reserved = False) -> Sequence[PoolView]:
         """The pools, the live processes that run them, and what they run."""
-        return await operator_of(request).observe.pools()
+        return await operator_of(request).observe.pools(reserved=reserved)
 
     async def runs(
         self, request: Request, where: Filter = "", cursor: Cursor = None, limit: Limit = 50
@@ -199,6 +216,17 @@ class JobRoutes:
         """Let a paused job go on."""
         operator, reason = operator_of(request), check_reason(body.reason)
         return JobAnswer(changed=await operator.operations.resume_job(body.job, actor=operator.actor.id, reason=reason))
+
+    async def set_pool(self, request: Request, name: str, body: PoolSize) -> JobAnswer:
+        """Have so many of a pool at work at once in each process, until it is reset."""
+        operator, reason = operator_of(request), check_reason(body.reason)
+        done = await operator.operations.set_pool(name, body.concurrency, actor=operator.actor.id, reason=reason)
+        return JobAnswer(changed=done)
+
+    async def reset_pool(self, request: Request, name: str, body: PoolReset) -> JobAnswer:
+        """Have the numbers of the settings hold again."""
+        operator, reason = operator_of(request), check_reason(body.reason)
+        return JobAnswer(changed=await operator.operations.reset_pool(name, actor=operator.actor.id, reason=reason))
 
 
 def _answer(changed: RunsChanged) -> RunsAnswer:

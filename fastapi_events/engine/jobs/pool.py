@@ -20,6 +20,7 @@ from fastapi_events.engine.jobs.admission import Admission
 from fastapi_events.engine.jobs.job_report import report
 from fastapi_events.engine.jobs.job_run import JobRun
 from fastapi_events.engine.jobs.job_secrecy import discreet
+from fastapi_events.engine.jobs.rate import Rate
 from fastapi_events.engine.jobs.ready_job import JobPlan, ReadyJob
 from fastapi_events.engine.jobs.settling import Settling, result_of
 from fastapi_events.engine.outcomes import crashed
@@ -37,8 +38,6 @@ UNRECORDED = 4
 """Batches that may be in hand beyond those at work: their ends are being recorded, slower than others would begin."""
 LONGEST_WAIT = 3600.0
 """Seconds between two claims at most: nobody has told of a run for so long, not even the lookout."""
-MEMORY = 0.5
-"""Seconds over which the rate is measured."""
 
 
 class JobPool(Loop):
@@ -49,13 +48,11 @@ class JobPool(Loop):
         flag: asyncio.Event, *, concurrency: int, batch_size: int, max_crashes: int, cancel_grace: float,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.name = f"pool {pool}"
-        self.pool, self.concurrency = pool, concurrency
+        self.name, self.pool = f"pool {pool}", pool
         self._queue, self._plan, self._executor, self._settling, self._flag = queue, plan, executor, settling, flag
         self._admission, self._next_turn = admission, math.inf
         self._batch_size, self._max_crashes = batch_size, max_crashes
-        self._cancel_grace = cancel_grace
-        self._unrecorded = UNRECORDED * batch_size
+        self._cancel_grace, self._unrecorded = cancel_grace, UNRECORDED * batch_size
         self._loop = asyncio.get_running_loop()
         self._last_begin = self._loop.time()
         self._crew = Crew(executor, concurrency, None)
@@ -63,9 +60,8 @@ class JobPool(Loop):
         """Everything claimed and not recorded yet. A run that was lost may come back, as another claim."""
         self._unbegun = 0
         self._suspects: deque[JobRun] = deque()
-        self._suspect_at_work = False
+        self._suspect_at_work, self._may_have_more = False, True
         self._rate = Rate()
-        self._may_have_more = True
 
     @property
     def claims(self) -> list[RunClaim]:
@@ -76,6 +72,16 @@ class JobPool(Loop):
     def jobs(self) -> list[ReadyJob]:
         """The jobs whose runs it claims now."""
         return self._plan.of_pool(self.pool)
+
+    @property
+    def concurrency(self) -> int:
+        """How many runs it has at work at once, from now on; those above are finished."""
+        return self._crew.limit
+
+    @concurrency.setter
+    def concurrency(self, limit: int) -> None:
+        self._crew.limit, self._crew.fewer = limit, True
+        self.look()
 
     def interrupt(self) -> None:
         self._flag.set()
@@ -144,7 +150,7 @@ class JobPool(Loop):
     def _room(self) -> int:
         ahead = min(math.ceil(self._rate.per_second() * AHEAD), self._batch_size)
         at_work = len(self._crew.hands) + self._unbegun + len(self._suspects)
-        return self.concurrency + min(ahead - at_work, self._unrecorded - len(self.in_hand))
+        return self._crew.limit + min(ahead - at_work, self._unrecorded - len(self.in_hand))
 
     async def _claim(self) -> int:
         jobs = self.jobs
@@ -275,22 +281,3 @@ class OneRun:
             self.begun = True
             self._pool.began()
             self._pool.ended(self.run, Outcome("interrupted"))
-
-
-class Rate:
-    """How many attempts have ended of late."""
-
-    def __init__(self) -> None:
-        self._ended: deque[float] = deque(maxlen=10_000)
-        self._now = asyncio.get_running_loop().time
-
-    def note(self) -> None:
-        """One has ended."""
-        self._ended.append(self._now())
-
-    def per_second(self) -> float:
-        """By the last half second."""
-        since = self._now() - MEMORY
-        while self._ended and self._ended[0] < since:
-            self._ended.popleft()
-        return len(self._ended) / MEMORY

@@ -18,6 +18,7 @@ from fastapi_events.engine.jobs.ready_job import JobPlan
 from fastapi_events.engine.jobs.schedules import Schedules
 from fastapi_events.engine.jobs.settling import Settling
 from fastapi_events.engine.jobs.ticking import Ticking
+from fastapi_events.engine.pool_numbers import PoolNumbers
 from fastapi_events.engine.wake import Wake
 from fastapi_events.model.lane import LogPlace, place_of
 from fastapi_events.model.run_start import CANCELED, RUNS
@@ -37,7 +38,7 @@ class JobWork:
     def __init__(
         self, settings: EventsSettings, database: Database, statements: Statements, log: EventLog, plan: JobPlan,
         executor: Runs, waits: WaitStore, schedules: Schedules, wake: Wake,
-        logs: LogKeeping, *, worker: UUID, poll_interval: Callable[[], float],
+        logs: LogKeeping, numbers: PoolNumbers, *, worker: UUID, poll_interval: Callable[[], float],
         published: Callable[[Collection[LogPlace]], None], ready: Callable[[], None], lost: Callable[[int], None],
         scheduled: Callable[[float | None], None],
     ) -> None:  # fmt: skip
@@ -53,11 +54,12 @@ class JobWork:
             self.pools.append(
                 JobPool(
                     name, queue, plan, executor, self._settling, admission, flag,
-                    concurrency=settings.concurrency.get(name, 5),
+                    concurrency=numbers.of(name),
                     batch_size=settings.batch_size, max_crashes=settings.max_crashes,
                     cancel_grace=settings.shutdown_grace,
                 )
             )  # fmt: skip
+            numbers.tell(self.pools[-1], name)
         self._leases = RunLeases(queue, self.pools, wake.runs.leases, interval=settings.heartbeat, lost=lost)
         self._ticking = Ticking(schedules, started=published)
         self._due = DueRuns(

@@ -720,4 +720,15 @@ CREATE TABLE {schema}.run_log (
 CREATE TABLE {schema}.run_log_cut (
     run_id uuid PRIMARY KEY,
     lines bigint NOT NULL
-) WITH (fillfactor = 70)
+) WITH (fillfactor = 70);
+
+-- How many are at work at once in each process of a group, by pool, where an operator has said so over the settings. concurrency: null
+-- once that was taken back; the row stays for its revision.
+CREATE TABLE {schema}.pool (
+    group_id integer NOT NULL REFERENCES {schema}.consumer_group (id),
+    name text NOT NULL,
+    concurrency integer,
+    revision bigint NOT NULL,
+    changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (group_id, name)
+)
