@@ -63,7 +63,7 @@ def bind_async(
     publisher is made for, to be named where a task calls it. ``middleware`` is around it in place of the port's. Raises
     ``PublishError`` for anything else.
     """
-    outlet = _outlet(port, session)
+    outlet = outlet_on(port, session)
     return EventPublisher(port, outlet, derive_id=derive_id, endpoint=endpoint, middleware=middleware)
 
 
@@ -90,7 +90,7 @@ def bind_sync(
 
 def bind_jobs(port: PublishingPort, session: Bindable, *, endpoint: Any = None) -> JobClient:
     """What starts jobs, bound to any ``Bindable``; raises ``PublishError`` for anything else."""
-    return JobClient(port, _outlet(port, session), endpoint=endpoint)
+    return JobClient(port, outlet_on(port, session), endpoint=endpoint)
 
 
 class OwnTransactions:
@@ -110,14 +110,14 @@ class OwnTransactions:
                 "becomes of that transaction. Take jobs: Jobs (in a handler or a job, jobs: JobClient)."
             )
         async with self._open() as own:
-            answers = await _outlet(self._port, own).put(sealed, site)
+            answers = await outlet_on(self._port, own).put(sealed, site)
             await own.commit()
         return answers
 
     async def cancel(self, event_id: UUID, /) -> bool:
         """Take a scheduled event back."""
         async with self._open() as own:
-            found = await _outlet(self._port, own).cancel(event_id)
+            found = await outlet_on(self._port, own).cancel(event_id)
             await own.commit()
         return found
 
@@ -165,11 +165,12 @@ def is_open(session: object) -> bool:
     return not getattr(session, "closed", False)
 
 
-def _outlet(port: PublishingPort, session: object) -> Outlet:
+def outlet_on(port: PublishingPort, session: object) -> Outlet:
+    """Where what is sealed goes that is bound to any ``Bindable``; raises ``PublishError`` for anything else."""
     if isinstance(session, AsyncSession):
         return AsyncSessionOutlet(port, session)
     if isinstance(session, async_scoped_session):
-        return _outlet(port, cast("Any", session)())
+        return outlet_on(port, cast("Any", session)())
     if isinstance(session, AsyncConnection):
         return AsyncConnectionOutlet(port, session)
     if isinstance(session, (asyncpg.Connection, PoolConnectionProxy)):

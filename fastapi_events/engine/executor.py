@@ -145,6 +145,8 @@ class Executor:
             run.beginning = False
             await self._call(run, event)
             _check_alive(run)
+            if run.skipped is not None:
+                return Outcome("done", note=run.skipped)  # nothing was done; the mark is left with the record of it
             if connection is not None:
                 connection.check()
                 connection.end()

@@ -161,6 +161,11 @@ class Job(Generic[In, Out]):
         limit = self.concurrency
         return None if limit is None else self._key(limit.key, value, "concurrency")
 
+    @property
+    def asks(self) -> bool:
+        """Whether a start may have to ask the database if there is to be a run."""
+        return self.dedupe is not None or (self.concurrency is not None and self.concurrency.on_collision != "queue")
+
     def rate_limit_key(self, value: In) -> str | None:
         """The key by which the rate of runs with this input is limited, as ``concurrency_key``."""
         limit = self.rate_limit

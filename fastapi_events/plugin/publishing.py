@@ -21,6 +21,7 @@ from fastapi_events.api.session_binding import (
     bind_jobs,
     bind_sync,
     check_detached,
+    outlet_on,
     publish_detached,
 )
 from fastapi_events.engine.handlers import HandlerPlan
@@ -34,7 +35,7 @@ from fastapi_events.model.identity import child_event_id
 from fastapi_events.model.lane import LogPlace
 from fastapi_events.model.onion import publish_onion
 from fastapi_events.model.registry import Registry
-from fastapi_events.model.run_start import Sealed
+from fastapi_events.model.run_start import RunStart, Sealed
 from fastapi_events.settings import EventsSettings
 from fastapi_events.store.log import DatabaseIdentity, EventLog
 from fastapi_events.store.run_readings import RunReadings
@@ -203,6 +204,10 @@ class Publishing:
         if kind is JobClient:
             return bind_jobs(self, session)
         return bind_async(self, session) if kind is EventPublisher else bind_sync(self, session)
+
+    async def start_within(self, run: Run, start: RunStart) -> None:
+        """Start a run in the transaction of an attempt, as far as its limits allow."""
+        await outlet_on(self, run.session).put([start], Site(None, 0))
 
     def for_run(self, run: Run, kind: type[Any]) -> Any:
         """The publisher of an attempt: bound to its session, or collecting what is appended with its success."""
