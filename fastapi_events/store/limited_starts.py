@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -29,15 +28,6 @@ BRIEFLY = "2000"
 tried again, so that it keeps no connection."""
 
 Key = tuple[int, str]
-
-
-async def answered(asking: Asking, connection: Any, statements: Mapping[str, str]) -> None:
-    """Carry statements out on an asyncpg connection."""
-    rows = None
-    with suppress(StopIteration):
-        while True:
-            name, parameter = next(asking) if rows is None else asking.send(rows)
-            rows = await connection.fetch(statements[name], parameter)
 
 
 def decided(starts: Sequence[RunStart]) -> Asking:

@@ -11,7 +11,7 @@ from fastapi_events.errors import RunConflict
 from fastapi_events.model.run_limits import Refusal, RunLimits
 from fastapi_events.model.run_start import RunStart
 from fastapi_events.store import limited_starts
-from fastapi_events.store.starts import Connection
+from fastapi_events.store.starts import Connection, carried_out
 from fastapi_events.store.statements import Statements
 
 
@@ -65,7 +65,7 @@ class Redrives:
         limited = [start for start in locked if start.limits is not None]
         if limited:
             deciding = {name: self._statements[f"jobs/{name}"] for name in limited_starts.NAMES}
-            await limited_starts.answered(limited_starts.decided(limited), connection, deciding)
+            await carried_out(limited_starts.decided(limited), connection, deciding)
         free = sorted(start.id for start in locked if not start.is_duplicate)
         begun = await connection.fetch(self._statements["jobs/redrive_runs"], free) if free else []
         return Anew(

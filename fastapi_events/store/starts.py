@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from typing import Any, Protocol
@@ -47,7 +47,7 @@ class RunLog:
             return [False] * len(starts)
         limited, others = _apart(starts)
         if limited:
-            await limited_starts.answered(_started(limited), connection, self._limited)
+            await carried_out(_started(limited), connection, self._limited)
         begun = [row["id"] for row in await connection.fetch(self._any, _rows_of(others))] if others else []
         return _answers(starts, others, begun)
 
@@ -75,6 +75,17 @@ class RunLog:
     @cached_property
     def _clauses(self) -> dict[str, TextClause]:
         return {name: clause(text, "rows") for name, text in (*self._limited.items(), ("start_runs", self._any))}
+
+
+async def carried_out(
+    asking: limited_starts.Asking, connection: Connection, statements: Mapping[str, str]
+) -> None:  # fmt: skip
+    """Carry out statements that decide of starts, on an asyncpg connection."""
+    rows = None
+    with suppress(StopIteration):
+        while True:
+            name, parameter = next(asking) if rows is None else asking.send(rows)
+            rows = await connection.fetch(statements[name], parameter)
 
 
 def _apart(starts: Sequence[RunStart]) -> tuple[Sequence[RunStart], Sequence[RunStart]]:
