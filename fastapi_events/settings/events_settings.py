@@ -140,7 +140,8 @@ class EventsSettings(BaseSettings):
     handler_connections: Count = 10
     """Connections of one process for handlers that take a session."""
     concurrency: Annotated[dict[str, int], NoDecode, BeforeValidator(by_pool)] = POOLS
-    """What runs at once in one process. Handlers, by the reserved pool names of the lanes: ``events_inbound`` (20),
+    """What runs at once in one process, where nobody has said otherwise. Handlers, by the reserved pool names of the
+    lanes: ``events_inbound`` (20),
     ``events_change`` (30) and ``events_outbound`` (10); and ``events_replay`` (4) for replays. Jobs, by their pools:
     ``interactive`` (20), ``batch`` (5), and any other name. What is not named keeps its number, 5 for pools of your
     own; in the environment ``events_change=50,batch=10``."""

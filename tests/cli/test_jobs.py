@@ -163,8 +163,26 @@ async def test_jobs_and_pools(run: Run, seeded: Seeded) -> None:
     ]  # fmt: skip
     pools = await run("jobs", "pools", **seeded.given)
     assert [line.split() for line in pools.output.splitlines()][1:] == [
-        ["batch", "0", "0", "0", "0", "stock.restock"], ["slow", "0", "0", "0", "0", "stock.count"],
+        ["batch", "0", "0", "-", "0", "0", "stock.restock"], ["slow", "0", "0", "-", "0", "0", "stock.count"],
     ]  # fmt: skip
+
+
+async def test_a_pool_is_set_and_reset(run: Run, seeded: Seeded) -> None:
+    done = await run("pools", "set", "slow", "7", "--reason", "a long queue", **seeded.given)
+    assert (done.status, done.output) == (0, "slow of the group app: 7 at once in each process.\n"), done.errors
+    again = await run("pools", "set", "slow", "7", "--json", **seeded.given)
+    assert json.loads(again.output) == {"act": "set", "pool": "slow", "concurrency": 7, "changed": False}
+    listed = await run("pools", "list", **seeded.given)
+    assert listed.output.splitlines()[-1].split() == ["slow", "0", "0", "7", "0", "0", "stock.count"]
+    [_, slow] = json.loads((await run("pools", "list", "--json", **seeded.given)).output)
+    assert (slow["set_to"], slow["reserved"]) == (7, False)
+    done = await run("pools", "reset", "slow", **seeded.given)
+    assert done.output == "slow of the group app: as the settings say.\n"
+    done = await run("pools", "reset", "slow", **seeded.given)
+    assert done.output.endswith("nothing was changed, it was as the settings say.\n")
+    wrong = await run("pools", "set", "slwo", "7", **seeded.given)
+    assert (wrong.status, "Did you mean 'slow'?" in wrong.errors) == (1, True)
+    assert (await run("pools", "set", "slow", "0", **seeded.given)).status == 2
 
 
 async def test_one_run_as_one_wants_it_at_three_in_the_morning(run: Run, seeded: Seeded) -> None:

@@ -41,7 +41,7 @@ async def test_a_failed_run_is_found_and_mended(project: Made) -> None:
 
 def test_the_commands_are_there() -> None:
     lines = [line[2:] for block in blocks_of(PAGE, "console") for line in block.text.splitlines()]
-    assert len(lines) == 6
+    assert len(lines) == 8
     for line in lines:
         program, *arguments = shlex.split(line)
         assert program == "fastapi-events"

@@ -158,7 +158,35 @@ async def test_actions(stock: Shop) -> None:
         assert "acme-house" not in str(run)
 
 
-ACTS = ("runs/cancel", "runs/retry", "runs/retry-matching", "runs/replay", "jobs/pause", "jobs/resume")
+ACTS = (
+    "runs/cancel", "runs/retry", "runs/retry-matching", "runs/replay", "jobs/pause", "jobs/resume", "pools/batch/set",
+    "pools/batch/reset",
+)  # fmt: skip
+
+
+async def test_pools_are_set_and_reset(stock: Shop) -> None:
+    async with stock.client() as client:
+        for path, body, changed in (
+            ("set", {"concurrency": 7, "reason": "a long queue"}, True), ("set", {"concurrency": 7}, False),
+            ("reset", {}, True), ("reset", {}, False), ("set", {"concurrency": 8}, True),
+        ):  # fmt: skip
+            answer = await client.post(f"{API}/pools/batch/{path}", json=body)
+            assert (answer.status_code, answer.json()) == (200, {"changed": changed})
+        [pool] = [pool for pool in (await client.get(f"{API}/pools")).json() if pool["name"] == "batch"]
+        assert (pool["set_to"], pool["reserved"]) == (8, False)
+        assert (await client.get(f"{API}/pools", params={"reserved": True})).status_code == 200
+        actions = (await client.get(f"{API}/actions")).json()["actions"]
+        assert [(one["action"], one["details"]["concurrency"]) for one in actions[:3]] == [
+            ("set_pool", 8), ("reset_pool", None), ("reset_pool", None),
+        ]  # fmt: skip
+        for path, body, status in (
+            ("pools/batch/set", {"concurrency": 0}, 422), ("pools/batch/set", {}, 422),
+            ("pools/btch/set", {"concurrency": 2}, 409),
+        ):  # fmt: skip
+            assert (await client.post(f"{API}/{path}", json=body)).status_code == status
+        assert (await client.get(f"{API}/pools", params={"reservd": True})).status_code == 422
+    async with stock.client("view,operate", **{"X-Tenant": "acme"}) as client:
+        assert (await client.post(f"{API}/pools/batch/set", json={"concurrency": 2})).status_code == 403
 
 
 async def test_wrong_requests_are_answered_with_the_reason(stock: Shop) -> None:
