@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +19,7 @@ Asking = Generator[tuple[str, str], Sequence[Any], None]
 """Yields statements with their parameter, a JSON array, and is sent the rows that they return."""
 NAMES = (
     "take_dedupe_keys", "read_dedupe_keys", "free_dedupe_keys", "lock_starts", "find_rivals", "replace_runs",
-    "find_started_runs", "wait_briefly",
+    "find_started_runs", "find_line", "wait_briefly",
 )  # fmt: skip
 OFTEN = 10
 """How often a key is tried for whose owner goes each time between two looks."""
@@ -140,9 +140,9 @@ def _meet_rivals(starts: Sequence[RunStart]) -> Asking:
         free = limits.slots - len(there)
         if limits.on_collision == "replace":
             victims.update(zip(there, [one.id for one in ones[max(free, 0) :]], strict=False))
-            _check_line(ones, victims)
         elif len(ones) > free:
             _refuse(ones, free, there)
+    yield from _check_line(starts, victims)
     yield from _replace(victims)
 
 
@@ -166,15 +166,18 @@ def _refuse(starts: Sequence[RunStart], free: int, there: Sequence[UUID]) -> Non
     )
 
 
-def _check_line(starts: Sequence[RunStart], victims: Collection[UUID]) -> None:
+def _check_line(starts: Sequence[RunStart], victims: Mapping[UUID, UUID]) -> Asking:
     """Raise ``JobCollisionError`` for a child that would take the place of a run above it, and end with that one."""
     for start in starts:
-        above = next((one for one in (start.parent_id, start.root_id) if one in victims), None)
-        if above is not None:
+        taken = [old for old, new in victims.items() if new == start.id]
+        if start.parent_id is None or not taken:
+            continue
+        above = yield "find_line", _json({"run_id": str(old), "parent_id": str(start.parent_id)} for old in taken)
+        for row in above:
             raise JobCollisionError(
-                f"{_owner(start)}: it would take the place of run {above}, which is above it and whose end would end "
-                "it too. Give the child another key, or spawn another job.",
-                run=above,
+                f"{_owner(start)}: it would take the place of run {row['run_id']}, which is above it and whose end "
+                "would end it too. Give the child another key, or spawn another job.",
+                run=_uuid(row["run_id"]),
             )
 
 

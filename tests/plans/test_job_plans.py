@@ -37,6 +37,8 @@ EXPECTED = {
     "free_dedupe_keys": {"run_dedupe_pkey"},
     "find_rivals": {"run_queue_exclusive", "run_replaced_pkey"},
     "find_started_runs": {"run_pkey"},
+    "find_line": {"run_pkey"},
+    "find_holders_above": {"run_pkey", "run_queue_pkey"},
     "replace_runs": {"run_pkey", "run_queue_pkey", "run_dedupe_pkey"},
     "find_work": {
         "run_queue_due", "scheduled_event_due", "schedule_pkey", "worker_pkey", "run_queue_canceled", "run_queue_gated",

@@ -22,6 +22,10 @@ from fastapi_events.store.families import FamilyStore
 _ENDS: dict[str, type[JobError]] = {"failed": JobFailed, "timed_out": JobTimedOut, "canceled": JobCanceled}
 
 
+def _of(key: str) -> str:
+    return f" of the key {key!a}" if key else ""
+
+
 class Family:
     """Spawns, and reads children."""
 
@@ -48,8 +52,22 @@ class Family:
                 f"job {run.job.id!r}: spawn({child.name}, ...) with an input that run {same} above it has: that would "
                 "never end. Give each run a part of what its parent has.",
             )
+        await self._check_place(run, child)
         run.family = True
         return await self._store.spawn(run.claim, child, name, number, given_of(child))
+
+    async def _check_place(self, run: JobRun, child: RunStart) -> None:
+        """Raise ``CyclicSpawn`` for a child that has to wait for the end of runs that wait for its own."""
+        limits = child.limits
+        if limits is None or limits.limit_key is None or limits.exclusive or child.on_parent_close == "abandon":
+            return
+        holders = await self._store.holders_above(run.claim.run_id, child)
+        if len(holders) >= limits.slots:
+            raise CyclicSpawn(
+                f"job {run.job.id!r}: spawn({child.name}, ...) would have to wait for the end of run {holders[0]}, "
+                f"with which it would end too: its Concurrency allows {limits.slots} at work{_of(limits.limit_key)}. "
+                "Give it another key, or let it begin after that one with on_parent_close='abandon'."
+            )
 
     async def results(self, parent: UUID, children: Sequence[Child[Any]]) -> tuple[int, list[Any] | None]:
         """The news of the parent, and the results if all have ended; raises for the first that has none."""
