@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel
@@ -17,6 +18,8 @@ from fastapi_events import Concurrency, Dedupe, HandlerSession, Job, JobContext,
 PLAIN = "plain"
 _NAME = "bench.handle"
 _MANY = 1_000_000
+_WORK_SECONDS = 0.01
+_TEN = {"concurrency": {"batch": 10}}
 
 Declare = Callable[[Module, Started], Job[Order, Any]]
 
@@ -38,12 +41,25 @@ class Feature:
     options: Callable[[int], dict[str, Any]] = lambda _: {}
     """Options of the start, by the number of the call."""
     per_call: int = 1000
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 def _plain(**options: Any) -> Declare:
     def declare(module: Module, started: Started) -> Job[Order, Any]:
         @module.job(_NAME, **options)
         async def handle(job: JobContext[Order]) -> None:
+            started(job.input)
+
+        return handle
+
+    return declare
+
+
+def _working(**options: Any) -> Declare:
+    def declare(module: Module, started: Started) -> Job[Order, Any]:
+        @module.job(_NAME, **options)
+        async def handle(job: JobContext[Order]) -> None:
+            await asyncio.sleep(_WORK_SECONDS)
             started(job.input)
 
         return handle
@@ -104,4 +120,16 @@ FEATURES: dict[str, Feature] = {
     "dedupe": Feature("a dedupe key, unlike all others", _plain(dedupe=Dedupe(key=lambda order: str(order.number)))),
     "log": Feature("one line of log, of a level that is kept", _with_log),
     "result": Feature("a result of a hundred bytes", _with_result),
+    "limit of all": Feature(
+        "at most a thousand at a time, of which no more than the pool's five are at work",
+        _plain(concurrency=Concurrency(limit=1000)),
+    ),
+    "working": Feature("10 ms of waiting each, in a pool of ten", _working(), settings=_TEN),
+    "working by key": Feature(
+        "the same, at most one at a time of each of ten keys",
+        _working(concurrency=Concurrency(key=lambda order: str(order.number % 10))),
+        settings=_TEN,
+    ),
 }
+OF_LIMITS = ("limit of all", "working", "working by key")
+"""Those that only ``jobs_limits`` measures."""

@@ -99,7 +99,7 @@ class OurJobs:
     async def worker(self, url: str, started: Started, purpose: Purpose) -> AsyncIterator[None]:
         """The same settings for every purpose, and the collector as the worker command leaves it."""
         module, _ = self.declared(started)
-        async with running(url, module):
+        async with running(url, module, **self._feature.settings):
             calm_collector()
             yield
 

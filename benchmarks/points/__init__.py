@@ -32,6 +32,9 @@ JOBS = (
     "jobs_features",
     "jobs_start_many",
     "jobs_latency",
+    "jobs_limits",
+    "jobs_scale",
+    "jobs_cancel",
     "jobs_idle",
 )
 NAMES = (*EVENTS, *JOBS)

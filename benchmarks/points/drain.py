@@ -59,6 +59,11 @@ class Meter:
             self._loop.call_soon_threadsafe(self.finished.set)
 
     @property
+    def warm(self) -> bool:
+        """Whether the warm-up is over."""
+        return self._count > self._warm_up
+
+    @property
     def rate(self) -> float:
         """Handler starts per second after the warm-up."""
         return self.rate_until(self._ended)

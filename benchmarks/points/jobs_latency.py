@@ -10,7 +10,9 @@ from benchmarks.report import Finding
 from benchmarks.stage import Stage
 from benchmarks.subjects import JOBS, OF_JOBS
 
+_DRAINING_SECONDS = 5.0
+
 
 async def run(stage: Stage) -> Finding:
     """Ours and the peers, interleaved."""
-    return await compared(stage, JOBS, stage.taking_part(OF_JOBS), title="job", of_p99=None)
+    return await compared(stage, JOBS, stage.taking_part(OF_JOBS), title="job", draining=_DRAINING_SECONDS)

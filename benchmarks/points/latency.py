@@ -66,12 +66,12 @@ async def publish_evenly(
         returned.note(number, committed.returned)
 
 
-async def _measure(stage: Stage, name: str) -> Figures:
+async def _measure(stage: Stage, name: str, draining: float) -> Figures:
     async with stage.installed(name) as url:
-        return await between_processes(stage, name, url)
+        return await between_processes(stage, name, url, draining)
 
 
-async def between_processes(stage: Stage, name: str, url: str) -> Figures:
+async def between_processes(stage: Stage, name: str, url: str, draining: float = _DRAINING_SECONDS) -> Figures:
     """One round, in a database that is there."""
     count = _PER_SECOND * (_WARM_UP_SECONDS + stage.scaled(*_SECONDS))
     handled, published = stage.folder / "handled", stage.folder / "published"
@@ -81,7 +81,7 @@ async def between_processes(stage: Stage, name: str, url: str) -> Figures:
         async with child(produce, **options) as publisher:
             await publisher.message()
         # Not a race: an event that takes longer than this is missed below, loudly.
-        await asyncio.sleep(_DRAINING_SECONDS)
+        await asyncio.sleep(draining)
         await worker.stop()
     return figures(handled, published, skipped=_PER_SECOND * _WARM_UP_SECONDS)
 
@@ -110,9 +110,12 @@ def _ratios(rounds: Rounds, ours: str, peers: Sequence[str], of_p99: float | Non
     return [*p50, Ratio(f"p99: {ours} / {better}, the better peer", p99, ("≤", of_p99) if of_p99 else None)]
 
 
-async def compared(stage: Stage, ours: str, names: Sequence[str], *, title: str, of_p99: float | None) -> Finding:
-    """Ours and the peers, interleaved."""
-    measures = {name.partition("@")[0]: partial(_measure, stage, name) for name in names}
+async def compared(
+    stage: Stage, ours: str, names: Sequence[str], *, title: str, of_p99: float | None = None,
+    draining: float = _DRAINING_SECONDS,
+) -> Finding:  # fmt: skip
+    """Ours and the peers, interleaved; ``draining`` seconds after the last commit everything must have begun."""
+    measures = {name: partial(_measure, stage, name, draining) for name in names}
     rounds = await interleave(stage.rounds, measures, title=title)
     figures = ("p50", "p99", "p50 from sent", "p99 from sent")
     return Finding(

@@ -143,7 +143,8 @@ _APART = ("name", "input", "limits")
 
 
 def _row(start: RunStart) -> str:
-    fields = {name: _plain_value(value) for name, value in start._asdict().items() if name not in _APART}
+    given = zip(start._fields, start, strict=True)
+    fields = {name: _plain_value(value) for name, value in given if value is not None and name not in _APART}
     limits = "" if start.limits is None else f',"limits":{start.limits.stored()}'
     return f'{json.dumps(fields, ensure_ascii=False)[:-1]}{limits},"input":{start.input}}}'
 

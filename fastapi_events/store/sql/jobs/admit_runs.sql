@@ -85,11 +85,13 @@ ahead AS MATERIALIZED (
                 ELSE p.tat + make_interval(secs => (p.number + 1) * p.spacing - p.span) END AS due_at,
            p.number, CASE WHEN p.of_rate THEN p.tat + make_interval(secs => p.number * p.spacing) END AS tat
     FROM picked p) n),
+-- All of these rows are there, and locked: of an INSERT each is found by its key, where an UPDATE would join them.
 kept AS (
-    UPDATE {schema}.run_limit l
-    SET version = l.version + 1, tat = a.tat, turn_at = CASE WHEN a.is_new THEN a.due_at ELSE a.turn_at END
+    INSERT INTO {schema}.run_limit AS l (job_id, gate, tat, turn_at)
+    SELECT a.job_id, a.gate, a.tat, CASE WHEN a.is_new THEN a.due_at ELSE a.turn_at END
     FROM ahead a
-    WHERE l.gate = ANY (ARRAY(SELECT k.gate FROM ahead k)) AND l.job_id = a.job_id AND l.gate = a.gate AND (a.number > 0 OR a.is_new)),
+    WHERE a.number > 0 OR a.is_new
+    ON CONFLICT (gate, job_id) DO UPDATE SET version = l.version + 1, tat = excluded.tat, turn_at = excluded.turn_at),
 turns AS (
     INSERT INTO {schema}.run_turn (job_id, gate, due_at)
     SELECT a.job_id, a.gate, a.due_at FROM ahead a
