@@ -207,9 +207,17 @@ def is_look(node: dict[str, Any]) -> bool:
 async def test_the_plans_are_of_every_reading_and_action() -> None:
     """A new statement of theirs is one to look at."""
     asked = {*READINGS, *ACTIONS, "read_jobs", "read_pool_workers", "pause_job", "wait_briefly"}
-    sources = ["store/run_actions", "store/redrives", "api/observe/job_readings", "api/observe/run_search"]
+    sources = [
+        "store/run_actions",
+        "store/redrives",
+        "api/observe/job_readings",
+        "api/observe/run_walks",
+        "api/observe/run_search",
+        "api/observe/job_concerns",
+        "api/observe/job_schedules",
+    ]
     from importlib.resources import files
 
     text = "".join((files("fastapi_events") / f"{name}.py").read_text() for name in sources)
-    used = set(re.findall(r'"jobs/(\w+)"', text)) | set(re.findall(r'by_number\("(\w+)"', text))
+    used = set(re.findall(r'"jobs/(\w+)"', text)) | set(re.findall(r'_by_(?:number|moment)\("(\w+)"', text))
     assert used - {"list_jobs"} <= asked
