@@ -19,6 +19,7 @@ from fastapi_events.dashboard.pages.overview import OverviewPage
 from fastapi_events.dashboard.pages.replays import ReplayPages
 from fastapi_events.dashboard.pages.run_actions import RunActionPages
 from fastapi_events.dashboard.pages.run_edits import RunEditPages
+from fastapi_events.dashboard.pages.run_logs import RunLogPages
 from fastapi_events.dashboard.pages.runs import RunPages
 from fastapi_events.dashboard.pages.scheduled import SchedulePages
 from fastapi_events.dashboard.pages.schedules import JobSchedulePages
@@ -38,6 +39,7 @@ def make_router(port: OperatorPort) -> APIRouter:
     ErasurePages(desk).add_to(router, guard)
     DeadLetterPages(desk).add_to(router, guard)
     RunPages(desk).add_to(router, guard)
+    RunLogPages(desk).add_to(router, guard)
     RunEditPages(desk).add_to(router, guard)
     JobPages(desk).add_to(router, guard)
     JobSchedulePages(desk).add_to(router, guard)

@@ -42,7 +42,7 @@ class DeadLetterPages:
 
     async def listing(
         self, request: Request, where: Filter = "", cursor: Cursor = None, done: Done = None, asked: Number = 0,
-        changed: Number = 0, runs: bool = False,
+        changed: Number = 0, conflicts: Number = 0, runs: bool = False,
     ) -> Response:  # fmt: skip
         """Groups by cause, and the dead letters that pass the filter; ``done`` tells of the action that led here.
 
@@ -52,6 +52,7 @@ class DeadLetterPages:
         given: dict[str, Any] = {"filter": where, "keys": DEAD_LETTER_TERMS, "done": done, "asked": asked}
         given |= {
             "runs": runs,
+            "conflicts": conflicts,
             "changed": changed,
             "refresh": visit_of(request).path("dead-letters", filter=where, cursor=cursor),
         }

@@ -147,8 +147,10 @@ def _selection(fields: Mapping[str, Sequence[str]]) -> RunSelection:
 def _returned(request: Request, act: Verb, form: RunForm, changed: RunsChanged) -> Response:
     ids = [] if isinstance(form.selection, RunsMatching) else form.selection
     told: dict[str, Any] = {"done": act, "asked": changed.asked, "changed": changed.changed}
-    if form.back == "run":
-        told = {"done": act, "changed": str(bool(changed.changed)).lower()}
+    told["conflicts"] = len(changed.conflicts) or None
+    if form.back == "run" and len(ids) == 1:
+        rival = changed.conflicts[0].rival if changed.conflicts else None
+        told = {"done": act, "changed": str(bool(changed.changed)).lower(), "rival": rival}
     elif form.back == "dead-letters":
         told["runs"] = "true"
     return Response(status_code=303, headers={"Location": _path(request, form.back, ids, form.filter, **told)})

@@ -20,7 +20,7 @@ from fastapi_events.dashboard.pages.actions import one_of, read_fields
 from fastapi_events.dashboard.pages.run_actions import PLACES, replay_place
 from fastapi_events.dashboard.pages.runs import missing
 from fastapi_events.dashboard.visit import visit_of
-from fastapi_events.errors import InvalidInput
+from fastapi_events.errors import InvalidInput, RunConflict
 from fastapi_events.model.secrets import place_in
 
 EDITABLE = ("failed", "timed_out", "canceled")
@@ -57,8 +57,9 @@ class RunEditPages:
             changed = await operator.operations.runs.edit_and_retry(
                 run_id, value, from_=place, actor=operator.actor.id, reason=reason
             )
-        except InvalidInput as error:
-            return await self._ask(request, run, text, problem=str(error), status=422, reason=reason, place=place)
+        except (InvalidInput, RunConflict) as error:
+            status = 422 if isinstance(error, InvalidInput) else 409
+            return await self._ask(request, run, text, problem=str(error), status=status, reason=reason, place=place)
         where = visit_of(request).path(f"runs/{run_id}", done="edit", changed=str(changed).lower())
         return Response(status_code=303, headers={"Location": where})
 

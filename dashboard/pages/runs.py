@@ -17,7 +17,7 @@ from fastapi_events.api.observe.run_search import possible_acts
 from fastapi_events.api.redaction import Shown
 from fastapi_events.api.routes.guard import Guard, actor_of, operator_of
 from fastapi_events.api.routes.reading_routes import Cursor, Filter
-from fastapi_events.api.run_answers import run_answer, run_page_answer
+from fastapi_events.api.run_answers import run_answer, run_log_answer, run_page_answer
 from fastapi_events.dashboard.desk import Desk
 from fastapi_events.dashboard.pages.events import chips_of
 from fastapi_events.dashboard.timeline import SCALE, timeline
@@ -26,6 +26,7 @@ from fastapi_events.errors import InvalidFilter
 
 Done = Annotated[Literal["cancel", "retry", "replay", "discard", "edit"] | None, Query()]
 Number = Annotated[int, Query(ge=0, le=10_000)]
+_LINES = 50
 SUGGESTED = ["state:dead", "state:running", "state:pending", "source:schedule", "after:1h"]
 
 
@@ -43,12 +44,12 @@ class RunPages:
 
     async def listing(
         self, request: Request, where: Filter = "", cursor: Cursor = None, done: Done = None, asked: Number = 0,
-        changed: Number = 0,
+        changed: Number = 0, conflicts: Number = 0,
     ) -> Response:  # fmt: skip
         """The runs that pass the filter; ``done`` tells of the action that led here."""
         visit = visit_of(request)
         given: dict[str, Any] = {"filter": where, "keys": RUN_TERMS, "states": STATES, "first": cursor is None}
-        given |= {"done": done, "asked": asked, "changed": changed, "suggested": SUGGESTED}
+        given |= {"done": done, "asked": asked, "changed": changed, "conflicts": conflicts, "suggested": SUGGESTED}
         given["refresh"] = visit.path("runs", filter=where)
         try:
             wanted = parse_run_filter(where)
@@ -63,8 +64,9 @@ class RunPages:
         )  # fmt: skip
 
     async def detail(
-        self, request: Request, run_id: UUID, done: Done = None, changed: Annotated[bool, Query()] = False
-    ) -> Response:
+        self, request: Request, run_id: UUID, done: Done = None, changed: Annotated[bool, Query()] = False,
+        rival: UUID | None = None,
+    ) -> Response:  # fmt: skip
         """One run: its content, where its time went, attempts, tree; ``done`` tells of the action that led here."""
         found = await operator_of(request).observe.run(run_id)
         if found is None:
@@ -72,8 +74,12 @@ class RunPages:
         run = run_answer(found, self._desk.port.registry.jobs, self._desk.redactor, actor_of(request))
         result = Shown(value=run.result, hidden=0)
         tree, more = await _tree(request, found)
+        said = await operator_of(request).observe.run_logs(run_id, limit=_LINES)
+        if said is None:
+            raise missing(run_id)
         return await self._desk.show(
             request, "run.html", room="runs", run=run, visible=run.input_visible, result=result, done=done,
+            log=run_log_answer(said, self._desk.redactor, actor_of(request)), rival=rival,
             given=Shown(run.input, run.input_text, run.hidden_secrets), changed=changed, tree=tree, more=more,
             has_result=found.result is not None, line=timeline(run, datetime.now(UTC)), scale=SCALE,
             acts=possible_acts("dead" if found.dead else found.state), refresh=visit_of(request).path(f"runs/{run_id}"),

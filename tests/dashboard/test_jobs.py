@@ -191,6 +191,31 @@ async def test_a_run_gets_another_input_whose_secret_nobody_has_seen(works: Work
         assert "by now this one is completed" in late.text
 
 
+async def test_what_a_run_has_said(works: Works) -> None:
+    path = f"{PAGES}/runs/{works.runs['good']}"
+    async with works.client() as client:
+        page = (await client.get(path)).text
+        assert "asked the supplier" in page
+        assert "250" in page
+        log = (await client.get(f"{path}/logs", params={"level": "warning"})).text
+        assert "asked the supplier" not in log
+        assert "the price has risen" in log
+        await works.stage.rows(
+            "INSERT INTO events.run_log (run_id, said_at, level, message, attempt) "
+            "SELECT l.run_id, l.said_at, l.level, 'line ' || n, 1 "
+            "FROM (SELECT * FROM events.run_log WHERE run_id = $1 LIMIT 1) l, generate_series(1, 300) n ORDER BY n",
+            works.runs["good"],
+        )  # fmt: skip
+        newest = (await client.get(f"{path}/logs")).text
+        assert newest.count('<li id="line-') == 200
+        older = newest.split("before=")[1].split('"')[0]
+        before = (await client.get(f"{path}/logs", params={"before": older})).text
+        assert before.count('<li id="line-') == 102
+        assert "asked the supplier" in before
+        nobody = f"{PAGES}/runs/01a1fd14-aa10-74a7-a53f-8718d62eae79/logs"
+        assert (await client.get(nobody)).status_code == 404
+
+
 async def test_a_job_is_paused_and_goes_on(works: Works) -> None:
     async with works.client() as client:
         for act, told, again in (

@@ -94,6 +94,8 @@ def modules(works: Any) -> list[Module]:
     )  # fmt: skip
     async def restock(job: JobContext[Restock]) -> str:
         quote = await job.step("quote", ask_supplier, job.input.sku)
+        job.log.info("asked the supplier", extra={"cents": quote.cents})
+        job.log.warning("the price has risen since last week")
         await job.progress(1, 3)
         number = await job.step("order", place_order, job.input.sku, quote)
         await job.progress(2, 3)
