@@ -54,7 +54,7 @@ MAX_STEPS = 500
 MOST_MATCHING = 10_000
 """Runs that one action on all that match changes, at most."""
 _MAX_GROUPS = 100
-_DEAD_LOOKED_AT = 5_000
+_DEAD_LOOKED_AT = 1_000
 _MAX_JOBS = 1_000
 _MAX_RELATED = 50
 _MAX_WORKERS = 1_000
