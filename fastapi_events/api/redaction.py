@@ -39,6 +39,8 @@ def without_secrets(view: V) -> V:
         value = getattr(view, name)
         if isinstance(value, str) and name in _TEXTS:
             changes[name] = redacted_text(value)
+        elif isinstance(value, View):
+            changes[name] = without_secrets(value)
         elif isinstance(value, tuple) and value and isinstance(value[0], View):
             views = cast("tuple[View, ...]", value)
             changes[name] = tuple(without_secrets(inner) for inner in views)

@@ -13,6 +13,7 @@ from fastapi_events.api.observe.job_views import (
     RunDetail,
     RunPage,
     RunProgress,
+    RunSignal,
     RunStep,
     RunSummary,
 )
@@ -62,10 +63,17 @@ class RunAnswer(RunSummary):
     cancel_reason: str | None
     source_ref: str | None
     causation_id: UUID | None
+    event_id: UUID | None
+    trigger: str | None
+    schedule_id: int | None
+    schedule: str | None
+    scheduled_for: datetime | None
+    traceparent: str | None
     depth: int
     progress: RunProgress | None
     steps: tuple[StepAnswer, ...]
     more_steps: bool
+    signals: tuple[RunSignal, ...]
     history: tuple[RunAttempt, ...]
     edits: tuple[EditAnswer, ...]
     parent: RunSummary | None

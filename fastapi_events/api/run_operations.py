@@ -97,6 +97,16 @@ class RunOperations:
         )  # fmt: skip
         return await self.retry(ids, actor=actor, reason=reason) if ids else RunsChanged(0, 0)
 
+    async def discard(self, run_ids: Sequence[UUID | str], *, actor: str, reason: str) -> RunsChanged:
+        """Give runs up that failed or timed out: they are dead no more, and may still be retried or replayed by id.
+
+        ``reason`` is kept with each. Raises ``OperationRefused`` without one.
+        """
+        act = self._act("discard_runs", run_ids, actor, reason)
+        if not reason.strip():
+            raise OperationRefused("A discard needs a reason: it is kept with the run for whoever asks later.")
+        return RunsChanged(len(act.ids), len(await self._store.discard(self._group_id(), act)))
+
     async def replay(
         self, run_ids: Sequence[UUID | str], *, from_: ReplayFrom | None = None, actor: str, reason: str = ""
     ) -> RunsChanged:

@@ -44,7 +44,7 @@ class RunAct:
 
 
 class RunActionStore:
-    """Cancels runs, lets them begin again, edits their inputs, pauses jobs."""
+    """Cancels runs, gives them up, lets them begin again, edits their inputs, pauses jobs."""
 
     def __init__(self, database: Database, statements: Statements) -> None:
         self._database, self._statements = database, statements
@@ -60,6 +60,10 @@ class RunActionStore:
     async def retry(self, group: int, act: RunAct) -> Anew:
         """Let runs that have ended without success go on where their steps are."""
         return await self._anew(group, act, completed=False)
+
+    async def discard(self, group: int, act: RunAct) -> list[UUID]:
+        """Give up runs that have failed; returns those that were dead."""
+        return await self._act(group, act, "discard_runs", act.reason)
 
     async def replay(self, group: int, act: RunAct, starts: Mapping[UUID, ReplayFrom]) -> Anew:
         """Let runs that have ended begin again, each from its place."""

@@ -157,7 +157,12 @@ async def collected(events: Any, where: str) -> list[Any]:
     ("where", "says"),
     [
         ("tag:x", "tag: alone would read every run"),
-        ("state:dead", "state:dead does not exist. It is one of pending"),
+        ("state:gone", "state:gone does not exist. It is one of pending"),
+        ("source:events", "Did you mean event?"),
+        ("schedule:nightly", "schedule:nightly is no schedule of this group"),
+        ("cause:x", "cause:x is not the fingerprint of an error"),
+        ("after:1h before:2h", "nothing can match"),
+        ("after:soon", "after:soon is no time"),
         ("state:complete", "Did you mean completed"),
         ("scope:sku", "scope:sku is not type and id. Write scope:account/42"),
         ("id:7", "id:7 is not a UUID"),

@@ -25,7 +25,7 @@ def guarded(app: FastAPI) -> Iterator[tuple[str, str]]:
         path: str = getattr(route, "path", "") or ""
         if path.startswith("/events") and path not in OPEN:
             for method in getattr(route, "methods", None) or ():
-                yield method, re.sub(r"{(event|delivery|replay|run)_id}", SOME_ID, path)
+                yield method, re.sub(r"{(event|delivery|replay|run|schedule)_id}", SOME_ID, path)
 
 
 async def request(app: FastAPI, method: str, path: str, **headers: str) -> Any:

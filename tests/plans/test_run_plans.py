@@ -29,16 +29,20 @@ TABLES = (
     "run_attempt",
     "run_edit",
     "run_progress",
+    "run_signal",
     "run_log",
     "run_log_cut",
 )
 FILL = (
     "INSERT INTO events.job (group_id, name, pool) SELECT 1, 'shop.job_' || n, 'batch' FROM generate_series(1, 4) n",
     """
-    INSERT INTO events.run (id, number, job_id, correlation_id, tenant_id, scope, scope_id, root_id, parent_id, input)
+    INSERT INTO events.run (id, number, job_id, correlation_id, tenant_id, scope, scope_id, root_id, parent_id, input,
+                            created_at, event_id, trigger_id, schedule_id, scheduled_for)
     SELECT md5(n::text)::uuid, n, 1 + n / 7 % 4, gen_random_uuid(), 'tenant-' || n % 2000, 'account', (n % 5000)::text,
            CASE WHEN n > 100 THEN md5((n % 100)::text)::uuid END, CASE WHEN n > 100 THEN md5((n % 100)::text)::uuid END,
-           '{}'
+           '{}', now() - ($1::int + $2::int - n) * interval '1 s',
+           CASE WHEN n % 10 = 0 THEN md5((n / 100)::text)::uuid END, CASE WHEN n % 10 = 0 THEN n END,
+           CASE WHEN n % 10 = 1 THEN 1 + n / 10 % 2 END, CASE WHEN n % 10 = 1 THEN now() - n * interval '1 s' END
     FROM generate_series(1, $1::int + $2::int) n
     """,
     """
@@ -75,6 +79,10 @@ FILL = (
     FROM generate_series(1, $1::int) n WHERE $2::int >= 0
     """,
     """
+    INSERT INTO events.run_signal (run_id, name, payload)
+    SELECT md5((n / 10)::text)::uuid, 'paid', '{}' FROM generate_series(1, $1::int) n WHERE $2::int >= 0
+    """,
+    """
     INSERT INTO events.run_log_cut (run_id, lines)
     SELECT md5(n::text)::uuid, 1 FROM generate_series(1, $1::int) n WHERE $2::int >= 0
     """,
@@ -90,7 +98,8 @@ HUNDRED = f"'{{{','.join(md5(str(number).encode()).hexdigest() for number in ran
 BY_ID = {"run_pkey", "run_queue_pkey", "run_end_pkey", "run_progress_pkey"}
 READINGS = {
     "read_job_counts": (
-        f"{ALL}, 1000, 86400, '{{t,w}}'", {"run_queue_of_job", "run_queue_ready", "run_end_of_job", *BY_ID}, 4 * 3_100,
+        f"{ALL}, 1000, 86400, '{{t,w}}', 3600",
+        {"run_queue_of_job", "run_queue_ready", "run_end_of_job", "run_end_dead", *BY_ID}, 4 * 5_100,
     ),
     "read_running_runs": (f"{ALL}, 50", {"run_queue_of_job", "run_pkey"}, 440),
     "list_started_runs": (f"{ALL}, 100000, 51", {"run_of_job"}, 220),
@@ -100,6 +109,15 @@ READINGS = {
     "list_runs_of_parent": (f"{RUN}, 100000, 51", {"run_parent"}, 60),
     "list_runs_of_root": (f"{RUN}, 100000, 51", {"run_root", "run_pkey"}, 60),
     "list_runs_of_tenants": ("'{tenant-1,tenant-2}', 100000, 51", {"run_tenant"}, 120),
+    "list_runs_of_event": ("md5('700')::uuid, NULL, 51", {"run_event", "run_pkey"}, 30),
+    "list_runs_of_schedule": (f"'{{1,2}}', now() - interval '50000 s', 51, {RUN}", {"run_tick"}, 110),
+    "list_dead_runs": (f"{ALL}, now() - interval '100000 s', 51, {RUN}", {"run_end_dead"}, 220),
+    "count_dead_runs": ("NULL, 1000, NULL", {"run_end_dead"}, 4_010),
+    "read_dead_run_groups": (f"{ALL}, 1000, 100, NULL", {"run_end_dead"}, 4_010),
+    "read_late_runs": (f"{ALL}, 60, 1000", {"run_queue_due"}, 1_010),
+    "read_last_run": (ALL, {"run_of_job"}, 10),
+    "read_first_run_from": (f"{ALL}, 70000", {"run_of_job"}, 10),
+    "read_run_signals": (f"{RUN}, 50", {"run_signal_of_run"}, 30),
     "read_run_summaries": (f"{RUNS}", BY_ID, 10),
     "read_run_content": (RUN, BY_ID, 10),
     "read_run_steps": (f"{RUN}, 500", {"run_step_pkey"}, 30),
@@ -117,6 +135,7 @@ ACTIONS = {
     "redrive_runs": (RUNS, {*BY_ID, "run_parent", "run_queue_parent"}, 20),
     "lock_ends": (f"{RUNS}, true", BY_ID, 10),
     "forget_steps": (f"{RUNS}, 'last_checkpoint'", {"run_step_pkey", "run_progress_pkey"}, 60),
+    "discard_runs": (f"{RUNS}, 'x'", {"run_end_pkey"}, 20),
     "read_given": (RUN, {"run_pkey"}, 10),
     "edit_run": (f"{RUN}, '{{}}', gen_random_uuid(), 'account', '7', '{{}}'", {"run_pkey"}, 20),
     "end_window": (f"{RUN}, 'a'", {"run_pkey", "run_dedupe_pkey"}, 10),
@@ -207,9 +226,17 @@ def is_look(node: dict[str, Any]) -> bool:
 async def test_the_plans_are_of_every_reading_and_action() -> None:
     """A new statement of theirs is one to look at."""
     asked = {*READINGS, *ACTIONS, "read_jobs", "read_pool_workers", "pause_job", "wait_briefly"}
-    sources = ["store/run_actions", "store/redrives", "api/observe/job_readings", "api/observe/run_search"]
+    sources = [
+        "store/run_actions",
+        "store/redrives",
+        "api/observe/job_readings",
+        "api/observe/run_walks",
+        "api/observe/run_search",
+        "api/observe/job_concerns",
+        "api/observe/job_schedules",
+    ]
     from importlib.resources import files
 
     text = "".join((files("fastapi_events") / f"{name}.py").read_text() for name in sources)
-    used = set(re.findall(r'"jobs/(\w+)"', text)) | set(re.findall(r'by_number\("(\w+)"', text))
+    used = set(re.findall(r'"jobs/(\w+)"', text)) | set(re.findall(r'_by_(?:number|moment)\("(\w+)"', text))
     assert used - {"list_jobs"} <= asked

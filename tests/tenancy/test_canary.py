@@ -4,6 +4,7 @@ import itertools
 import json
 import logging
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Annotated, Any
 
 import httpx
@@ -98,6 +99,7 @@ def leaking() -> Module:
         connection = await session.connection()
         await connection.execute(text("SELECT :note::no_such_type"), {"note": event.note})
 
+    @module.every(timedelta(days=1), input=Refund(how="well"))
     @module.job("pay.refund", retry=Retry(max_attempts=1))
     async def refund(job: JobContext[Refund]) -> Refund:
         given = job.input
@@ -141,6 +143,7 @@ async def events(stage: Stage, caplog: pytest.LogCaptureFixture) -> AsyncIterato
         return len(await stage.deliveries("waiting")) == 0 and not await stage.rows("SELECT FROM events.run_queue")
 
     await until(tried)
+    await stage.rows("UPDATE events.run SET schedule_id = (SELECT id FROM events.schedule), scheduled_for = created_at")
     yield events
 
 
@@ -156,6 +159,7 @@ async def test_it_is_in_no_page_and_no_answer(events: Events, stage: Stage) -> N
     rows = await stage.rows("SELECT id, correlation_id FROM events.event")
     deliveries = await stage.deliveries()
     runs = await stage.rows("SELECT id FROM events.run")
+    [schedule] = await events.observe.schedules()
     replay = await events.operations.replays.start("pay.settle", actor="ada")
     answers: dict[Any, str] = {}
     transport = httpx.ASGITransport(app)
@@ -169,7 +173,11 @@ async def test_it_is_in_no_page_and_no_answer(events: Events, stage: Stage) -> N
                 runs if "{run_id}" in path else runs[:1],
             ):
                 filled = path.format(
-                    event_id=event["id"], delivery_id=delivery["id"], replay_id=replay.id, run_id=run["id"]
+                    event_id=event["id"],
+                    delivery_id=delivery["id"],
+                    replay_id=replay.id,
+                    run_id=run["id"],
+                    schedule_id=schedule.id,
                 )
                 for headers in ({}, {"hx-request": "true", "hx-target": "live"}):
                     answer = await client.get(filled, headers=headers)

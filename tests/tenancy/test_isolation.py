@@ -1,5 +1,6 @@
 """What is another tenant's is not there: every route of the router, every filter, every action, every figure."""
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlencode
@@ -23,9 +24,11 @@ IDS = {
 SCHEDULED = {"/events/api/scheduled/cancel", "/events/dashboard/scheduled/cancel"}
 """Routes that take the id of a scheduled event."""
 REPLAYS = {"/events/api/replays": 409, "/events/api/replays/preview": 200, "/events/dashboard/replays": 409}
-RUNS = {f"/events/api/runs/{act}" for act in ("cancel", "retry", "replay")}
 """Routes that count a replay, and what they answer when there is nothing of one's own in it."""
-RUNS = {f"/events/api/runs/{act}" for act in ("cancel", "retry", "replay")}
+RUNS = {
+    f"/events/{part}/runs/{act}" for part in ("api", "dashboard") for act in ("cancel", "retry", "replay", "discard")
+}
+RUNS |= {"/events/dashboard/runs/confirm"}
 """Routes that take ids of runs."""
 EDIT = {"input": {"text": "x"}, "reason": "x"}
 
@@ -52,8 +55,13 @@ async def request(
             return await client.post(path, json=plan)
         return await client.post(path, content=urlencode(plan), headers=FORM)
     if path in RUNS or path.endswith("/edit"):
-        body = {"ids": [str(tenant.runs[0] if tenant else ids[0])], "reason": "x"}
-        return await client.post(path, json=EDIT if path.endswith("/edit") else body)
+        run = str(tenant.runs[0] if tenant else ids[0])
+        if method == "GET":
+            return await client.get(path, params={"action": "retry", "id": run})
+        if "/dashboard/" in path:
+            form = {"id": run, "reason": "x", "input": json.dumps(EDIT["input"])}
+            return await client.post(path, content=urlencode(form), headers=FORM)
+        return await client.post(path, json=EDIT if path.endswith("/edit") else {"ids": [run], "reason": "x"})
     if path.endswith("/retry-matching"):  # one's own are not to be changed either, so there are none
         return await client.post(path, json={"finished_before": "2001-01-01T00:00:00Z", "reason": "x"})
     if "/replays/" in path and path.endswith("/confirm"):
@@ -104,6 +112,7 @@ async def test_every_route_with_foreign_ids(ground: Ground) -> None:
                         "/events/api/handlers",
                         "/events/api/jobs",
                         "/events/dashboard/consumers",
+                        "/events/dashboard/jobs",
                         "/events/dashboard/scheduled/confirm",
                         "/events/dashboard/replays/new",
                     )

@@ -38,6 +38,11 @@ def concerns(
         *_lost_workers(workers),
         *_skipped_broadcasts(workers),
     ]
+    return worst_first(*found)
+
+
+def worst_first(*found: Concern) -> tuple[Concern, ...]:
+    """Errors before warnings, else in their order."""
     return tuple(sorted(found, key=lambda concern: concern.severity != "error"))
 
 

@@ -17,11 +17,11 @@ from fastapi_events.api.observe.filters import (
     parse_dead_letter_filter,
     parse_event_filter,
 )
-from fastapi_events.api.observe.given import aware, position, tenants_within
+from fastapi_events.api.observe.given import aware, position, tenants_within, whole
 from fastapi_events.api.observe.groups import GroupView, groups
 from fastapi_events.api.observe.history import MAX_ATTEMPTS, event_detail, event_page
 from fastapi_events.api.observe.job_readings import JobReadings
-from fastapi_events.api.observe.job_schedules import ScheduleView, schedule_views
+from fastapi_events.api.observe.job_schedules import ScheduleDetail, ScheduleView, schedule_detail, schedule_views
 from fastapi_events.api.observe.overview import (
     handler_views,
     lane_views,
@@ -184,6 +184,14 @@ class Observe(JobReadings):
             return []
         async with self._reading() as reader:
             return await schedule_views(reader, self.group)
+
+    async def schedule(self, schedule_id: int) -> ScheduleDetail | None:
+        """One schedule with its recent ticks; None if there is none of this number, and within tenants."""
+        number = whole("schedule_id", schedule_id, kind=InvalidFilter)
+        if self._tenants is not None or not 0 < number < 2**31:
+            return None
+        async with self._reading() as reader:
+            return await schedule_detail(reader, self.group, number)
 
     async def workers(self) -> Sequence[WorkerView]:
         """The processes, those alive first; 200 at most. They are no tenant's: within some, there are none."""

@@ -97,9 +97,16 @@ def parse_dead_letter_filter(text: str) -> DeadLetterFilter:
     terms = tuple(terms_of(text, DEAD_LETTER_TERMS))
     values = {term.key: term.value for term in terms}
     cause = values.get("cause")
-    if cause is not None and not _FINGERPRINT.match(cause):
-        raise InvalidFilter(f"cause:{cause[:40]} is not the fingerprint of an error, which is hexadecimal digits.")
+    if cause is not None:
+        cause = fingerprint_of(cause)
     return DeadLetterFilter(terms, values.get("handler"), values.get("name"), cause)
+
+
+def fingerprint_of(cause: str) -> str:
+    """The fingerprint of an error; raises ``InvalidFilter``."""
+    if not _FINGERPRINT.match(cause):
+        raise InvalidFilter(f"cause:{cause[:40]} is not the fingerprint of an error, which is hexadecimal digits.")
+    return cause
 
 
 def check_text(text: str, what: str) -> str:
@@ -122,6 +129,13 @@ def checked_id(given: UUID | str, what: str) -> UUID:
     if found is None:
         raise InvalidFilter(f"{what}={str(given)[:60]!r} is not a UUID such as 0197c0de-0000-7000-8000-000000000000.")
     return found
+
+
+def about(parameter: str, problem: str) -> InvalidFilter:
+    """The error that says which parameter it is about."""
+    error = InvalidFilter(problem)
+    error.where = parameter
+    return error
 
 
 def is_whole_key(text: str) -> bool:
@@ -200,7 +214,7 @@ def _fields(term: Term) -> dict[str, Any]:
     if key == "tier":
         return {"audit": _tier(value) == "audit"}
     if key in ("after", "before"):
-        return {"published_from" if key == "after" else "published_before": _moment(term)}
+        return {"published_from" if key == "after" else "published_before": moment_of(term)}
     if key in ("id", "correlation", "causation"):
         return {key if key == "id" else f"{key}_id": uuid_of(term)}
     return {"tenant_id" if key == "tenant" else key: _ordering_key(value) if key == "key" else value}
@@ -232,7 +246,8 @@ def _is_uuid(text: str) -> bool:
     return re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", text) is not None
 
 
-def _moment(term: Term) -> datetime:
+def moment_of(term: Term) -> datetime:
+    """The moment that a term has: a date, a time, or an age; raises ``InvalidFilter``."""
     ago = _AGO.match(term.value)
     try:
         if ago:

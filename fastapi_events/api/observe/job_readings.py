@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
 from fastapi_events.api.observe.filters import checked_id
+from fastapi_events.api.observe.given import aware
 from fastapi_events.api.observe.history import MAX_ATTEMPTS
 from fastapi_events.api.observe.job_shaping import job_view, progress_of, run_fields, run_summary, why_not_running
 from fastapi_events.api.observe.job_views import (
+    DeadRunGroup,
+    JobSigns,
     JobView,
+    MatchingRuns,
     PoolView,
     PoolWorker,
     RunAttempt,
@@ -19,7 +24,9 @@ from fastapi_events.api.observe.job_views import (
     RunEdit,
     RunningRun,
     RunPage,
+    RunSignal,
     RunStep,
+    RunSummary,
 )
 from fastapi_events.api.observe.page_size import page_size
 from fastapi_events.api.observe.run_filters import RunsFilter, parse_run_filter
@@ -31,8 +38,9 @@ from fastapi_events.api.observe.run_log import (
     line_count,
     log_page,
 )
-from fastapi_events.api.observe.run_search import run_page
+from fastapi_events.api.observe.run_search import RunAct, RunSearch, acted_on
 from fastapi_events.api.observe.shaping import view_of
+from fastapi_events.errors import InvalidFilter, NotFound
 from fastapi_events.settings.concurrency import RESERVED_POOLS
 from fastapi_events.store.readings import Reader
 from fastapi_events.store.run_readings import ENDED, PUT_OFF
@@ -41,7 +49,13 @@ JOB_COUNT_LIMIT = 1_000
 """Where counting a job's runs stops; a count that reaches it means "or more"."""
 FAILED_LATELY = 86_400.0
 """Seconds for which a run that has failed counts among the failed ones of its job."""
+COMPLETED_LATELY = 3_600.0
+"""Seconds for which a run that has completed counts among those of its job that have lately."""
 MAX_STEPS = 500
+MOST_MATCHING = 10_000
+"""Runs that one action on all that match changes, at most."""
+_MAX_GROUPS = 100
+_DEAD_LOOKED_AT = 1_000
 _MAX_JOBS = 1_000
 _MAX_RELATED = 50
 _MAX_WORKERS = 1_000
@@ -64,14 +78,51 @@ class JobReadings:
             known = await self._known(reader)
             if self._tenants is not None:
                 return [job_view(dict(row) | {"processes": None}, None) for row in known]
-            counts = await _counts(reader, known)
+            counts = await job_counts(reader, known)
         return [job_view(row, counts[row["id"]]) for row in known]
 
     async def runs(self, where: str | RunsFilter = "", *, cursor: str | None = None, limit: int = 50) -> RunPage:
         """A page of runs, the newest first; ``where`` as in ``"job:inventory.restock state:failed"``."""
         wanted, size = parse_run_filter(where) if isinstance(where, str) else where, page_size(limit)
         async with self._reading() as reader:
-            return await run_page(reader, await self._known(reader), self._tenants, wanted, cursor, size)
+            return await self._search(reader, await self._known(reader)).page(wanted, cursor, size)
+
+    async def matching_runs(
+        self, act: RunAct, where: str | RunsFilter, *, cut_off: datetime | None = None, limit: int = MOST_MATCHING
+    ) -> MatchingRuns:
+        """The runs that match and that an action can be about, ``limit`` at most, as they were at ``cut_off`` (now).
+
+        To ``cancel`` are those that have not ended, to ``retry`` or ``discard`` those that are dead, or of a state that
+        the filter names. Raises ``InvalidFilter``, also for a filter without terms, for a state that does not go with
+        it, and where too few match of too many.
+        """
+        wanted = parse_run_filter(where) if isinstance(where, str) else where
+        if not wanted.terms:
+            raise InvalidFilter("Acting on all runs needs a filter, such as job:inventory.restock.")
+        acted_on(act, wanted)
+        async with self._reading() as reader:
+            moment = await reader.row("schedules/read_moment")
+            until = moment[0] if cut_off is None else aware("cut_off", cut_off, kind=InvalidFilter)
+            return await self._search(reader, await self._known(reader)).matching(act, wanted, until, limit)
+
+    async def job_signs(self) -> JobSigns:
+        """How many jobs the group has, and how many of their runs are dead: counted up to 1,000 for each job."""
+        async with self._reading() as reader:
+            row = await reader.row("jobs/count_dead_runs", self._shown_group(), JOB_COUNT_LIMIT, self._tenants)
+        return view_of(JobSigns, row)
+
+    async def dead_run_groups(self) -> Sequence[DeadRunGroup]:
+        """The newest dead runs of each job by cause, the largest group first."""
+        async with self._reading() as reader:
+            known = {row["id"]: row for row in await self._known(reader)}
+            rows = await reader.rows(
+                "jobs/read_dead_run_groups", list(known), _DEAD_LOOKED_AT, _MAX_GROUPS, self._tenants
+            )
+        jobs = [known[row["job_id"]] for row in rows]
+        return [
+            view_of(DeadRunGroup, row, job=job["name"], group=job["group_name"])
+            for row, job in zip(rows, jobs, strict=True)
+        ]
 
     async def run(self, run_id: UUID | str) -> RunDetail | None:
         """One run with input, result, steps, attempts, parent and children; None if there is none."""
@@ -100,6 +151,16 @@ class JobReadings:
                 return None
             return await log_page(reader, run_id, before, after, lowest, size, ended=row["state"] in ENDED)
 
+    async def chosen_runs(self, run_ids: Sequence[UUID]) -> Sequence[RunSummary]:
+        """These runs, in this order; raises ``NotFound`` if one is none that people of these tenants may see."""
+        async with self._reading() as reader:
+            known = {row["id"]: row for row in await self._known(reader)}
+            found = [run_summary(row) for row in await self._related(reader, known, run_ids)]
+        seen = {run.id for run in found}
+        if unknown := next((one for one in run_ids if one not in seen), None):
+            raise NotFound(f"There is no run {unknown}. Nothing was changed.")
+        return found
+
     async def pools(self, *, reserved: bool = False) -> Sequence[PoolView]:
         """The pools of the group's jobs and of its live processes, by name. Within tenants, as of processes, none.
 
@@ -109,7 +170,7 @@ class JobReadings:
             return []
         async with self._reading() as reader:
             known = await self._known(reader)
-            counts = await _counts(reader, known)
+            counts = await job_counts(reader, known)
             workers = await reader.rows("jobs/read_pool_workers", self._shown_group(), _MAX_WORKERS)
             runs = await reader.rows("jobs/read_running_runs", [row["id"] for row in known], _MAX_RELATED)
             said = await reader.rows("jobs/read_set_pools", self._shown_group())
@@ -121,8 +182,11 @@ class JobReadings:
             if reserved or name not in RESERVED_POOLS
         ]
 
+    def _search(self, reader: Reader, known: Sequence[Any]) -> RunSearch:
+        return RunSearch(reader, known, self._shown_group(), self._tenants)
+
     async def _known(self, reader: Reader) -> Sequence[Any]:
-        return await reader.rows("jobs/read_jobs", self._shown_group(), _MAX_JOBS)
+        return await known_jobs(reader, self._shown_group())
 
     async def _related(self, reader: Reader, known: dict[int, Any], ids: Sequence[UUID]) -> list[Any]:
         """The runs of these that may be seen, in their order."""
@@ -137,18 +201,24 @@ class JobReadings:
     async def _detail(self, reader: Reader, known: dict[int, Any], row: Any) -> RunDetail:
         run_id = row["id"]
         content = await reader.row("jobs/read_run_content", run_id)
-        steps = await reader.rows("jobs/read_run_steps", run_id, MAX_STEPS + 1)
+        found = await reader.rows("jobs/read_run_steps", run_id, MAX_STEPS + 1)
+        steps = tuple(view_of(RunStep, step) for step in found[:MAX_STEPS])
+        signals = await reader.rows("jobs/read_run_signals", run_id, _MAX_RELATED)
         attempts = await reader.rows("jobs/read_run_attempts", run_id, MAX_ATTEMPTS)
         edits = await reader.rows("jobs/read_run_edits", run_id, _MAX_RELATED)
         children = await reader.rows("jobs/list_runs_of_parent", run_id, None, _MAX_RELATED + 1)
         spawned = await self._related(reader, known, [child["id"] for child in children[:_MAX_RELATED]])
         parents = await self._related(reader, known, [row["parent_id"]] if row["parent_id"] else [])
-        own = ("input", "result", "result_until", "source_ref", "causation_id", "depth")
+        own = (
+            "input", "result", "result_until", "source_ref", "causation_id", "event_id", "trigger", "schedule_id",
+            "schedule", "scheduled_for", "traceparent", "depth",
+        )  # fmt: skip
         return view_of(
             RunDetail, row, **run_fields(row) | {name: content[name] for name in own},
             result_expired=bool(content["result_expired"]), progress=progress_of(content),
-            why=why_not_running(row, known[row["job_id"]]["processes"]), crashes=row["crashes"] or 0,
-            steps=tuple(view_of(RunStep, step) for step in steps[:MAX_STEPS]), more_steps=len(steps) > MAX_STEPS,
+            why=why_not_running(row, known[row["job_id"]]["processes"], steps), crashes=row["crashes"] or 0,
+            steps=steps, more_steps=len(found) > MAX_STEPS,
+            signals=tuple(view_of(RunSignal, signal) for signal in signals),
             history=tuple(view_of(RunAttempt, one) for one in attempts),
             edits=tuple(view_of(RunEdit, one) for one in edits),
             parent=run_summary(parents[0]) if parents else None,
@@ -156,9 +226,17 @@ class JobReadings:
         )  # fmt: skip
 
 
-async def _counts(reader: Reader, known: Sequence[Any]) -> dict[int, Any]:
+async def known_jobs(reader: Reader, group: str | None) -> Sequence[Any]:
+    """The jobs of a group (None: of every group), by name."""
+    return await reader.rows("jobs/read_jobs", group, _MAX_JOBS)
+
+
+async def job_counts(reader: Reader, known: Sequence[Any]) -> dict[int, Any]:
+    """What each of these jobs has to do, and how it goes, by its number."""
     jobs = [row["id"] for row in known]
-    rows = await reader.rows("jobs/read_job_counts", jobs, JOB_COUNT_LIMIT, FAILED_LATELY, list(PUT_OFF))
+    rows = await reader.rows(
+        "jobs/read_job_counts", jobs, JOB_COUNT_LIMIT, FAILED_LATELY, list(PUT_OFF), COMPLETED_LATELY
+    )
     return {row["id"]: row for row in rows}
 
 

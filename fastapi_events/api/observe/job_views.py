@@ -15,8 +15,9 @@ StepState = Literal["done", "waiting", "retry"]
 class JobView(View):
     """A job and its load. ``processes`` counts live ones that run it.
 
-    ``ready``, ``waiting`` (for a time, or a turn), ``running``, and ``failed`` (those that have failed or timed out
-    within a day) are counted up to ``JOB_COUNT_LIMIT``: one that reaches it means "or more". ``oldest_ready``: when the
+    ``ready``, ``waiting`` (for a time, a turn, or something that comes), ``running``, ``completed`` (within an hour),
+    ``failed`` (those that have failed or timed out within a day) and ``dead`` (those of them, whenever, that nobody has
+    dealt with) are counted up to ``JOB_COUNT_LIMIT``: one that reaches it means "or more". ``oldest_ready``: when the
     run that is first in line was started. While ``paused_at`` says since when, no run of it begins. Within tenants what
     is the fleet's is None.
     """
@@ -30,6 +31,8 @@ class JobView(View):
     waiting: int | None
     running: int | None
     failed: int | None
+    completed: int | None
+    dead: int | None
     oldest_ready: datetime | None
     registered_at: datetime
     last_seen_at: datetime
@@ -37,7 +40,10 @@ class JobView(View):
 
 
 class RunSummary(View):
-    """A run as a list shows it. ``attempts`` were made, ``due_at`` is when a put-off run is due."""
+    """A run as a list shows it. ``attempts`` were made, ``due_at`` is when a put-off run is due.
+
+    One that failed or timed out is dead until it is retried, or given up (``discarded_at``).
+    """
 
     id: UUID
     number: int
@@ -67,6 +73,12 @@ class RunSummary(View):
     error_type: str | None
     error_message: str | None
     fingerprint: str | None
+    discarded_at: datetime | None
+
+    @property
+    def dead(self) -> bool:
+        """Whether it has failed, and nobody has dealt with that."""
+        return self.state in ("failed", "timed_out") and self.discarded_at is None
 
 
 class RunPage(View):
@@ -82,10 +94,11 @@ class RunPage(View):
 
 
 class RunStep(View):
-    """A step, sleep or checkpoint that a run has recorded; ``result`` is JSON text.
+    """A step, sleep, wait or checkpoint that a run has recorded; ``result`` is JSON text.
 
-    ``secret``: the result is of a type that holds secrets, and nothing for people's eyes.
-    ``due_at``: until when a sleep lasts. ``changed_at``: when it was recorded, or tried last.
+    ``secret``: the result is of a type that holds secrets, and nothing for people's eyes. ``due_at``: until when a
+    sleep or a wait lasts. ``changed_at``: when it was recorded, or tried last; of what waits, since when. ``key``: of
+    an event that is waited for, its whole ordering key.
     """
 
     name: str
@@ -101,6 +114,14 @@ class RunStep(View):
     duration: float
     due_at: datetime | None
     changed_at: datetime
+    key: str | None
+
+
+class RunSignal(View):
+    """A signal that was sent to a run, and that it has not taken yet."""
+
+    name: str
+    sent_at: datetime
 
 
 class RunAttempt(View):
@@ -138,7 +159,9 @@ class RunDetail(RunSummary):
 
     ``why`` says why it is not being run; None if it is, or has ended. ``result_expired``: it was kept until
     ``result_until``. ``steps`` are in their order, the first ``MAX_STEPS``; ``history`` has the newest ``MAX_ATTEMPTS``
-    recorded attempts. What it has published has ``correlation_id`` too, and its id as ``causation_id``.
+    recorded attempts; ``signals`` the first that it has not taken. What it has published has ``correlation_id`` too,
+    and its id as ``causation_id``. ``trigger`` and ``event_id``: by which it was started; ``schedule`` and
+    ``scheduled_for``: for which tick.
     """
 
     input: str
@@ -150,10 +173,17 @@ class RunDetail(RunSummary):
     cancel_reason: str | None
     source_ref: str | None
     causation_id: UUID | None
+    event_id: UUID | None
+    trigger: str | None
+    schedule_id: int | None
+    schedule: str | None
+    scheduled_for: datetime | None
+    traceparent: str | None
     depth: int
     progress: RunProgress | None
     steps: tuple[RunStep, ...]
     more_steps: bool
+    signals: tuple[RunSignal, ...]
     history: tuple[RunAttempt, ...]
     edits: tuple[RunEdit, ...]
     parent: RunSummary | None
@@ -199,3 +229,32 @@ class PoolView(View):
     running: int
     workers: tuple[PoolWorker, ...]
     runs: tuple[RunningRun, ...]
+
+
+class DeadRunGroup(View):
+    """Dead runs of one job with one cause, from the newest ones of each job."""
+
+    job: str
+    group: str
+    fingerprint: str | None
+    reason: str
+    error_type: str | None
+    error_message: str | None
+    dead: int
+    first_at: datetime
+    last_at: datetime
+
+
+class JobSigns(View):
+    """What every page says of jobs: how many there are, and how many of their runs are dead, up to a bound."""
+
+    jobs: int
+    dead: int
+
+
+class MatchingRuns(View):
+    """Runs that an action can be about, as they were at ``cut_off``; ``capped``: there are more."""
+
+    ids: tuple[UUID, ...]
+    capped: bool
+    cut_off: datetime

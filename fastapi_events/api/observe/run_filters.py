@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from difflib import get_close_matches
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 from uuid import UUID
 
-from fastapi_events.api.observe.filters import Term, terms_of, uuid_of
+from fastapi_events.api.observe.filters import Term, fingerprint_of, moment_of, terms_of, uuid_of
 from fastapi_events.errors import InvalidFilter
-from fastapi_events.model.job_context import RunState
+from fastapi_events.model.job_context import RunSource, RunState
+from fastapi_events.store.run_readings import ENDED
 
-RUN_TERMS = ("job", "state", "scope", "tag", "pool", "tenant", "parent", "root", "id")
-STATES: tuple[RunState, ...] = get_args(RunState)
+RUN_TERMS = (
+    "job", "state", "scope", "tag", "pool", "tenant", "source", "schedule", "event", "cause", "parent", "root", "after",
+    "before", "id",
+)  # fmt: skip
+StateTerm = RunState | Literal["dead"]
+STATES: tuple[StateTerm, ...] = (*get_args(RunState), "dead")
+SOURCES: tuple[RunSource, ...] = get_args(RunSource)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +29,25 @@ class RunsFilter:
 
     terms: tuple[Term, ...] = ()
     job: str | None = None
-    state: RunState | None = None
+    state: StateTerm | None = None
     scope: tuple[str, str] | None = None
     tag: str | None = None
     pool: str | None = None
     tenant: str | None = None
+    source: RunSource | None = None
+    schedule: str | None = None
+    event: UUID | None = None
+    cause: str | None = None
+    after: datetime | None = None
+    before: datetime | None = None
     parent: UUID | None = None
     root: UUID | None = None
     id: UUID | None = None
+
+    @property
+    def by_end(self) -> bool:
+        """Whether its moments are those at which runs ended."""
+        return self.state in ENDED or self.state == "dead"
 
 
 def parse_run_filter(text: str) -> RunsFilter:
@@ -37,11 +55,16 @@ def parse_run_filter(text: str) -> RunsFilter:
 
     Terms are joined by "and". ``job:`` and ``pool:`` take a name, ``state:`` one of pending, running, completed,
     failed, timed_out and canceled, ``scope:`` type and id as in ``account/42``, ``root:`` the run that a tree began
-    with, ``parent:`` the run that has spawned others. A bare word is a run's id or a job's name.
+    with, ``parent:`` the run that has spawned others, ``event:`` the id of the one that started runs, ``schedule:`` the
+    one whose ticks did. ``state:dead`` are those that failed or timed out, and that nobody has retried or given up.
+    ``after:`` and ``before:`` are about when runs were started; with a state in which they have ended, about when they
+    did. A bare word is a run's id or a job's name.
     """
     terms = tuple(terms_of(text, RUN_TERMS, names="job"))
     fields: dict[str, Any] = {term.key: _value(term) for term in terms}
     wanted = RunsFilter(terms, **fields)
+    if wanted.after and wanted.before and wanted.after >= wanted.before:
+        raise InvalidFilter("after: is not earlier than before:, so nothing can match. Swap or drop one of them.")
     if wanted.tag is not None and len(terms) == 1:
         raise InvalidFilter(
             "tag: alone would read every run, as no index has the tags. Say of what: add job:, scope:, pool:, tenant:, "
@@ -61,6 +84,16 @@ def known_job(name: str, known: Sequence[Any]) -> list[int]:
     return found
 
 
+def known_schedule(name: str, known: Sequence[Any]) -> list[int]:
+    """The numbers of the schedules of this name; raises ``InvalidFilter`` if there is none."""
+    found = [row["id"] for row in known if row["name"] == name]
+    if not found:
+        near = get_close_matches(name, [row["name"] for row in known], n=1)
+        mend = f"Did you mean schedule:{near[0]}?" if near else "See 'fastapi-events schedules list'."
+        raise InvalidFilter(f"schedule:{ascii(name)[1:-1][:80]} is no schedule of this group. {mend}")
+    return found
+
+
 def pool_jobs(name: str, known: Sequence[Any]) -> list[int]:
     """The numbers of a pool's jobs; raises ``InvalidFilter`` if there is none."""
     found = [row["id"] for row in known if row["pool"] == name]
@@ -72,22 +105,25 @@ def pool_jobs(name: str, known: Sequence[Any]) -> list[int]:
 
 
 def _value(term: Term) -> Any:
-    if term.key in ("id", "parent", "root"):
+    if term.key in ("id", "parent", "root", "event"):
         return uuid_of(term)
-    if term.key == "state":
-        return _state(term.value)
+    if term.key in ("after", "before"):
+        return moment_of(term)
+    if term.key == "cause":
+        return fingerprint_of(term.value)
+    if term.key in ("state", "source"):
+        return _one_of(term, STATES if term.key == "state" else SOURCES)
     if term.key == "scope":
         return _scope(term.value)
     return term.value
 
 
-def _state(value: str) -> RunState:
-    for state in STATES:
-        if state == value:
-            return state
-    near = get_close_matches(value, STATES, n=1)
-    mend = f"Did you mean {near[0]}?" if near else f"It is one of {', '.join(STATES)}."
-    raise InvalidFilter(f"state:{value[:40]} does not exist. {mend}")
+def _one_of(term: Term, known: Sequence[str]) -> str:
+    if term.value in known:
+        return term.value
+    near = get_close_matches(term.value, known, n=1)
+    mend = f"Did you mean {near[0]}?" if near else f"It is one of {', '.join(known)}."
+    raise InvalidFilter(f"{term.key}:{term.value[:40]} does not exist. {mend}")
 
 
 def _scope(value: str) -> tuple[str, str]:

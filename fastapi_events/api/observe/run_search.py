@@ -2,77 +2,114 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
-from fastapi_events.api.observe.cursors import cursor_of, place_of
 from fastapi_events.api.observe.job_shaping import run_summary
-from fastapi_events.api.observe.job_views import RunPage
-from fastapi_events.api.observe.run_filters import RunsFilter, known_job, pool_jobs
+from fastapi_events.api.observe.job_views import MatchingRuns, RunPage
+from fastapi_events.api.observe.run_filters import RunsFilter, StateTerm, known_job, pool_jobs
+from fastapi_events.api.observe.run_walks import Walk, Walks
 from fastapi_events.errors import InvalidFilter
 from fastapi_events.store.readings import Reader
-from fastapi_events.store.run_readings import ENDED, PENDING, RUNNING
 
 MAX_LOOKED = 5_000
 """Runs that one page looks at, at most."""
+MOST_SEARCHES = 8
+"""Times that looking for all that match goes on after so many were looked at for one page."""
 _BATCH = 500
-_NUMBER = re.compile(r"\d{1,19}\Z")
 
-Place = int | datetime
-Fetch = Callable[[Any, int], Awaitable[Sequence[Any]]]
-"""The next rows (id and place) below a place, so many at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Walk:
-    """An order of runs: how it goes on, and how its places are written."""
-
-    fetch: Fetch
-    by_end: bool = False
-
-    def start(self, cursor: str | None) -> Any:
-        """The place that a cursor names; None for the beginning. Raises ``InvalidFilter``."""
-        if self.by_end:
-            return None if not cursor else place_of(cursor)
-        if not cursor:
-            return None
-        if not _NUMBER.match(cursor) or int(cursor) >= 2**63:
-            raise InvalidFilter(f"{cursor[:40]!r} is no position of this list. Go back to its first page.")
-        return int(cursor)
-
-    def place(self, row: Any) -> Any:
-        return (row["place"], row["id"]) if self.by_end else row["place"]
-
-    def written(self, row: Any) -> str:
-        return cursor_of(row["place"], row["id"]) if self.by_end else str(row["place"])
+RunAct = Literal["cancel", "retry", "discard"]
+_ACTED_ON: dict[RunAct, tuple[tuple[StateTerm, ...], tuple[StateTerm, ...]]] = {
+    "cancel": (("pending", "running"), ("pending", "running")),
+    "retry": (("dead",), ("dead", "failed", "timed_out", "canceled")),
+    "discard": (("dead",), ("dead", "failed", "timed_out")),
+}
+"""Of each action the states that it is about if none is named, and those that may be."""
 
 
-async def run_page(
-    reader: Reader, known: Sequence[Any], tenants: tuple[str, ...] | None, wanted: RunsFilter, cursor: str | None,
-    size: int,
-) -> RunPage:  # fmt: skip
-    """A page of the runs of these jobs; ``searched`` if the search was stopped before it was full."""
-    jobs = _jobs(wanted, known)
-    passes = _sieve(wanted, set(jobs), tenants)
-    walk = _walk(reader, wanted, jobs, tenants)
-    place, looked = walk.start(cursor), 0
-    found: list[tuple[Any, Any]] = []
-    while True:
-        wish = size + 1 if not looked else _BATCH
-        rows = await walk.fetch(place, wish)
-        summaries = await _summaries(reader, [row["id"] for row in rows])
-        found += [(row, summaries[row["id"]]) for row in rows if passes(summaries.get(row["id"]))]
-        if len(found) > size:
-            return _page(found[:size], walk.written(found[size - 1][0]), searched=False)
-        if len(rows) < wish:
-            return _page(found, None, searched=False)
-        looked, place = looked + len(rows), walk.place(rows[-1])
-        if looked >= MAX_LOOKED:
-            return _page(found, walk.written(rows[-1]), searched=True)
+class RunSearch:
+    """Looks for runs of a group's jobs (``known``), as people of these tenants may see them."""
+
+    def __init__(
+        self, reader: Reader, known: Sequence[Any], group: str | None, tenants: tuple[str, ...] | None
+    ) -> None:
+        self._reader, self._known, self._group, self._tenants = reader, known, group, tenants
+
+    async def page(self, wanted: RunsFilter, cursor: str | None, size: int) -> RunPage:
+        """A page of runs; ``searched`` if the search was stopped before it was full."""
+        jobs = _jobs(wanted, self._known)
+        walk = await Walks(self._reader, jobs, self._group, self._tenants).of(wanted)
+        return await self._walked(walk, _sieve(wanted, set(jobs), self._tenants), cursor, size)
+
+    async def matching(self, act: RunAct, wanted: RunsFilter, cut_off: datetime, most: int) -> MatchingRuns:
+        """Runs that pass the filter and that an action can be about, so many at most, without what came later."""
+        ids: list[UUID] = []
+        before = cut_off if wanted.before is None else min(cut_off, wanted.before)
+        for state in acted_on(act, wanted):
+            ids += await self._all(replace(wanted, state=state, before=before), most + 1 - len(ids))
+        return MatchingRuns(ids=tuple(ids[:most]), capped=len(ids) > most, cut_off=cut_off)
+
+    async def _all(self, wanted: RunsFilter, most: int) -> list[UUID]:
+        ids: list[UUID] = []
+        cursor, searches = None, 0
+        while len(ids) < most:
+            page = await self.page(wanted, cursor, min(_BATCH, most - len(ids)))
+            ids += [run.id for run in page.runs if not (wanted.state in ("failed", "timed_out") and run.discarded_at)]
+            cursor, searches = page.older, searches + page.searched
+            if cursor is None:
+                break
+            if searches >= MOST_SEARCHES:
+                raise InvalidFilter(
+                    f"Looking for all that match was stopped after {MAX_LOOKED * MOST_SEARCHES:,} runs, as too few of "
+                    "them do. Narrow the filter: job:, state:, scope: and after: are looked up directly."
+                )
+        return ids
+
+    async def _walked(self, walk: Walk, passes: Callable[[Any], bool], cursor: str | None, size: int) -> RunPage:
+        place, looked = walk.start(cursor), 0
+        found: list[tuple[Any, Any]] = []
+        while True:
+            wish = size + 1 if not looked else _BATCH
+            rows = await walk.fetch(place, wish)
+            summaries = await self._summaries([row["id"] for row in rows])
+            found += [(row, summaries[row["id"]]) for row in rows if passes(summaries.get(row["id"]))]
+            if len(found) > size:
+                return _page(found[:size], walk.written(found[size - 1][0]), searched=False)
+            if len(rows) < wish or _is_over(walk, rows[-1], summaries):
+                return _page(found, None, searched=False)
+            looked, place = looked + len(rows), walk.place(rows[-1])
+            if looked >= MAX_LOOKED:
+                return _page(found, walk.written(rows[-1]), searched=True)
+
+    async def _summaries(self, ids: Sequence[UUID]) -> dict[UUID, Any]:
+        rows = await self._reader.rows("jobs/read_run_summaries", ids) if ids else []
+        return {row["id"]: row for row in rows}
+
+
+def acted_on(act: RunAct, wanted: RunsFilter) -> tuple[StateTerm, ...]:
+    """The states of the runs that an action on what matches is about; raises ``InvalidFilter``."""
+    unsaid, possible = _ACTED_ON[act]
+    if wanted.state is None:
+        return unsaid
+    if wanted.state not in possible:
+        verb = {"cancel": "cancelled", "retry": "retried", "discard": "discarded"}[act]
+        raise InvalidFilter(
+            f"state:{wanted.state}: runs are {verb} that are {' or '.join(possible)}. Name one of these, or none."
+        )
+    return (wanted.state,)
+
+
+def possible_acts(state: StateTerm | None) -> tuple[RunAct, ...]:
+    """The actions that runs of a state can take; of any, all of them."""
+    return tuple(act for act, (_, states) in _ACTED_ON.items() if state is None or state in states)
+
+
+def _is_over(walk: Walk, row: Any, summaries: dict[UUID, Any]) -> bool:
+    summary = summaries.get(row["id"])
+    return summary is not None and walk.is_over(row, summary)
 
 
 def _page(found: Sequence[tuple[Any, Any]], older: str | None, *, searched: bool) -> RunPage:
@@ -86,74 +123,33 @@ def _jobs(wanted: RunsFilter, known: Sequence[Any]) -> list[int]:
     return jobs if wanted.pool is None else [job for job in pool_jobs(wanted.pool, known) if job in jobs]
 
 
-def _walk(reader: Reader, wanted: RunsFilter, jobs: list[int], tenants: tuple[str, ...] | None) -> _Walk:
-    """The order in which the least is looked at in vain."""
-
-    def by_number(statement: str, *first: Any, last: Sequence[Any] = ()) -> _Walk:
-        async def fetch(place: Any, limit: int) -> Sequence[Any]:
-            return await reader.rows(f"jobs/{statement}", *first, place, limit, *last)
-
-        return _Walk(fetch)
-
-    if wanted.id is not None:
-        return _alone(wanted.id)
-    if wanted.scope is not None:
-        return by_number("list_runs_of_scope", *wanted.scope)
-    if wanted.parent is not None:
-        return by_number("list_runs_of_parent", wanted.parent)
-    if wanted.root is not None:
-        return by_number("list_runs_of_root", wanted.root)
-    if wanted.state == "running":
-        return by_number("list_waiting_runs", jobs, last=[list(RUNNING)])
-    if wanted.state in ENDED and wanted.state != "completed":
-        return _by_end(reader, jobs, wanted.state)
-    if (whose := _whose(wanted, tenants)) is not None:
-        return by_number("list_runs_of_tenants", whose)
-    if wanted.state == "pending":
-        return by_number("list_waiting_runs", jobs, last=[list(PENDING)])
-    return _by_end(reader, jobs, wanted.state) if wanted.state else by_number("list_started_runs", jobs)
-
-
-def _by_end(reader: Reader, jobs: list[int], state: str) -> _Walk:
-    async def fetch(place: Any, limit: int) -> Sequence[Any]:
-        moment, last = place or (None, None)
-        return await reader.rows("jobs/list_ended_runs", jobs, moment, limit, state, last)
-
-    return _Walk(fetch, by_end=True)
-
-
-def _alone(run_id: UUID) -> _Walk:
-    async def fetch(place: Any, _limit: int) -> Sequence[Any]:
-        return [] if place is not None else [{"id": run_id, "place": 0}]
-
-    return _Walk(fetch)
-
-
-def _whose(wanted: RunsFilter, tenants: tuple[str, ...] | None) -> list[str] | None:
-    if wanted.tenant is not None:
-        return [wanted.tenant]
-    return None if tenants is None else list(tenants)
-
-
 def _sieve(wanted: RunsFilter, jobs: set[int], tenants: tuple[str, ...] | None) -> Callable[[Any], bool]:
     """Whether a row is what is wanted: all of the filter, whatever order it is found in."""
     exactly = {
-        "id": wanted.id, "state": wanted.state, "tenant_id": wanted.tenant, "parent_id": wanted.parent,
-        "root_id": wanted.root,
+        "id": wanted.id, "tenant_id": wanted.tenant, "parent_id": wanted.parent, "root_id": wanted.root,
+        "source": wanted.source, "event_id": wanted.event, "fingerprint": wanted.cause,
+        "state": None if wanted.state == "dead" else wanted.state,
     }  # fmt: skip
     if wanted.scope is not None:
         exactly["scope"], exactly["scope_id"] = wanted.scope
     equal = {name: value for name, value in exactly.items() if value is not None}
+    moment = "finished_at" if wanted.by_end else "created_at"
 
     def passes(row: Any) -> bool:
         if row is None or row["job_id"] not in jobs or (tenants is not None and row["tenant_id"] not in tenants):
             return False
         if wanted.tag is not None and wanted.tag not in (row["tags"] or ()):
             return False
-        return all(row[name] == value for name, value in equal.items())
+        if wanted.state == "dead" and not (row["state"] in ("failed", "timed_out") and row["discarded_at"] is None):
+            return False
+        return all(row[name] == value for name, value in equal.items()) and _in_time(row[moment], wanted)
 
     return passes
 
 
-async def _summaries(reader: Reader, ids: Sequence[UUID]) -> dict[UUID, Any]:
-    return {row["id"]: row for row in await reader.rows("jobs/read_run_summaries", ids)} if ids else {}
+def _in_time(moment: datetime | None, wanted: RunsFilter) -> bool:
+    if wanted.after is None and wanted.before is None:
+        return True
+    if moment is None or (wanted.after is not None and moment < wanted.after):
+        return False
+    return wanted.before is None or moment < wanted.before

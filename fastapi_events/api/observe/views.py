@@ -7,6 +7,7 @@ from typing import Literal
 from uuid import UUID
 
 from fastapi_events.api.observe.fleet_views import BroadcastView, HandlerView, LaneView, WorkerView
+from fastapi_events.api.observe.job_views import JobView
 from fastapi_events.api.observe.view import View
 
 __all__ = [
@@ -228,7 +229,7 @@ class Concern(View):
     severity: Literal["error", "warning"]
     what: str
     why: str
-    page: Literal["dead-letters", "handlers", "workers", "events", "scheduled"]
+    page: Literal["dead-letters", "handlers", "workers", "events", "scheduled", "jobs", "runs", "schedules"]
     filter: str = ""
 
 
@@ -236,7 +237,8 @@ class Overview(View):
     """Everything at a glance, worst first in ``concerns``. Rates and latencies are samples of the newest events.
 
     Without ``fleet`` it is for people of some tenants: lanes, processes, latencies and pending events, which are
-    everybody's, are left out.
+    everybody's, are left out. ``jobs`` are those of the group, those in trouble first; ``dead_runs`` counts their dead
+    runs, beside ``dead``, which counts deliveries.
     """
 
     moment: datetime
@@ -256,6 +258,9 @@ class Overview(View):
     lanes: tuple[LaneView, ...]
     handlers: tuple[HandlerView, ...]
     workers: tuple[WorkerView, ...]
+    jobs: tuple[JobView, ...] = ()
+    dead_runs: int = 0
+    dead_runs_capped: bool = False
 
 
 class ActionView(View):

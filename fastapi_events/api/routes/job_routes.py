@@ -131,6 +131,7 @@ class JobRoutes:
         router.post("/runs/retry", dependencies=operate)(self.retry_runs)
         router.post("/runs/retry-matching", dependencies=operate)(self.retry_matching_runs)
         router.post("/runs/replay", dependencies=operate)(self.replay_runs)
+        router.post("/runs/discard", dependencies=operate)(self.discard_runs)
         router.post("/runs/{run_id}/edit", dependencies=edit)(self.edit_run)
         everybody = [own, guard.requires(Permission.operate, fleet=True)]
         router.post("/jobs/pause", dependencies=everybody)(self.pause_job)
@@ -194,6 +195,11 @@ class JobRoutes:
         operator, reason = operator_of(request), check_reason(body.reason)
         runs = operator.operations.runs
         return _answer(await runs.replay(body.ids, from_=body.from_, actor=operator.actor.id, reason=reason))
+
+    async def discard_runs(self, request: Request, body: RunSelection) -> RunsAnswer:
+        """Give dead runs up: they are dead no more; needs a reason."""
+        operator, reason = operator_of(request), check_reason(body.reason, needed=True)
+        return _answer(await operator.operations.runs.discard(body.ids, actor=operator.actor.id, reason=reason))
 
     async def edit_run(self, request: Request, run_id: UUID, body: RunEdited) -> JobAnswer:
         """Let a run that ended without success begin anew with another input; the one that it had is kept."""

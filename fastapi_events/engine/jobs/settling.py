@@ -131,12 +131,17 @@ def result_of(run: JobRun, outcome: Outcome) -> RunResult:
     return result
 
 
+def _lasted(run: JobRun) -> float:
+    """For how long the run has been at work, as who has succeeded does not say."""
+    return 0.0 if run.began is None else asyncio.get_running_loop().time() - run.began
+
+
 def _result_of(run: JobRun, outcome: Outcome) -> RunResult:
     kind = outcome.kind
     if kind == "done":
         return RunResult(
             run.claim, run.job.number, run.redrives, "completed", run.attempts, run.result, run.job.keep_result,
-            outcome.duration, limited=run.job.limited, children=outcome.children,
+            outcome.duration or _lasted(run), limited=run.job.limited, children=outcome.children,
         )  # fmt: skip
     if kind == "suspended":
         return RunResult(

@@ -532,7 +532,8 @@ CREATE INDEX run_queue_exclusive ON {schema}.run_queue (job_id, limit_key, numbe
 
 CREATE INDEX run_queue_due ON {schema}.run_queue (due_at) WHERE due_at IS NOT NULL;
 
--- How runs ended: one row each, which goes again if a run is redriven. expires_at: until when its result is kept.
+-- How runs ended: one row each, which goes again if a run is redriven. expires_at: until when its result is kept. discarded_at: since
+-- when nobody is to be told any more that it has failed.
 CREATE TABLE {schema}.run_end (
     run_id uuid PRIMARY KEY,
     job_id integer NOT NULL,
@@ -548,10 +549,14 @@ CREATE TABLE {schema}.run_end (
     worker_id uuid,
     duration double precision NOT NULL DEFAULT 0,
     finished_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    expires_at timestamptz
+    expires_at timestamptz,
+    discarded_at timestamptz
 );
 
 CREATE INDEX run_end_of_job ON {schema}.run_end (job_id, state, finished_at);
+
+-- Runs that are dead: they have failed, and nobody has dealt with it.
+CREATE INDEX run_end_dead ON {schema}.run_end (job_id, finished_at) WHERE state IN ('failed', 'timed_out') AND discarded_at IS NULL;
 
 -- Attempts at runs that did not simply succeed at once.
 CREATE TABLE {schema}.run_attempt (

@@ -67,7 +67,9 @@ run_queue AS (
     UPDATE {schema}.run_queue SET due_at = due_at - $1::interval
     WHERE due_at IS NOT NULL AND (worker_id IS NULL OR worker_id <> ALL ($2::uuid[]))),
 run_end AS (
-    UPDATE {schema}.run_end SET finished_at = finished_at - $1::interval, expires_at = expires_at - $1::interval),
+    UPDATE {schema}.run_end
+    SET finished_at = finished_at - $1::interval, expires_at = expires_at - $1::interval,
+        discarded_at = discarded_at - $1::interval),
 run_attempt AS (UPDATE {schema}.run_attempt SET finished_at = finished_at - $1::interval),
 run_step AS (
     UPDATE {schema}.run_step SET due_at = due_at - $1::interval, changed_at = changed_at - $1::interval),

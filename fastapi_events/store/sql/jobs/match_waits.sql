@@ -43,7 +43,7 @@ taken AS (
     RETURNING f.run_id, f.name, f.id, f.version, f.payload, f.other_versions),
 steps AS (
     UPDATE {schema}.run_step s
-    SET state = 'done', changed_at = clock_timestamp(),
+    SET state = 'done', changed_at = clock_timestamp(), duration = extract(epoch FROM clock_timestamp() - s.changed_at),
         result = jsonb_build_object('id', t.id, 'version', t.version, 'payload', t.payload, 'other_versions', t.other_versions)
     FROM taken t
     WHERE s.run_id = ANY (ARRAY(SELECT o.run_id FROM taken o)) AND s.run_id = t.run_id AND s.name = t.name

@@ -6,7 +6,7 @@ SELECT r.id, r.number, r.job_id, j.name AS job, j.pool, g.name AS group_name, r.
        coalesce(e.attempts, q.attempts, 0) AS attempts, coalesce(e.redrives, q.redrives, 0) AS redrives,
        CASE WHEN q.state = 't' THEN q.due_at END AS due_at, q.state::text AS queued, q.crashes, q.cancel_reason,
        coalesce(e.worker_id, q.worker_id) AS worker_id, e.reason, e.note, e.error_type, e.error_message, e.fingerprint,
-       e.duration, e.finished_at, j.paused_at IS NOT NULL AS paused
+       e.duration, e.finished_at, e.discarded_at, j.paused_at IS NOT NULL AS paused, r.event_id, r.schedule_id
 FROM unnest($1::uuid[]) AS i(id)
 CROSS JOIN LATERAL (SELECT * FROM {schema}.run r WHERE r.id = i.id LIMIT 1) r
 JOIN {schema}.job j ON j.id = r.job_id

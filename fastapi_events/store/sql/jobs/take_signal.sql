@@ -10,6 +10,8 @@ SELECT $1, $2, $3, 'signal', CASE WHEN t.payload IS NULL THEN 'waiting' ELSE 'do
        clock_timestamp() + make_interval(secs => $5)
 FROM (SELECT 1) one LEFT JOIN taken t ON true
 ON CONFLICT (run_id, name) DO UPDATE
-SET state = excluded.state, result = excluded.result, changed_at = clock_timestamp()
+SET state = excluded.state, result = excluded.result,
+    duration = CASE excluded.state WHEN 'done' THEN extract(epoch FROM clock_timestamp() - s.changed_at) ELSE 0 END,
+    changed_at = CASE excluded.state WHEN 'done' THEN clock_timestamp() ELSE s.changed_at END
 WHERE s.state = 'waiting'
 RETURNING s.state, s.result::text AS result, extract(epoch FROM s.due_at - clock_timestamp())::float8 AS seconds_left
