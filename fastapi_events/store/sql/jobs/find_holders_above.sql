@@ -11,6 +11,6 @@ WITH RECURSIVE line AS (
 SELECT l.id
 FROM line l
 CROSS JOIN LATERAL (
-    SELECT q.run_id FROM {schema}.run_queue q
-    WHERE q.run_id = l.id AND q.job_id = $2 AND q.limit_key = $3 AND q.holds LIMIT 1) held
+    SELECT q.job_id, q.limit_key, q.holds FROM {schema}.run_queue q WHERE q.run_id = l.id LIMIT 1) held
+WHERE held.job_id = $2 AND held.limit_key = $3 AND held.holds
 ORDER BY l.above
