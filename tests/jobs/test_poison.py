@@ -54,7 +54,7 @@ async def test_a_run_with_which_processes_vanish_fails_in_the_end_and_no_other(s
             await until(lambda crash=crash: len(shop.seen) == 3 * (crash + 1))
         await vanish(stage, events)
     events = await stage.running(shop.module)
-    await within(events.jobs.result(started[2], timeout=10))
+    await until(lambda: stage.value("SELECT count(*) = 3 FROM events.run_end"))
     views = [await events.jobs.get(one) for one in started]
     assert [view.state for view in views] == ["completed", "failed", "completed"]
     assert views[1].reason == "crashed_worker"
