@@ -95,8 +95,12 @@ def cascade_limit(depth: int) -> Outcome:
 
 
 def crashed(times: int) -> Outcome:
-    """The outcome of what so many processes have vanished with."""
-    return _dead("crashed_worker", "WorkerCrashed", f"{times} processes ended while they ran it")
+    """The outcome of a run with which so many processes have vanished while it was alone at work."""
+    text = (
+        f"{times} processes have vanished while they ran it alone. Nothing in Python is known to have failed: look "
+        "into their logs and their platform's events (killed for their memory? a crash in a C library?)."
+    )
+    return _dead("crashed_worker", "WorkerCrashed", text)
 
 
 def interrupted(what: str) -> Outcome:

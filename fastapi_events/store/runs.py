@@ -13,6 +13,7 @@ from fastapi_events.store.database import Database
 from fastapi_events.store.log import EventLog
 from fastapi_events.store.statements import Statements
 
+ANY_CRASHES = 2**31 - 1
 PROMOTED_AT_ONCE = 1000
 """Runs that are made ready by one statement, at most."""
 WAITING_AT_ONCE = 100
@@ -87,12 +88,19 @@ class RunQueue:
         self._database, self._log, self._worker, self._lease = database, log, worker, lease
         self._statements = {name: statements[f"jobs/{name}"] for name in _NAMES}
 
-    async def claim(self, rooms: Mapping[int, int], limit: int) -> list[Any]:
-        """Take up to ``limit`` ready runs, of each job no more than it has room for; in the order to run them."""
+    async def claim(self, rooms: Mapping[int, int], limit: int, crashes: int = ANY_CRASHES) -> list[Any]:
+        """Take up to ``limit`` ready runs, of each job no more than it has room for; in the order to run them.
+
+        Those with which as many processes as ``crashes`` have vanished are left to others.
+        """
         rows = await self._database.fetch(
-            self._statements["claim_runs"], list(rooms), list(rooms.values()), limit, self._lease, self._worker
+            self._statements["claim_runs"], list(rooms), list(rooms.values()), limit, self._lease, self._worker, crashes
         )
         return sorted(rows, key=lambda row: (-row["priority"], row["number"]))
+
+    async def begin_alone(self, claim: RunClaim) -> bool:
+        """Say that a run in doubt begins now, and no other such in this process; False if it is not this worker's."""
+        return bool(await self._database.fetch(self._statements["begin_run_alone"], *claim, self._worker))
 
     async def settle(self, results: Sequence[RunResult]) -> set[RunClaim]:
         """Record what became of runs; returns those that were this worker's still, the others changed nothing."""
@@ -151,7 +159,7 @@ class RunQueue:
 
 _NAMES = (
     "claim_runs", "settle_runs", "complete_runs", "renew_runs", "release_runs", "promote_runs", "end_canceled_runs",
-    "next_due_run",
+    "next_due_run", "begin_run_alone",
 )  # fmt: skip
 
 

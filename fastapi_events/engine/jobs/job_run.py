@@ -83,7 +83,8 @@ class JobRun(Run):
         """What it knew of its children when it went to wait for them, and whether it wants to know of each."""
         self.settling = False
         """Whether its attempt is over, and is being recorded."""
-        self.suspect = row["crashes"] > 0
+        self.suspect = False
+        """Whether it is run alone, because processes have vanished with it in hand."""
 
     @property
     def has_relatives(self) -> bool:
@@ -99,6 +100,16 @@ class JobRun(Run):
     def attempts(self) -> int:
         """How many attempts there have been, this one included, redrives or not."""
         return int(self.item.row["attempts"]) + 1
+
+    @property
+    def crashes(self) -> int:
+        """How many processes in a row have vanished with it in hand."""
+        return int(self.item.row["crashes"])
+
+    @property
+    def crashes_alone(self) -> int:
+        """How many of them ran it alone."""
+        return int(self.item.row["crashes_alone"])
 
     @property
     def age(self) -> float:

@@ -10,25 +10,26 @@ import asyncio
 import contextlib
 import functools
 import math
-from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi_events.engine.away import Away
 from fastapi_events.engine.chain import Runs
 from fastapi_events.engine.crew import Crew
 from fastapi_events.engine.jobs.admission import Admission
+from fastapi_events.engine.jobs.alone import Alone
 from fastapi_events.engine.jobs.job_report import report
 from fastapi_events.engine.jobs.job_run import JobRun
 from fastapi_events.engine.jobs.job_secrecy import discreet
 from fastapi_events.engine.jobs.rate import Rate
 from fastapi_events.engine.jobs.ready_job import JobPlan, ReadyJob
 from fastapi_events.engine.jobs.settling import Settling, result_of
-from fastapi_events.engine.outcomes import crashed
 from fastapi_events.engine.run import Run
 from fastapi_events.engine.service import Loop
 from fastapi_events.engine.wake import wait_for_flag
 from fastapi_events.model.outcome import Outcome
-from fastapi_events.store.runs import RunClaim, RunQueue
+from fastapi_events.store.doubt import IN_DOUBT
+from fastapi_events.store.runs import ANY_CRASHES, RunClaim, RunQueue
 
 AHEAD = 0.05
 """Seconds of work that a pool claims ahead."""
@@ -45,22 +46,22 @@ class JobPool(Loop):
 
     def __init__(
         self, pool: str, queue: RunQueue, plan: JobPlan, executor: Runs, settling: Settling, admission: Admission,
-        flag: asyncio.Event, *, concurrency: int, batch_size: int, max_crashes: int, cancel_grace: float,
+        alone: Alone, flag: asyncio.Event, *, concurrency: int, batch_size: int, cancel_grace: float,
     ) -> None:  # fmt: skip
         super().__init__()
         self.name, self.pool = f"pool {pool}", pool
         self._queue, self._plan, self._executor, self._settling, self._flag = queue, plan, executor, settling, flag
         self._admission, self._next_turn = admission, math.inf
-        self._batch_size, self._max_crashes = batch_size, max_crashes
-        self._cancel_grace, self._unrecorded = cancel_grace, UNRECORDED * batch_size
+        self._batch_size, self._cancel_grace, self._alone = batch_size, cancel_grace, alone
+        self._unrecorded = UNRECORDED * batch_size
         self._loop = asyncio.get_running_loop()
         self._last_begin = self._loop.time()
         self._crew = Crew(executor, concurrency, None)
         self.in_hand: dict[RunClaim, JobRun] = {}
         """Everything claimed and not recorded yet. A run that was lost may come back, as another claim."""
         self._unbegun = 0
-        self._suspects: deque[JobRun] = deque()
-        self._suspect_at_work, self._may_have_more = False, True
+        self._in_doubt: list[JobRun] = []
+        self._may_have_more = True
         self._rate = Rate()
 
     @property
@@ -127,7 +128,7 @@ class JobPool(Loop):
 
     def lost(self, claim: RunClaim) -> None:
         """Somebody else has this run: whatever comes of the attempt here is nothing."""
-        run = self.in_hand.pop(claim, None)
+        run = self._drop(claim)
         if run is not None:
             self._give_up(run, Outcome("interrupted"))
 
@@ -144,15 +145,22 @@ class JobPool(Loop):
 
     def forget(self, claim: RunClaim) -> None:
         """What became of it is recorded."""
-        if self.in_hand.pop(claim, None) is not None:
+        if self._drop(claim) is not None:
             self._flag.set()
+
+    def _drop(self, claim: RunClaim) -> JobRun | None:
+        run = self.in_hand.pop(claim, None)
+        if run is not None and run.suspect:
+            self._alone.leave(run)
+        return run
 
     def _room(self) -> int:
         ahead = min(math.ceil(self._rate.per_second() * AHEAD), self._batch_size)
-        at_work = len(self._crew.hands) + self._unbegun + len(self._suspects)
+        at_work = len(self._crew.hands) + self._unbegun
         return self._crew.limit + min(ahead - at_work, self._unrecorded - len(self.in_hand))
 
     async def _claim(self) -> int:
+        await self._judge()
         jobs = self.jobs
         room = self._room()
         if not jobs or room <= 0:
@@ -160,24 +168,43 @@ class JobPool(Loop):
             return 0
         opened = await self._admission.open(jobs, room)
         self._next_turn = math.inf if opened.seconds is None else max(opened.seconds, 0.0)
-        rows = await self._queue.claim({job.number: room for job in jobs}, room)
+        crashes = ANY_CRASHES if self._may_run_alone() else IN_DOUBT
+        rows = await self._queue.claim({job.number: room for job in jobs}, room, crashes)
         self._may_have_more = len(rows) == room or opened.more
         for row in rows:
             self._take(self._plan.by_number[row["job_id"]], row)
-        return len(rows)
+        return len(rows) - await self._judge()
 
     def _take(self, job: ReadyJob, row: Any) -> None:
         run = JobRun(job, row)
         self.in_hand[run.claim] = run
         if row["cancel_reason"] is not None:
             self._record(run, Outcome("discarded", note=row["cancel_reason"]))
-        elif row["crashes"] >= self._max_crashes:
-            self._record(run, crashed(row["crashes"]))
-        elif run.suspect:
-            self._suspects.append(run)
-            self._next_suspect()
+        elif row["crashes"] >= IN_DOUBT:
+            self._in_doubt.append(run)
         else:
             self._begin(run)
+
+    def _may_run_alone(self) -> bool:
+        """Whether a run in doubt could begin at once."""
+        return self._alone.free and len(self._crew.hands) + self._unbegun < self._crew.limit
+
+    async def _judge(self) -> int:
+        """Decide about runs in doubt: one begins, if it can at once and alone; returns how many are given back."""
+        runs, self._in_doubt = self._in_doubt, []
+        if not runs:
+            return 0
+        try:
+            verdict = await self._alone.judge(runs, room=self._may_run_alone())
+        except BaseException:
+            self._let_go(runs)
+            raise
+        for run, outcome in verdict.dead:
+            self._record(run, outcome)
+        for run in verdict.cleared:
+            self._begin(run)
+        await self._return(verdict.others)
+        return len(verdict.others)
 
     def _begin(self, run: JobRun) -> None:
         if not self._unbegun:
@@ -193,7 +220,6 @@ class JobPool(Loop):
     def may_begin(self, run: JobRun) -> bool:
         """Whether it is still this worker's, and nobody has cancelled it; it is ended if somebody has."""
         if run.claim not in self.in_hand:
-            self._pass_on(run)
             return False
         if run.canceled is not None:
             self.ended(run, Outcome("discarded", note=run.canceled))
@@ -208,13 +234,12 @@ class JobPool(Loop):
             outcome = discreet(outcome, run)
             report(run, outcome)
         self._record(run, outcome)
-        self._pass_on(run)
         if self._room() > 0:
             self._flag.set()
 
     def _record(self, run: JobRun, outcome: Outcome) -> None:
         if outcome.committed:
-            self.in_hand.pop(run.claim, None)
+            self._drop(run.claim)
             self._settling.drop(run.lines)
             self._settling.tell(ready=run.has_relatives, cancels=run.family, announced=run.job.announces)
         elif run.claim in self.in_hand:
@@ -223,18 +248,6 @@ class JobPool(Loop):
         else:
             self._settling.drop(run.lines)
 
-    def _next_suspect(self) -> None:
-        """One run at a time of those that may have ended processes."""
-        if self._suspects and not self._suspect_at_work:
-            self._suspect_at_work = True
-            self._begin(self._suspects.popleft())
-
-    def _pass_on(self, run: JobRun) -> None:
-        """It has ended, or does not begin: if others were waiting for that, the next one has its turn."""
-        if run.suspect:
-            self._suspect_at_work = False
-            self._next_suspect()
-
     def _give_up(self, run: JobRun, outcome: Outcome) -> None:
         hand = next((hand for hand in self._crew.hands if hand.run is run), None)
         if hand is not None:
@@ -242,16 +255,19 @@ class JobPool(Loop):
 
     async def _give_back(self) -> None:
         chains = [chain for chain in self._crew.take_back() if isinstance(chain, OneRun) and not chain.begun]
-        runs = [chain.run for chain in chains] + list(self._suspects)
         self._unbegun -= len(chains)
-        self._suspects.clear()
-        for chain in chains:
-            self._pass_on(chain.run)
-        # No longer in hand, whatever comes of giving it back: a lease that nobody renews runs out.
-        for run in runs:
-            self.in_hand.pop(run.claim, None)
+        await self._return([chain.run for chain in chains])
+
+    async def _return(self, runs: Sequence[JobRun]) -> None:
+        """Give runs back that have not begun."""
+        self._let_go(runs)
         if runs:
             await self._queue.release([run.claim for run in runs])
+
+    def _let_go(self, runs: Sequence[JobRun]) -> None:
+        """No longer in hand, whatever comes of giving it back: a lease that nobody renews runs out."""
+        for run in runs:
+            self._drop(run.claim)
 
 
 class OneRun:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from fastapi_events.engine.chain import Runs
 from fastapi_events.engine.jobs.admission import Admission, GateTending
+from fastapi_events.engine.jobs.alone import Alone
 from fastapi_events.engine.jobs.due_runs import DueRuns
 from fastapi_events.engine.jobs.event_waits import EventWaits
 from fastapi_events.engine.jobs.leases import RunLeases
@@ -24,6 +25,7 @@ from fastapi_events.model.lane import LogPlace, place_of
 from fastapi_events.model.run_start import CANCELED, RUNS
 from fastapi_events.settings import EventsSettings
 from fastapi_events.store.database import Database
+from fastapi_events.store.doubt import Doubt
 from fastapi_events.store.log import EventLog
 from fastapi_events.store.run_gates import RunGates
 from fastapi_events.store.runs import RunClaim, RunQueue
@@ -46,6 +48,8 @@ class JobWork:
         self._settling = Settling(queue, logs, settled=self._settled, published=published, ready=ready, lost=lost)
         gates = RunGates(database, statements)
         admission = Admission(gates, ready)
+        doubt = Doubt(database, statements, worker=worker, lease=settings.lease)
+        alone = Alone(queue, doubt, settings.max_crashes, freed=self.look)
         self.pools: list[JobPool] = []
         wake.runs.pools.clear()
         for name in plan.pools if settings.pools is None else [name for name in settings.pools if name in plan.pools]:
@@ -53,9 +57,8 @@ class JobWork:
             wake.runs.pools.append(flag)
             self.pools.append(
                 JobPool(
-                    name, queue, plan, executor, self._settling, admission, flag,
-                    concurrency=numbers.of(name),
-                    batch_size=settings.batch_size, max_crashes=settings.max_crashes,
+                    name, queue, plan, executor, self._settling, admission, alone, flag,
+                    concurrency=numbers.of(name), batch_size=settings.batch_size,
                     cancel_grace=settings.shutdown_grace,
                 )
             )  # fmt: skip

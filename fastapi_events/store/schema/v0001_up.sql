@@ -493,6 +493,8 @@ CREATE TABLE {schema}.run_queue (
     priority smallint NOT NULL,
     state "char" NOT NULL CHECK (state IN ('r', 't', 'x', 'w', 'g')),
     crashes smallint NOT NULL DEFAULT 0,
+    crashes_alone smallint NOT NULL DEFAULT 0,
+    alone_since timestamptz,
     due_at timestamptz,
     token bigint NOT NULL DEFAULT 0,
     attempts integer NOT NULL DEFAULT 0,

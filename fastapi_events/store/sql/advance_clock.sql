@@ -64,7 +64,7 @@ run AS (
     UPDATE {schema}.run SET created_at = created_at - $1::interval, scheduled_for = scheduled_for - $1::interval),
 -- due_at is a lease while somebody runs it.
 run_queue AS (
-    UPDATE {schema}.run_queue SET due_at = due_at - $1::interval
+    UPDATE {schema}.run_queue SET due_at = due_at - $1::interval, alone_since = alone_since - $1::interval
     WHERE due_at IS NOT NULL AND (worker_id IS NULL OR worker_id <> ALL ($2::uuid[]))),
 run_end AS (
     UPDATE {schema}.run_end
