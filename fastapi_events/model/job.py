@@ -109,12 +109,18 @@ class Job(Generic[In, Out]):
 
         Raises ``InvalidInput``, with the path inside the input.
         """
-        wrong = given_another(value, self.input_type)
+        types = self.types.read()
+        wrong = given_another(value, types.input_type)
         if wrong:
             raise InvalidInput(f"job {self.name!r} {wrong}")
         try:
             return encode_value(
-                value, self.input_adapter, self.input_type, what="input", owner=f"job {self.name!r}", max_size=max_size
+                value,
+                types.input_adapter,
+                types.input_type,
+                what="input",
+                owner=f"job {self.name!r}",
+                max_size=max_size,
             )
         except InvalidPayload as error:
             raise InvalidInput(str(error), path=error.path) from error.__cause__

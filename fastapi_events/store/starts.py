@@ -127,11 +127,16 @@ _PLAIN_COLUMNS = ("ids", "jobs", "priorities", "correlation_ids", "inputs")
 def _columns(starts: Sequence[RunStart]) -> tuple[list[Any], ...]:
     return (
         [start.id for start in starts],
-        [start.job_id for start in starts],
-        [start.priority for start in starts],
-        [start.correlation_id for start in starts],
+        _one_or_each([start.job_id for start in starts]),
+        _one_or_each([start.priority for start in starts]),
+        [] if all(start.correlation_id is start.id for start in starts) else [start.correlation_id for start in starts],
         [start.input for start in starts],
     )
+
+
+def _one_or_each(values: list[int]) -> list[int]:
+    """The values, or the one that all of them are."""
+    return values[:1] if values.count(values[0]) == len(values) else values
 
 
 def _rows_of(starts: Sequence[RunStart]) -> str:

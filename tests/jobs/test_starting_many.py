@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -133,3 +134,23 @@ async def test_an_exhausted_iterator_is_read_once(stage: Stage) -> None:
     events = await stage.idle(shop())
     started = await events.jobs.start_many(events.registry.jobs["shop.ship"], iter(ORDERS))
     assert len(started) == len(ORDERS) == len(await stored(stage))
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_what_differs_between_runs_of_one_transaction_is_each_ones_own(stage: Stage, way: str) -> None:
+    module = shop(priority=3)
+
+    @module.job("shop.count", priority=-2)
+    async def count(job: JobContext[int]) -> None: ...
+
+    events = await stage.idle(module)
+    ship, conversation = events.registry.jobs["shop.ship"], uuid4()
+    async with client(stage, events, way) as jobs:
+        first, second = await jobs.start_many(ship, ORDERS[:2], correlation_id=conversation)
+        third = await jobs.start(count, 7)
+        fourth = await jobs.start(ship, ORDERS[2], priority=9)
+    rows = await stored(stage)
+    assert [row["id"] for row in rows] == [first.run, second.run, third.run, fourth.run]
+    assert [row["correlation_id"] for row in rows] == [conversation, conversation, third.run, fourth.run]
+    assert [row["queued_priority"] for row in rows] == [3, 3, -2, 9]
+    assert [row["job_id"] == rows[0]["job_id"] for row in rows] == [True, True, False, True]
