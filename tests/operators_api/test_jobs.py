@@ -45,6 +45,7 @@ def by_headers(request: Request) -> Actor:
 async def stock(clean_database: str) -> AsyncIterator[Shop]:
     module, refusing = Module("shop"), [True]
 
+    @module.every(timedelta(hours=1), id="shop.hourly", input=Restock(sku="hourly"))
     @module.job(retry=Retry(1), scope=lambda given: ("sku", given.sku))
     async def restock(job: JobContext[Restock]) -> str:
         job.log.info("looking for %s", job.input.sku, extra={"supplier": job.input.supplier, "left": 7})
@@ -110,7 +111,7 @@ async def test_readings(stock: Shop) -> None:
         assert (run["state"], run["input"]["sku"], run["hidden_secrets"]) == ("failed", "bad", 1)
         assert "acme-house" not in str(run)
         assert (await client.get(f"{API}/runs/{uuid4()}")).status_code == 404
-        for query in ("filter=state:dead", "filter=tag:x", "cursor=x", "limit=0", "filters=x", "filter=job:x"):
+        for query in ("filter=state:gone", "filter=tag:x", "cursor=x", "limit=0", "filters=x", "filter=job:x"):
             assert (await client.get(f"{API}/runs?{query}")).status_code == 422, query
     async with stock.client("view") as viewer:
         run = (await viewer.get(f"{API}/runs/{stock.good}")).json()
@@ -237,3 +238,44 @@ async def test_people_of_a_tenant_see_and_change_what_is_theirs(stock: Shop) -> 
         assert (await client.post(f"{API}/jobs/pause", json={"job": "shop.restock"})).status_code == 403
         done = await client.post(f"{API}/runs/cancel", json={"ids": [stock.hers]})
         assert done.json() == {"asked": 1, "changed": 1, "conflicts": []}
+
+
+async def test_dead_runs_are_discarded(stock: Shop) -> None:
+    async with stock.client() as client:
+        refused = await client.post(f"{API}/runs/discard", json={"ids": [stock.bad]})
+        assert (refused.status_code, "needs a reason" in refused.text) == (422, True)
+        body = {"ids": [stock.bad, stock.good], "reason": "a test order"}
+        assert (await client.post(f"{API}/runs/discard", json=body)).json() == {
+            "asked": 2,
+            "changed": 1,
+            "conflicts": [],
+        }
+        assert (await client.get(f"{API}/runs", params={"filter": "state:dead"})).json()["runs"] == []
+        run = (await client.get(f"{API}/runs/{stock.bad}")).json()
+        assert (run["state"], run["note"], run["discarded_at"] is not None) == ("failed", "a test order", True)
+        again = await client.post(f"{API}/runs/retry", json={"ids": [stock.bad]})
+        assert again.json()["changed"] == 1, "what was discarded can still be retried"
+        assert (await client.get(f"{API}/runs/{stock.bad}")).json()["discarded_at"] is None
+
+
+async def test_schedules(stock: Shop) -> None:
+    async with stock.client() as client:
+        [schedule] = (await client.get(f"{API}/schedules")).json()
+        assert (schedule["name"], schedule["status"], schedule["spec"]) == ("shop.hourly", "ticking", "@every 3600s")
+        detail = (await client.get(f"{API}/schedules/{schedule['id']}")).json()
+        assert (len(detail["upcoming"]), detail["ticks"]) == (5, [])
+        assert (await client.get(f"{API}/schedules/{schedule['id'] + 1}")).status_code == 404
+        for act, status in (("pause", "paused"), ("resume", "ticking")):
+            answers = [
+                (await client.post(f"{API}/schedules/{act}", json={"schedule": "shop.hourly", "reason": "x"})).json()
+                for _ in range(2)
+            ]
+            assert answers == [{"changed": True}, {"changed": False}]
+            [schedule] = (await client.get(f"{API}/schedules")).json()
+            assert schedule["status"] == status
+        started = (await client.post(f"{API}/schedules/run", json={"schedule": "shop.hourly"})).json()
+        assert (await client.get(f"{API}/runs/{started['run']}")).json()["input"]["sku"] == "hourly"
+        stranger = await client.post(f"{API}/schedules/run", json={"schedule": "shop.hourl"})
+        assert (stranger.status_code, "Did you mean" in stranger.text) == (409, True)
+    async with stock.client(**{"X-Tenant": "acme"}) as client:
+        assert (await client.get(f"{API}/schedules")).status_code == 403
