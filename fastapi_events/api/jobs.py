@@ -25,11 +25,12 @@ from fastapi_events.errors import (
     RunNotFound,
 )
 from fastapi_events.model.context import current_flow
+from fastapi_events.model.durations import checked_span
 from fastapi_events.model.job import Job, ReplayFrom
 from fastapi_events.model.job_context import RunState, Started
+from fastapi_events.model.job_keys import checked_run_id, checked_signal
 from fastapi_events.model.job_replay import checked_place
 from fastapi_events.model.lane import place_of
-from fastapi_events.model.payload import checked_text
 from fastapi_events.model.run_sealing import StartOptions, seal_run, seal_runs, start_options
 from fastapi_events.model.run_start import CANCELED, READY, RUNS, RunStart
 from fastapi_events.model.values import encode_value
@@ -159,7 +160,7 @@ class JobClient:
             )
         except InvalidPayload as error:
             raise InvalidInput(str(error), path=error.path) from error.__cause__
-        if await self._port.run_readings.signal(run_id, checked_text(name, "name", owner), text):
+        if await self._port.run_readings.signal(run_id, checked_signal(name, owner), text):
             self._port.committed({place_of(RUNS, READY)})
             return True
         await self._row(run_id)
@@ -224,7 +225,7 @@ class JobClient:
         ``JobFailed``, ``JobTimedOut`` or ``JobCanceled`` for a run that ended so, ``RunNotFound``.
         """
         run_id = _id_of(run)
-        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else float(timeout)
+        seconds = checked_span(timeout, "timeout", "jobs.result()", zero=True) or 0.0
         pause, loop = FIRST_LOOK, asyncio.get_running_loop()
         until = loop.time() + seconds
         while (row := await self._row(run_id))["finished_at"] is None:
@@ -270,7 +271,7 @@ def _started(sealed: RunStart) -> Started[Any]:
 
 
 def _id_of(run: UUID | Started[Any]) -> UUID:
-    return run.run if isinstance(run, Started) else run
+    return run.run if isinstance(run, Started) else checked_run_id(run, "jobs")
 
 
 def _view(row: Any) -> RunView[Any]:

@@ -37,6 +37,23 @@ def checked_scope(scope: Any, owner: str) -> tuple[str, str] | None:
     return _checked(scope[0], "scope type", owner, none), _checked(str(scope[1]), "scope id", owner, none)
 
 
+def checked_signal(name: Any, owner: str) -> str:
+    """The name of a signal; raises ``InvalidInput`` for what cannot be one."""
+    if not isinstance(name, str) or not name or name.isspace():
+        raise InvalidInput(f"{owner}: {ascii(name)[:80]} is no name of a signal. Write e.g. 'approved'.")
+    return _checked(name, "name of a signal", owner, "a text")
+
+
+def checked_run_id(run: Any, owner: str) -> UUID:
+    """The id of a run, which may be given as text; raises ``InvalidInput``."""
+    try:
+        return run if isinstance(run, UUID) else UUID(run)
+    except (ValueError, TypeError, AttributeError):
+        raise InvalidInput(
+            f"{owner}: {ascii(run)[:80]} is no run. Pass what jobs.start() has returned, or the id of a run."
+        ) from None
+
+
 def key_of_whole(text: str) -> str:
     """A digest of a stored input: the same for the same values, in whatever order their names stand."""
     value = json.loads(text, parse_float=exact_number)

@@ -95,10 +95,11 @@ async def test_nobody_is_told_unless_asked_to(stage: Stage) -> None:
     assert len(await ends(events)) == 1
 
 
-async def test_children_and_whoever_is_replaced(stage: Stage) -> None:
+@pytest.mark.parametrize("pool", ["batch", "of_others"])
+async def test_children_and_whoever_is_replaced(stage: Stage, pool: str) -> None:
     module = Module("shop")
 
-    @module.job(announce=True)
+    @module.job(announce=True, pool=pool)
     async def child(job: JobContext[None]) -> None:
         await job.sleep(3600)
 
@@ -110,7 +111,7 @@ async def test_children_and_whoever_is_replaced(stage: Stage) -> None:
     async def newest(job: JobContext[int]) -> None:
         pass
 
-    events = await stage.idle(module)
+    events = await stage.idle(module, pools=["batch"])
     above = await events.jobs.start(parent, None)
     first = await events.jobs.start(newest, 1, delay=60)
     second = await events.jobs.start(newest, 2)

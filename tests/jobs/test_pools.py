@@ -14,10 +14,13 @@ class Hall:
     """Where runs wait until they are let go; it counts how many are inside, and how many were at the most."""
 
     def __init__(self) -> None:
-        self.inside = self.most = self.done = 0
+        self.inside = self.most = self.done = self.free = 0
         self.go_on = asyncio.Event()
 
     async def visit(self) -> None:
+        if self.free:  # these pass through
+            self.free -= 1
+            return
         self.inside += 1
         self.most = max(self.most, self.inside)
         try:
@@ -88,6 +91,21 @@ async def test_those_above_a_lower_number_are_finished_and_no_others_begun(stage
     await until(lambda: hall.inside <= 2)
     hall.most = hall.inside
     await until(lambda: hall.done == 300)
+    assert hall.most == 2
+
+
+async def test_what_was_claimed_ahead_is_left_to_fewer_hands(stage: Stage) -> None:
+    hall = Hall()
+    hall.free = 500
+    events = await stage.idle(module_of(hall))
+    await start(events, 600)
+    await events.stop()
+    events = await stage.running(module_of(hall), concurrency={"batch": 8})
+    await until(lambda: hall.inside == 8)
+    [pool] = events.runtime.jobs.work.pools
+    pool.concurrency, hall.most = 2, 0  # as it is told to, but while there is much in hand yet
+    hall.go_on.set()
+    await until(lambda: hall.done == 100)
     assert hall.most == 2
 
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import cached_property
+from math import inf
 from typing import Any, Literal, get_args
 from uuid import UUID
 
 from fastapi_events.engine.jobs.job_run import JobRun
 from fastapi_events.engine.jobs.steps import Steps
 from fastapi_events.engine.jobs.tools import JobTools
-from fastapi_events.errors import ContradictoryOptions
+from fastapi_events.errors import ContradictoryOptions, InvalidInput
 from fastapi_events.model.durations import checked_span
 from fastapi_events.model.event import Event
 from fastapi_events.model.job import Job
 from fastapi_events.model.job_context import Child, ClosePolicy, JobContext, RunInfo
+from fastapi_events.model.job_keys import checked_signal
 from fastapi_events.model.job_limits import not_among
-from fastapi_events.model.payload import checked_text
 from fastapi_events.model.retry import Retry, Seconds
 
 logger = logging.getLogger("fastapi_events.jobs")
@@ -111,7 +112,7 @@ class RunningJob(JobContext[Any]):
     ) -> Any:
         """Go on when somebody sends this run a signal; see ``JobContext.signal``."""
         seconds = checked_span(timeout, "timeout", self._owner)
-        return await self.steps.signal(checked_text(name, "signal", self._owner), type, seconds, id)
+        return await self.steps.signal(checked_signal(name, self._owner), type, seconds, id)
 
     @property
     def _owner(self) -> str:
@@ -135,6 +136,11 @@ class RunningJob(JobContext[Any]):
 
     async def gather_children(self, *children: Child[Any]) -> list[Any]:
         """Wait for children; see ``JobContext.gather_children``."""
+        for child in children:
+            if not isinstance(child, Child):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers may be untyped
+                raise InvalidInput(
+                    f"{self._owner}: gather_children() takes what job.spawn(...) has returned, not {ascii(child)[:80]}."
+                )
         return await self.steps.children(children)
 
     async def checkpoint(self, *, id: str | None = None) -> None:  # noqa: A002 - as in JobContext
@@ -143,7 +149,16 @@ class RunningJob(JobContext[Any]):
 
     async def progress(self, done: float, total: float | None = None) -> None:
         """Say how far the run is."""
+        self._check_progress(done, total)
         await self._tools.steps.progress(self._run.claim.run_id, float(done), None if total is None else float(total))
+
+    def _check_progress(self, *given: float | None) -> None:
+        for number in given:
+            if number is None or (type(number) in (int, float) and 0 <= number < inf):
+                continue
+            raise InvalidInput(
+                f"{self._owner}: progress({ascii(number)[:80]}): how much is done, and of how much, are numbers from 0."
+            )
 
     async def heartbeat(self) -> None:
         """Say that the run lives: the time of its attempt begins anew."""

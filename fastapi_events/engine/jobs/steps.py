@@ -25,6 +25,7 @@ from fastapi_events.engine.jobs.tools import JobTools
 from fastapi_events.engine.jobs.waits import Found, timed_out
 from fastapi_events.errors import InvalidResult, Steering, UnstableSteps
 from fastapi_events.model.event import Event
+from fastapi_events.model.handler_options import check_retry
 from fastapi_events.model.job import Job
 from fastapi_events.model.job_context import Child
 from fastapi_events.model.retry import Retry
@@ -55,6 +56,7 @@ class Steps:
         """The result of a step: the recorded one, or what the function returns now."""
         self._ids.take(name)
         about = self._about(name)
+        check_retry(retry, about)
         number, read = self._next(), read_step(function, len(arguments), self._tools.givers, owner=about)
         stored = (await self._known()).get(name)
         if stored is None:
