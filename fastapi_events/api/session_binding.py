@@ -94,12 +94,13 @@ def bind_jobs(port: PublishingPort, session: Bindable, *, endpoint: Any = None) 
 
 
 class OwnTransactions:
-    """An outlet that puts what it is given into a transaction of its own, at once."""
+    """An outlet that puts what it is given into a transaction of its own, at once: on a session, or by ``alone``."""
 
     def __init__(
-        self, port: PublishingPort, open_session: Callable[[], AbstractAsyncContextManager[AsyncSession]]
-    ) -> None:
-        self._port, self._open = port, open_session
+        self, port: PublishingPort, open_session: Callable[[], AbstractAsyncContextManager[AsyncSession]],
+        alone: Outlet | None = None,
+    ) -> None:  # fmt: skip
+        self._port, self._open, self._alone = port, open_session, alone
 
     async def put(self, sealed: Sequence[Sealed], site: Site, /) -> list[bool]:
         """Commit them."""
@@ -109,6 +110,8 @@ class OwnTransactions:
                 f"events.jobs.start({sealed[0].name}, ...) while {owner} is active: the run would be there whatever "
                 "becomes of that transaction. Take jobs: Jobs (in a handler or a job, jobs: JobClient)."
             )
+        if self._alone is not None:
+            return await self._alone.put(sealed, site)
         async with self._open() as own:
             answers = await outlet_on(self._port, own).put(sealed, site)
             await own.commit()
@@ -116,6 +119,8 @@ class OwnTransactions:
 
     async def cancel(self, event_id: UUID, /) -> bool:
         """Take a scheduled event back."""
+        if self._alone is not None:
+            return await self._alone.cancel(event_id)
         async with self._open() as own:
             found = await outlet_on(self._port, own).cancel(event_id)
             await own.commit()

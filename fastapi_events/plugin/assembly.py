@@ -32,6 +32,7 @@ from fastapi_events.settings import EventsSettings
 from fastapi_events.store import schema
 from fastapi_events.store.database import Database, sqlalchemy_url
 from fastapi_events.store.group import GroupStore
+from fastapi_events.store.job_stores import job_stores
 from fastapi_events.store.log import DatabaseIdentity, EventLog
 from fastapi_events.store.marks import MarkStore
 from fastapi_events.store.rebase import check_cluster
@@ -104,7 +105,8 @@ async def assemble(
         settings, database, statements, EventLog(statements), plan, executor, broadcast=broadcast,
         group=group, partitions=partitions, drains=settings.worker == "embedded" if drains is None else drains,
     )  # fmt: skip
-    runtime.jobs = make_job_side(runtime, registry, publishing, transactions)
+    stores = job_stores(database, statements, runtime.log, worker=runtime.worker, lease=settings.lease)
+    runtime.jobs = make_job_side(runtime, registry, publishing, transactions, stores)
     publishing.connect(runtime, DatabaseIdentity(identifier, name))
     return runtime
 

@@ -28,7 +28,7 @@ from fastapi_events.engine.handlers import HandlerPlan
 from fastapi_events.engine.immediate import Immediate
 from fastapi_events.engine.jobs.side import JobSide
 from fastapi_events.engine.run import Run
-from fastapi_events.errors import NotOnMemory
+from fastapi_events.errors import NotStarted
 from fastapi_events.model.envelope import PublishRules
 from fastapi_events.model.event import Event
 from fastapi_events.model.identity import child_event_id
@@ -169,7 +169,7 @@ class Publishing:
     def _jobs(self) -> JobSide:
         jobs = self._serving.jobs
         if jobs is None:
-            raise NotOnMemory("Jobs run on PostgreSQL: leave in_memory() out of a test that starts them.")
+            raise NotStarted("events.jobs needs a started instance: await events.start().")
         return jobs
 
     @property
@@ -197,7 +197,7 @@ class Publishing:
     @property
     def jobs(self) -> JobClient:
         """What starts jobs in transactions of its own."""
-        return JobClient(self, OwnTransactions(self, self._events.session))
+        return JobClient(self, OwnTransactions(self, self._events.session, self._alone))
 
     def on_session(self, session: Any, kind: type[Any]) -> Any:
         """A publisher, or what starts jobs, on the session of a job's step."""

@@ -192,7 +192,7 @@ class JobScheduleStore:
                 if row is None:
                     return None
                 if row["paused_at"] is not None:
-                    following = _next_tick(TickRule(row["spec"], row["tz"]), row["next_at"], row["moment"])
+                    following = next_tick(TickRule(row["spec"], row["tz"]), row["next_at"], row["moment"])
                     await connection.execute(self._statements["schedules/resume_schedule"], row["id"], following)
                 await self._record(connection, **record)
         return row["paused_at"] is not None
@@ -259,5 +259,6 @@ def _moved(tick: Tick) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _next_tick(rule: TickRule, tick: datetime, moment: datetime) -> datetime:
+def next_tick(rule: TickRule, tick: datetime, moment: datetime) -> datetime:
+    """When a schedule ticks that is let go on at a moment."""
     return tick if tick > moment else rule.due(tick, moment, 1).following

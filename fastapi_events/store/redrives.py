@@ -58,7 +58,7 @@ class Redrives:
         """
         await connection.fetch(self._statements["jobs/wait_briefly"], limited_starts.BRIEFLY)
         rows = await connection.fetch(self._statements["jobs/lock_ends"], sorted(run_ids), completed)
-        return [_start(row) for row in sorted(rows, key=lambda row: row["number"])]
+        return [asked_anew(row) for row in sorted(rows, key=lambda row: row["number"])]
 
     async def begin(self, connection: Connection, locked: Sequence[RunStart]) -> Anew:
         """Let them begin. Those stay as they are whose key, or place, another run has."""
@@ -69,12 +69,15 @@ class Redrives:
         free = sorted(start.id for start in locked if not start.is_duplicate)
         begun = await connection.fetch(self._statements["jobs/redrive_runs"], free) if free else []
         return Anew(
-            sorted(row["run_id"] for row in begun), [_conflict(start) for start in limited if start.is_duplicate]
+            sorted(row["run_id"] for row in begun), [conflict_of(start) for start in limited if start.is_duplicate]
         )
 
 
-def _start(row: Any) -> RunStart:
-    """As a start that is to be decided; one that replaced others when it was started takes nobody's place again."""
+def asked_anew(row: Any) -> RunStart:
+    """A run that has ended as a start that is to be decided.
+
+    One that replaced others when it was started takes nobody's place again.
+    """
     limits = RunLimits(
         limit_key=row["limit_key"], slots=row["slots"] or 1, on_collision="reject" if row["exclusive"] else "queue",
         dedupe_key=row["dedupe_key"], until_started=bool(row["until_started"]), unattended=True,
@@ -82,7 +85,8 @@ def _start(row: Any) -> RunStart:
     return RunStart(row["run_id"], row["job_id"], "", "null", row["run_id"], limits=limits if limits.asks else None)
 
 
-def _conflict(start: RunStart) -> Conflict:
+def conflict_of(start: RunStart) -> Conflict:
+    """Who is in its way, once that is decided."""
     assert start.limits is not None, "only what is limited meets another one"  # noqa: S101
     assert start.limits.existing is not None, "and that one has a name"  # noqa: S101
     return Conflict(start.id, start.limits.existing, start.limits.refusal)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from typing import Any, Protocol
@@ -27,6 +27,10 @@ class Connection(Protocol):
     async def execute(self, query: str, *args: Any) -> Any: ...
 
     async def fetch(self, query: str, *args: Any) -> list[Any]: ...
+
+
+Ask = Callable[[str, str], Sequence[Any]]
+"""Answers a statement, by its name and with its parameter."""
 
 
 class RunLog:
@@ -56,17 +60,9 @@ class RunLog:
         if all(start.is_plain for start in starts):
             connection.execute(self._plain_clause, dict(zip(_PLAIN_COLUMNS, _columns(starts), strict=True)))
             return [False] * len(starts)
-        limited, others = _apart(starts)
-        if limited:
-            asking, rows = _started(limited), None
-            with suppress(StopIteration):
-                while True:
-                    name, parameter = next(asking) if rows is None else asking.send(rows)
-                    rows = connection.execute(self._clauses[name], {"rows": parameter}).mappings().all()
-        if not others:
-            return _answers(starts, others, [])
-        begun = connection.execute(self._clauses["start_runs"], {"rows": _rows_of(others)}).scalars()
-        return _answers(starts, others, [UUID(str(run_id)) for run_id in begun])
+        return started_by(
+            starts, lambda name, rows: connection.execute(self._clauses[name], {"rows": rows}).mappings().all()
+        )
 
     @cached_property
     def _plain_clause(self) -> TextClause:
@@ -86,6 +82,24 @@ async def carried_out(
         while True:
             name, parameter = next(asking) if rows is None else asking.send(rows)
             rows = await connection.fetch(statements[name], parameter)
+
+
+def answered(asking: limited_starts.Asking, ask: Ask) -> None:
+    """Have them answered by ``ask``."""
+    rows = None
+    with suppress(StopIteration):
+        while True:
+            name, parameter = next(asking) if rows is None else asking.send(rows)
+            rows = ask(name, parameter)
+
+
+def started_by(starts: Sequence[RunStart], ask: Ask) -> list[bool]:
+    """Start runs by statements that ``ask`` answers: as ``RunLog.start``."""
+    limited, others = _apart(starts)
+    if limited:
+        answered(_started(limited), ask)
+    begun: Sequence[Any] = ask("start_runs", _rows_of(others)) if others else ()
+    return _answers(starts, others, [UUID(str(row["id"])) for row in begun])
 
 
 def _apart(starts: Sequence[RunStart]) -> tuple[Sequence[RunStart], Sequence[RunStart]]:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from fastapi_events.testing.handler_mocks import HandlerMock, mock_handler
     from fastapi_events.testing.memory import in_memory
     from fastapi_events.testing.published import PublishedEvent, PublishedEvents
+    from fastapi_events.testing.started import StartedRun, StartedRuns
     from fastapi_events.testing.time_machine import TimeMachine
     from fastapi_events.testing.waiting import wait_for
 
@@ -16,6 +17,8 @@ __all__ = [
     "HandlerMock",
     "PublishedEvent",
     "PublishedEvents",
+    "StartedRun",
+    "StartedRuns",
     "TimeMachine",
     "in_memory",
     "mock_handler",
@@ -26,6 +29,8 @@ _HOMES = {
     "HandlerMock": "handler_mocks",
     "PublishedEvent": "published",
     "PublishedEvents": "published",
+    "StartedRun": "started",
+    "StartedRuns": "started",
     "TimeMachine": "time_machine",
     "in_memory": "memory",
     "mock_handler": "handler_mocks",

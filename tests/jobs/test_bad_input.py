@@ -106,7 +106,7 @@ async def test_of_starts_and_of_runs(stage: Stage) -> None:
     run = await events.jobs.start(work, 1, delay=60)
     for call in (events.jobs.get, events.jobs.cancel, events.jobs.retry, events.jobs.replay):
         for given in ("x", 7, datetime.now(UTC), Child(run.run, "shop.work")):
-            with pytest.raises(InvalidInput, match="is no run. Pass what jobs.start"):
+            with pytest.raises(InvalidInput, match=r"is no run\. Pass what jobs\.start"):
                 await call(given)
     assert (await events.jobs.get(str(run.run))).id == run.run
     for timeout in (-1, float("nan"), "5"):

@@ -6,7 +6,6 @@ import asyncio
 import functools
 from contextlib import AsyncExitStack
 from typing import Any
-from uuid import UUID
 
 from fastapi_events.engine.failure import failure
 from fastapi_events.engine.handler_session import HandlerSession
@@ -21,7 +20,7 @@ from fastapi_events.engine.stored_versions import Unreadable
 from fastapi_events.errors import InvalidInput
 from fastapi_events.model.context import set_bound, set_flow
 from fastapi_events.model.outcome import DONE, Outcome
-from fastapi_events.store.statements import Statements
+from fastapi_events.store.run_completion import RunCompletion
 
 COMMITTED = Outcome("done", committed=True)
 
@@ -29,9 +28,8 @@ COMMITTED = Outcome("done", committed=True)
 class JobExecutor:
     """Makes attempts at runs."""
 
-    def __init__(self, statements: Statements, tools: JobTools, *, worker: UUID, cascade_depth: int) -> None:
-        self._complete = statements["jobs/complete_own_run"]
-        self._tools, self._worker, self._cascade_depth = tools, worker, cascade_depth
+    def __init__(self, completion: RunCompletion, tools: JobTools, *, cascade_depth: int) -> None:
+        self._completion, self._tools, self._cascade_depth = completion, tools, cascade_depth
 
     async def run(self, run: Run) -> Outcome:
         """One attempt, from decoding to commit. Never raises."""
@@ -100,8 +98,10 @@ class JobExecutor:
             duration = asyncio.get_running_loop().time() - began
             if run.lines is not None and self._tools.logs is not None:
                 await self._tools.logs.settle([run.lines])  # while the run is this worker's
-            given = (run.claim.run_id, run.claim.token, self._worker, run.result, run.attempts, duration)
-            if not await transaction.execute(self._complete, *map(str, given), str(run.job.keep_result)):
+            if not await self._completion.complete(
+                transaction.execute, run.claim, run.result, attempts=run.attempts, duration=duration,
+                keep=run.job.keep_result,
+            ):  # fmt: skip
                 raise RunLost
             await transaction.commit()
         except RunLost as error:

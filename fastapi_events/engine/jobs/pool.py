@@ -107,10 +107,10 @@ class JobPool(Loop):
             await self._give_back()
         await self._claim()
 
-    async def drain(self) -> int:
-        """Run what is ready now, until nothing is; returns the number of attempts."""
+    async def drain(self, at_once: int | None = None) -> int:
+        """Run what is ready now, ``at_once`` of it at most, until nothing is; returns the number of attempts."""
         made = 0
-        while claimed := await self._claim():
+        while claimed := await self._claim(at_once):
             made += claimed
             await self._crew.rest()
             await self._settling.flushed()
@@ -159,10 +159,10 @@ class JobPool(Loop):
         at_work = len(self._crew.hands) + self._unbegun
         return self._crew.limit + min(ahead - at_work, self._unrecorded - len(self.in_hand))
 
-    async def _claim(self) -> int:
+    async def _claim(self, at_most: int | None = None) -> int:
         await self._judge()
         jobs = self.jobs
-        room = self._room()
+        room = self._room() if at_most is None else min(self._room(), at_most)
         if not jobs or room <= 0:
             self._may_have_more = False
             return 0

@@ -8,22 +8,18 @@ from fastapi_events.engine.jobs.ready_job import JobPlan
 from fastapi_events.engine.jobs.schedules import Schedules
 from fastapi_events.engine.jobs.work import JobWork
 from fastapi_events.errors import UnknownJob
-from fastapi_events.store.database import Database
-from fastapi_events.store.jobs import JobRow, JobStore
-from fastapi_events.store.run_readings import RunReadings
-from fastapi_events.store.statements import Statements
+from fastapi_events.store.job_stores import JobStores
+from fastapi_events.store.jobs import JobRow
 
 
 class JobSide:
     """What an instance has to do with jobs. ``make_work`` makes what runs them."""
 
     def __init__(
-        self, plan: JobPlan, schedules: Schedules, database: Database, statements: Statements,
-        make_work: Callable[[], JobWork],
+        self, plan: JobPlan, schedules: Schedules, stores: JobStores, make_work: Callable[[], JobWork]
     ) -> None:  # fmt: skip
-        self.plan, self.schedules = plan, schedules
-        self.readings = RunReadings(database, statements)
-        self._store, self._make_work = JobStore(database, statements), make_work
+        self.plan, self.schedules, self.readings = plan, schedules, stores.readings
+        self._store, self._make_work = stores.jobs, make_work
         self.numbers: dict[str, int] = {}
         self.work: JobWork | None = None
         self._group_id = self._revision = 0
@@ -79,13 +75,13 @@ class JobSide:
         if self.work is not None:
             await self.work.recover()
 
-    async def drain(self) -> int:
-        """Run what is ready or due, until nothing is; returns the number of attempts."""
+    async def drain(self, at_once: int | None = None) -> int:
+        """Run what is ready or due, ``at_once`` of a pool at most, until nothing is; returns the number of attempts."""
         if not self.plan.jobs:
             return 0
         if self.work is None:
             self.work = self._make_work()
-        return await self.work.drain()
+        return await self.work.drain(at_once)
 
     def number(self, name: str) -> int:
         """The number that the database has for a job; raises ``UnknownJob``."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection
-from uuid import UUID
 
 from fastapi_events.engine.chain import Runs
 from fastapi_events.engine.jobs.admission import Admission, GateTending
@@ -24,32 +23,23 @@ from fastapi_events.engine.wake import Wake
 from fastapi_events.model.lane import LogPlace, place_of
 from fastapi_events.model.run_start import CANCELED, RUNS
 from fastapi_events.settings import EventsSettings
-from fastapi_events.store.database import Database
-from fastapi_events.store.doubt import Doubt
-from fastapi_events.store.log import EventLog
-from fastapi_events.store.run_gates import RunGates
-from fastapi_events.store.runs import RunClaim, RunQueue
-from fastapi_events.store.statements import Statements
-from fastapi_events.store.waits import WaitStore
-from fastapi_events.store.work import WorkStore
+from fastapi_events.store.job_stores import JobStores
+from fastapi_events.store.runs import RunClaim
 
 
 class JobWork:
     """Pools, and what serves them all. Nothing of it runs until ``start``; ``drain`` needs no start."""
 
     def __init__(
-        self, settings: EventsSettings, database: Database, statements: Statements, log: EventLog, plan: JobPlan,
-        executor: Runs, waits: WaitStore, schedules: Schedules, wake: Wake,
-        logs: LogKeeping, numbers: PoolNumbers, *, worker: UUID, poll_interval: Callable[[], float],
+        self, settings: EventsSettings, stores: JobStores, plan: JobPlan, executor: Runs, schedules: Schedules,
+        wake: Wake, logs: LogKeeping, numbers: PoolNumbers, *, poll_interval: Callable[[], float],
         published: Callable[[Collection[LogPlace]], None], ready: Callable[[], None], lost: Callable[[int], None],
         scheduled: Callable[[float | None], None],
     ) -> None:  # fmt: skip
-        queue = RunQueue(database, statements, log, worker=worker, lease=settings.lease)
+        queue, gates = stores.queue, stores.gates
         self._settling = Settling(queue, logs, settled=self._settled, published=published, ready=ready, lost=lost)
-        gates = RunGates(database, statements)
         admission = Admission(gates, ready)
-        doubt = Doubt(database, statements, worker=worker, lease=settings.lease)
-        alone = Alone(queue, doubt, settings.max_crashes, freed=self.look)
+        alone = Alone(queue, stores.doubt, settings.max_crashes, freed=self.look)
         self.pools: list[JobPool] = []
         wake.runs.pools.clear()
         for name in plan.pools if settings.pools is None else [name for name in settings.pools if name in plan.pools]:
@@ -68,11 +58,11 @@ class JobWork:
         self._due = DueRuns(
             queue, wake.runs, self._ticking, ready=ready, canceled=lambda: published({place_of(RUNS, CANCELED)})
         )
-        self._waits = EventWaits(waits, wake, ready=ready)
+        self._waits = EventWaits(stores.waits, wake, ready=ready)
         tending = GateTending(gates, plan, admission, poll_interval=poll_interval, ready=ready)
         self._logs = logs
         lookout = Lookout(
-            WorkStore(database, statements), self.pools, due=self._due, waits=self._waits, ticking=self._ticking,
+            stores.work, self.pools, due=self._due, waits=self._waits, ticking=self._ticking,
             gates=tending, scheduled=scheduled, poll_interval=poll_interval,
         )  # fmt: skip
         self._serving = (
@@ -99,15 +89,19 @@ class JobWork:
         for loop in (*self._serving, *self.pools):
             await loop.recover()
 
-    async def drain(self) -> int:
-        """Run what is ready or due now, until nothing is; returns the number of attempts."""
+    async def drain(self, at_once: int | None = None) -> int:
+        """Run what is ready or due now, until nothing is; returns the number of attempts.
+
+        ``at_once`` is how many of a pool's runs are claimed together at most: with 1, each begins when the one before
+        has ended and is recorded.
+        """
         begun = not self.started
         if begun:
             await self._settling.start()
             await self._logs.start()
         made = 0
         try:
-            while count := await self._round():
+            while count := await self._round(at_once):
                 made += count
         finally:
             if begun:
@@ -115,10 +109,10 @@ class JobWork:
                 await self._logs.stop()
         return made
 
-    async def _round(self) -> int:
+    async def _round(self, at_once: int | None) -> int:
         await self._ticking.look()
         found = await self._waits.look() + await self._due.promote(full=True)
-        return found + sum([await pool.drain() for pool in self.pools])
+        return found + sum([await pool.drain(at_once) for pool in self.pools])
 
     def look(self) -> None:
         """Runs may be there to be claimed that were none before."""

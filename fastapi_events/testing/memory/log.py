@@ -11,12 +11,14 @@ from uuid import UUID
 from sqlalchemy import Connection, literal, select
 
 from fastapi_events.api.publishing.caller import Site
-from fastapi_events.errors import NotInTransaction, NotOnMemory
+from fastapi_events.errors import NotInTransaction
 from fastapi_events.model.envelope import Envelope
-from fastapi_events.model.run_start import Sealed, apart
+from fastapi_events.model.run_start import Sealed, apart, merged
 from fastapi_events.store.log import DatabaseIdentity, EventLog
 from fastapi_events.testing.memory.clock import Clock
 from fastapi_events.testing.memory.held_back import held_elsewhere, held_on, hold, lock, settle
+from fastapi_events.testing.memory.jobs.runs import KeptRuns
+from fastapi_events.testing.memory.jobs.starting import start_runs
 from fastapi_events.testing.memory.refusing import refuse
 
 Row = dict[str, Any]
@@ -48,30 +50,32 @@ class MemoryLog(EventLog):
 
     in_memory = True
 
-    def __init__(self, clock: Clock, changed: Callable[[], None]) -> None:
-        self._clock, self._changed = clock, changed
+    def __init__(self, clock: Clock, runs: KeptRuns, changed: Callable[[], None]) -> None:
+        self._clock, self._runs, self._changed = clock, runs, changed
         self.events: list[Row] = []
         self.waiting: dict[UUID, Written] = {}
         """The schedule, in publishing order."""
         self._given: set[UUID] = set()
 
     def append_through(self, connection: Connection, sealed: Sequence[Sealed]) -> list[bool]:
-        envelopes = without_runs(sealed)
+        envelopes, starts = apart(sealed)
         _check_transaction(connection)
         settle()
+        existing = start_runs(self._runs, starts, connection) if starts else []
         duplicates: list[bool] = []
         for envelope in envelopes:
             duplicate = envelope.explicit_id and self._is_taken(connection, envelope)
             duplicates.append(duplicate)
             if not duplicate:
                 hold(connection, self, [self._written(envelope)])
-        return duplicates
+        return merged(sealed, duplicates, existing)
 
     def append_now(self, sealed: Sequence[Sealed]) -> list[bool]:
         """Append in a transaction of their own."""
-        envelopes = without_runs(sealed)
+        envelopes, starts = apart(sealed)
         with lock:
             settle()
+            existing = start_runs(self._runs, starts) if starts else []
             duplicates: list[bool] = []
             for envelope in envelopes:
                 duplicate = envelope.explicit_id and self._is_taken(None, envelope)
@@ -79,7 +83,7 @@ class MemoryLog(EventLog):
                 if not duplicate:
                     self._keep(self._written(envelope))
         self._changed()
-        return duplicates
+        return merged(sealed, duplicates, existing)
 
     def cancel_through(self, connection: Connection, event_id: UUID) -> bool:
         _check_transaction(connection)
@@ -235,11 +239,3 @@ def _refuse_driver(connection: object) -> NoReturn:
         "a driver's own connection tells nobody of its commits and rollbacks",
         "Publish on a session or a connection of SQLAlchemy's, or test it on PostgreSQL.",
     )
-
-
-def without_runs(sealed: Sequence[Sealed]) -> Sequence[Envelope]:
-    """The events; raises ``NotOnMemory`` if a run is to be started."""
-    envelopes, starts = apart(sealed)
-    if starts:
-        raise NotOnMemory(f"jobs.start({starts[0].name}, ...): jobs run on PostgreSQL. Leave in_memory() out.")
-    return envelopes

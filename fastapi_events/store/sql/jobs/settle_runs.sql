@@ -9,6 +9,7 @@
 -- $17 of a run that goes to wait for its children, the news that it has seen, and $18 whether the end of any is worth a
 -- look; $19 whether it keeps its place at the gate, as one that is suspended does. $20 jobs and $21 redrives, as they were when the
 -- runs were claimed.
+-- What has come since a run looked (its news are more than it has seen) lets it go on at once, however long it would have waited.
 -- Returns the runs that were still this worker's.
 WITH given AS MATERIALIZED (
     SELECT * FROM unnest($2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
@@ -48,10 +49,12 @@ relatives AS (
 waiting AS (
     UPDATE {schema}.run_queue q
     SET state = CASE WHEN g.seen IS NOT NULL AND q.news <= g.seen AND q.cancel_reason IS NULL THEN 'w'
-                     WHEN g.delay > 0 THEN 't' WHEN q.holds AND NOT g.holds THEN 'g' ELSE 'r' END::"char",
+                     WHEN g.delay > 0 AND g.seen IS NULL THEN 't'
+                     WHEN q.holds AND NOT g.holds THEN 'g' ELSE 'r' END::"char",
         gate = CASE WHEN q.holds AND NOT g.holds AND g.delay <= 0 THEN coalesce('c' || q.limit_key, 'r' || q.rate_key) END,
         holds = q.holds AND g.holds,
-        due_at = CASE WHEN g.delay > 0 THEN clock_timestamp() + make_interval(secs => g.delay) END,
+        due_at = CASE WHEN g.delay > 0 AND (g.seen IS NULL OR q.news <= g.seen AND q.cancel_reason IS NULL)
+                      THEN clock_timestamp() + make_interval(secs => g.delay) END,
         attempts = g.attempts, postponed = CASE WHEN g.unspent THEN q.postponed + 1 ELSE 0 END, crashes = 0, resumed = true,
         crashes_alone = 0, alone_since = NULL, wakes = g.wakes,
         worker_id = NULL
