@@ -234,6 +234,17 @@ async def test_a_job_is_paused_and_goes_on(works: Works) -> None:
         assert (stranger.status_code, "no job" in stranger.text) == (409, True)
 
 
+async def test_a_schedule_says_why_its_last_tick_has_started_nothing(works: Works) -> None:
+    [schedule] = await works.events.observe.schedules()
+    await works.stage.rows(
+        "UPDATE events.schedule SET last_tick_at = clock_timestamp(), "
+        "last_note = 'rejected: <b>1 run</b> had not ended'"
+    )
+    async with works.client() as client:
+        page = (await client.get(f"{PAGES}/schedules/{schedule.id}")).text
+    assert "Its last tick has started no run: rejected: &lt;b&gt;1 run&lt;/b&gt; had not ended." in page
+
+
 async def test_a_schedule_is_run_paused_and_resumed(works: Works) -> None:
     [schedule] = await works.events.observe.schedules()
     path = f"/schedules/{schedule.id}"

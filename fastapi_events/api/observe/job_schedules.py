@@ -57,7 +57,8 @@ async def schedule_views(reader: Reader, group: str | None) -> list[ScheduleView
 class TickView(View):
     """A tick with the run that it has started; or, without one, ``missing`` ticks from ``at`` to ``until``.
 
-    Those are by the rule as it is now: they were skipped or missed, the schedule was paused, or another rule held.
+    Those are by the rule as it is now: they were skipped or missed, the schedule was paused, another rule held, or the
+    limits of the job let none be started.
     ``at_least``: counting them was stopped.
     """
 

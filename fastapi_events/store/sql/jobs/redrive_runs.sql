@@ -12,6 +12,8 @@ again AS MATERIALIZED (
     LEFT JOIN LATERAL jsonb_to_record(r.limits)
         AS l(limit_key text, rate_key text, exclusive boolean, dedupe_key text) ON r.limits IS NOT NULL
     WHERE r.id = ANY ($1::uuid[])),
+-- That another one took its place was true of the time before.
+told AS (DELETE FROM {schema}.run_replaced p WHERE p.run_id = ANY ($1::uuid[])),
 -- A run that spawned one of them, and has not ended, has a child again.
 parents AS (
     UPDATE {schema}.run_queue p SET children = p.children + c.more
