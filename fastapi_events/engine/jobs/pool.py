@@ -151,7 +151,7 @@ class JobPool(Loop):
     def _drop(self, claim: RunClaim) -> JobRun | None:
         run = self.in_hand.pop(claim, None)
         if run is not None and run.suspect:
-            pass
+            self._alone.leave(run)
         return run
 
     def _room(self) -> int:
