@@ -39,7 +39,7 @@ EXPECTED = {
     "find_rivals": {"run_queue_exclusive", "run_replaced_pkey"},
     "find_started_runs": {"run_pkey"},
     "find_line": {"run_pkey"},
-    "find_holders_above": {"run_pkey", "run_queue_pkey"},
+    "find_holders_above": {"run_pkey", "run_queue_pkey", "run_queue_holding"},
     "replace_runs": {"run_pkey", "run_queue_pkey", "run_dedupe_pkey"},
     "find_work": {
         "run_queue_due", "scheduled_event_due", "schedule_pkey", "worker_pkey", "run_queue_canceled", "run_queue_gated",
