@@ -27,7 +27,8 @@ EXPECTED = {
     "end_canceled_runs": {"run_pkey", "run_queue_canceled", "run_queue_pkey", "run_queue_parent", "run_dedupe_pkey"},
     "renew_runs": {"run_queue_pkey", "run_replaced_pkey"},
     "release_runs": {"run_queue_pkey"},
-    "promote_runs": {"run_queue_due", "worker_pkey"},
+    "promote_runs": {"run_queue_due", "worker_pkey", "run_step_pkey"},
+    "begin_run_alone": {"run_queue_pkey"},
     "cancel_runs": {"run_pkey", "run_queue_pkey", "run_queue_parent", "run_dedupe_pkey"},
     "call_gates": {"run_queue_gated", "run_queue_holding"},
     "prune_limits": {"run_limit_pkey", "run_queue_gated", "run_queue_holding"},
@@ -38,7 +39,7 @@ EXPECTED = {
     "find_rivals": {"run_queue_exclusive", "run_replaced_pkey"},
     "find_started_runs": {"run_pkey"},
     "find_line": {"run_pkey"},
-    "find_holders_above": {"run_pkey", "run_queue_pkey"},
+    "find_holders_above": {"run_pkey", "run_queue_pkey", "run_queue_holding"},
     "replace_runs": {"run_pkey", "run_queue_pkey", "run_dedupe_pkey"},
     "find_work": {
         "run_queue_due", "scheduled_event_due", "schedule_pkey", "worker_pkey", "run_queue_canceled", "run_queue_gated",

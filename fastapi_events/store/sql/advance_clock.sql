@@ -78,6 +78,7 @@ run_signal AS (UPDATE {schema}.run_signal SET sent_at = sent_at - $1::interval),
 run_dedupe AS (UPDATE {schema}.run_dedupe SET expires_at = expires_at - $1::interval),
 run_limit AS (UPDATE {schema}.run_limit SET tat = tat - $1::interval, turn_at = turn_at - $1::interval),
 run_turn AS (UPDATE {schema}.run_turn SET due_at = due_at - $1::interval),
+pool AS (UPDATE {schema}.pool SET changed_at = changed_at - $1::interval),
 run_log AS (UPDATE {schema}.run_log SET said_at = said_at - $1::interval),
 run_edit AS (UPDATE {schema}.run_edit SET edited_at = edited_at - $1::interval),
 -- The next tick comes sooner; those behind it follow from the rule again.
