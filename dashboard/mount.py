@@ -16,6 +16,7 @@ from fastapi_events.dashboard.pages.fleet import FleetPages
 from fastapi_events.dashboard.pages.gates import GatePages
 from fastapi_events.dashboard.pages.jobs import JobPages
 from fastapi_events.dashboard.pages.overview import OverviewPage
+from fastapi_events.dashboard.pages.pools import PoolPages
 from fastapi_events.dashboard.pages.replays import ReplayPages
 from fastapi_events.dashboard.pages.run_actions import RunActionPages
 from fastapi_events.dashboard.pages.run_edits import RunEditPages
@@ -42,6 +43,7 @@ def make_router(port: OperatorPort) -> APIRouter:
     RunLogPages(desk).add_to(router, guard)
     RunEditPages(desk).add_to(router, guard)
     JobPages(desk).add_to(router, guard)
+    PoolPages(desk).add_to(router, guard)
     JobSchedulePages(desk).add_to(router, guard)
     SchedulePages(desk).add_to(router, guard)
     ReplayPages(desk).add_to(router, guard)

@@ -13,6 +13,7 @@ from fastapi_events.api.routes.csrf import same_origin
 from fastapi_events.api.routes.guard import Guard, operator_of
 from fastapi_events.dashboard.desk import Desk
 from fastapi_events.dashboard.pages.actions import one_of, read_fields
+from fastapi_events.dashboard.pages.pools import PoolAct
 from fastapi_events.dashboard.visit import visit_of
 from fastapi_events.errors import InvalidFilter, OperationRefused
 
@@ -35,12 +36,13 @@ class JobPages:
         router.post("/jobs/pause", dependencies=acting)(self.pause)
         router.post("/jobs/resume", dependencies=acting)(self.resume)
 
-    async def listing(self, request: Request, done: JobAct | None = None, changed: bool = False) -> Response:
+    async def listing(self, request: Request, done: JobAct | PoolAct | None = None, changed: bool = False) -> Response:
         """Pools and jobs; ``done`` and ``changed`` tell what became of the action that led here."""
         observe = operator_of(request).observe
-        jobs, pools = await observe.jobs(), await observe.pools()
+        jobs, pools = await observe.jobs(), await observe.pools(reserved=True)
         return await self._desk.show(
-            request, "jobs.html", room="jobs", jobs=jobs, pools=pools, most=JOB_COUNT_LIMIT, done=done,
+            request, "jobs.html", room="jobs", jobs=jobs, pools=sorted(pools, key=lambda pool: pool.reserved),
+            most=JOB_COUNT_LIMIT, done=done,
             changed=changed, refresh=visit_of(request).path("jobs"),
         )  # fmt: skip
 

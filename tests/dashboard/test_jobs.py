@@ -245,6 +245,27 @@ async def test_a_schedule_says_why_its_last_tick_has_started_nothing(works: Work
     assert "Its last tick has started no run: rejected: &lt;b&gt;1 run&lt;/b&gt; had not ended." in page
 
 
+async def test_a_pool_does_more_at_once_until_it_is_reset(works: Works) -> None:
+    async with works.client() as client:
+        asks = await client.get(f"{PAGES}/pools/confirm", params={"action": "set", "pool": "batch"})
+        assert "How much shall batch do at once?" in asks.text
+        fields = [*hidden_fields(asks.text), ("reason", "agreed")]
+        for number, status in (("", 422), ("many", 422), ("0", 409), ("10001", 409)):
+            assert (await post(client, "/pools/set", [*fields, ("concurrency", number)])).status_code == status, number
+        for told in ("so many at work at once", "it was so already"):
+            done = await post(client, "/pools/set", [*fields, ("concurrency", "9")])
+            page = (await client.get(done.headers["location"])).text
+            assert told in page
+            assert "set to 9" in page
+        done = await post(client, "/pools/reset", fields)
+        page = (await client.get(done.headers["location"])).text
+        assert "settings holds again" in html.unescape(page)
+        assert "set to 9" not in page
+        stranger = await client.get(f"{PAGES}/pools/confirm", params={"action": "set", "pool": "nobody"})
+        assert (stranger.status_code, "no pool" in stranger.text) == (409, True)
+        assert (await post(client, "/pools/set", {"concurrency": "9"})).status_code == 422
+
+
 async def test_a_schedule_is_run_paused_and_resumed(works: Works) -> None:
     [schedule] = await works.events.observe.schedules()
     path = f"/schedules/{schedule.id}"

@@ -23,10 +23,12 @@ FLEET = {
     "/events/api/broadcasts", "/events/api/workers", "/events/dashboard/workers", "/events/api/pause",
     "/events/api/resume", "/events/api/breakers/reset", "/events/dashboard/gates/{act}", "/events/api/pools",
     "/events/api/jobs/pause", "/events/api/jobs/resume", "/events/dashboard/jobs/confirm",
-    "/events/dashboard/jobs/pause", "/events/dashboard/jobs/resume", "/events/dashboard/schedules",
-    "/events/dashboard/schedules/{schedule_id}", "/events/dashboard/schedules/{schedule_id}/confirm",
-    "/events/dashboard/schedules/{schedule_id}/change", "/events/api/schedules", "/events/api/schedules/{schedule_id}",
-    "/events/api/schedules/pause", "/events/api/schedules/resume", "/events/api/schedules/run",
+    "/events/dashboard/jobs/pause", "/events/dashboard/pools/confirm", "/events/dashboard/pools/set",
+    "/events/dashboard/pools/reset", "/events/api/pools/{name}/set", "/events/api/pools/{name}/reset",
+    "/events/dashboard/jobs/resume", "/events/dashboard/schedules", "/events/dashboard/schedules/{schedule_id}",
+    "/events/dashboard/schedules/{schedule_id}/confirm", "/events/dashboard/schedules/{schedule_id}/change",
+    "/events/api/schedules", "/events/api/schedules/{schedule_id}", "/events/api/schedules/pause",
+    "/events/api/schedules/resume", "/events/api/schedules/run",
 }  # fmt: skip
 """Pages about processes, and what holds for everybody's events: not for people of some tenants."""
 
@@ -177,6 +179,6 @@ def filled(path: str, tenant: Tenant) -> str:
     """The path with ids of a tenant; a parameter that is new has to be told whose ids it takes."""
     values: dict[str, Any] = {
         "event_id": tenant.events[0], "delivery_id": tenant.dead[0], "replay_id": tenant.replays[0], "act": "pause",
-        "run_id": tenant.runs[0], "schedule_id": 1,
+        "run_id": tenant.runs[0], "schedule_id": 1, "name": "batch",
     }  # fmt: skip
     return re.sub(r"{(\w+)}", lambda match: str(values[match[1]]), path)
