@@ -19,7 +19,6 @@ from typing import Any
 import asyncpg
 
 from benchmarks.child import Parent
-from benchmarks.payload import order_json
 from benchmarks.points.drain import Meter
 from benchmarks.processes import child
 from benchmarks.recording import quantile
@@ -37,6 +36,7 @@ _FILL_SECONDS = 3600.0
 _LOOKS = 5
 _CLAIM, _LIST = "claim p99", "slowest list"
 _FULL, _EMPTY = "full", "empty"
+_INPUT = '{"sku": "SKU-00042", "quantity": 3, "address": "12 Long Street, 10115 Berlin, Germany"}'
 _OLD_JOB = """
     INSERT INTO events.job (group_id, name, pool) SELECT group_id, 'bench.old', 'old' FROM events.job LIMIT 1
     RETURNING id
@@ -124,7 +124,7 @@ async def load_runs(url: str, finished: int, pending: int) -> None:
         job: int = await connection.fetchval(_OLD_JOB)
         for first in range(1, finished + pending + 1, _PART):
             last = min(first + _PART - 1, finished + pending)
-            await connection.execute(_RUNS, job, first, last, order_json(1).decode(), timeout=_FILL_SECONDS)
+            await connection.execute(_RUNS, job, first, last, _INPUT, timeout=_FILL_SECONDS)
             done = min(last, finished)
             await connection.execute(_ENDS, job, first, done, timeout=_FILL_SECONDS)
             await connection.execute(_QUEUED, job, max(first, finished + 1), last, timeout=_FILL_SECONDS)

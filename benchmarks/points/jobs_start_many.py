@@ -8,20 +8,24 @@ as PgQueuer does. Nobody works meanwhile. The server counts the statements of on
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from time import perf_counter
 
 from benchmarks.child import Parent
-from benchmarks.processes import child
+from benchmarks.processes import Child, child
 from benchmarks.report import Finding, Ratio, Row
 from benchmarks.rounds import Figures, interleave
 from benchmarks.stage import Stage
-from benchmarks.statements import statement_counter
+from benchmarks.statements import Counter, statement_counter
 
 _CALLS = (30, 5)
 _PER_CALL = 1000
+_COUNTED = 5
+_AFTER_SECONDS = 0.3
+"""In which others are told of the commit."""
 _RATE, _STATEMENTS = "rate", "statements per call"
 _BY_SESSION, _BY_CONNECTION = "jobs, by session", "jobs, by connection"
 _OF_MODELS, _OF_BYTES = "pgqueuer, of models", "pgqueuer, of bytes"
@@ -51,14 +55,13 @@ async def _calling(way: str, url: str) -> AsyncIterator[Call]:
 
 
 async def start_many(parent: Parent, *, way: str, url: str, calls: int) -> None:
-    """Measured process: a call to be counted, and then calls to be timed."""
+    """Measured process: a call as often as it is ordered, to be counted, and then calls to be timed."""
     async with _calling(way, url) as call:
         await call()  # connections, prepared statements
         parent.tell(warm=True)
-        await parent.order()
-        await call()
-        parent.tell(called=True)
-        await parent.order()
+        while await parent.order() == "call":
+            await call()
+            parent.tell(called=True)
         begun = perf_counter()
         for _ in range(calls):
             await call()
@@ -72,13 +75,22 @@ async def _measure(stage: Stage, way: str, *, counting: bool) -> Figures:
         counted = await statement_counter(stage.server, url) if counting else None
         async with child(start_many, way=way, url=url, calls=1 if counting else calls) as starter:
             await starter.message()
-            before = await counted() if counted else 0
-            await starter.order("call")
-            await starter.message()
-            statements = (await counted() - before) if counted else 0
+            statements = await _fewest(starter, counted) if counted else 0
             await starter.order("go on")
             figures = await starter.message()
     return {_STATEMENTS: statements} if counting else {_RATE: figures["rate"]}
+
+
+async def _fewest(starter: Child, counted: Counter) -> int:
+    """Statements of one call: of several, as a process that starts jobs also says that it lives."""
+    found: list[int] = []
+    for _ in range(_COUNTED):
+        before = await counted()
+        await starter.order("call")
+        await starter.message()
+        await asyncio.sleep(_AFTER_SECONDS)
+        found.append(await counted() - before)
+    return min(found)
 
 
 async def run(stage: Stage) -> Finding:
