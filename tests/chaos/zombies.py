@@ -183,6 +183,6 @@ class Run(JobProgram):
 
     def _await(self, query: str, at_least: int = 1, **given: object) -> None:
         """Wait for what the schedule stands on; with a planted defect it may never come, and shows otherwise."""
-        found = self.oracle.until(query, GRACE if self.twin == "none" else 15.0, at_least, **given)
+        found = self.oracle.until(query, GRACE if self.twin == "none" else GRACE / 2, at_least, **given)
         if not found and self.twin == "none":
             raise TimeoutError(f"the schedule came to a halt at {given or query}")
