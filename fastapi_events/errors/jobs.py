@@ -36,7 +36,8 @@ class InvalidResult(JobError):
 
 
 class JobCollisionError(JobError):
-    """A run was not started: as many as its ``Concurrency`` allows are there, and it says ``reject``."""
+    """A run was not started: as many as its ``Concurrency`` allows are there, and it says ``reject``; or it would be a
+    child that another run stands for, or that takes the place of a run above it."""
 
 
 class RunNotFound(JobError):
@@ -60,7 +61,7 @@ class UnstableSteps(StepError):
 
 
 class CyclicSpawn(StepError):
-    """A run would be spawned below itself for ever."""
+    """A run would be spawned below itself for ever, or would wait for the place of a run that ends after it."""
 
 
 class JobFailed(JobError):
