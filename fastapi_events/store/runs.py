@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -135,6 +135,12 @@ class RunQueue:
         )
         return {_claim_of(row): row["cancel_reason"] for row in rows}
 
+    async def find_canceled(self, claims: Collection[RunClaim]) -> dict[RunClaim, str]:
+        """Which of what is in hand is to be cancelled, and why."""
+        ids = [claim.run_id for claim in claims]
+        rows = await self._database.fetch(self._statements["find_canceled_runs"], self._worker, ids)
+        return {claim: row["reason"] for row in rows if (claim := _claim_of(row)) in claims}
+
     async def release(self, claims: Sequence[RunClaim]) -> None:
         """Give runs back that have not begun."""
         await self._database.fetch(self._statements["release_runs"], self._worker, *_ids_and_tokens(claims))
@@ -159,7 +165,7 @@ class RunQueue:
 
 _NAMES = (
     "claim_runs", "settle_runs", "complete_runs", "renew_runs", "release_runs", "promote_runs", "end_canceled_runs",
-    "next_due_run", "begin_run_alone",
+    "next_due_run", "begin_run_alone", "find_canceled_runs",
 )  # fmt: skip
 
 

@@ -21,8 +21,9 @@ from fastapi_events import (
     RetryLater,
     fixed,
 )
+from fastapi_events.engine.jobs import leases
 from fastapi_events.errors import DetachedPublish, ResultTimeout, RunNotFound, UnknownJob
-from tests.delivery.stage import Placed, Stage, effect, within
+from tests.delivery.stage import SLOW, Placed, Stage, effect, within
 
 
 class Restock(BaseModel):
@@ -301,7 +302,11 @@ async def test_cancelling_ends_one_that_waits(stage: Stage) -> None:
         await events.jobs.cancel(uuid4())
 
 
-async def test_cancelling_interrupts_one_that_runs_in_another_process(stage: Stage) -> None:
+@pytest.mark.parametrize("told", [True, False])
+async def test_cancelling_interrupts_one_that_runs_in_another_process(
+    stage: Stage, told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a word at once; where nobody is told, by a look twice a second, long before the next heartbeat."""
     shop, begun, cleaned = Module("shop"), asyncio.Event(), []
 
     @shop.job()
@@ -312,9 +317,11 @@ async def test_cancelling_interrupts_one_that_runs_in_another_process(stage: Sta
         finally:
             cleaned.append(job.input.sku)
 
-    await stage.running(shop)
-    other = await stage.idle(shop)
-    started = await other.jobs.start(restock, Restock(sku="a"))
+    if told:
+        monkeypatch.setattr(leases, "LOOK", 1000.0)
+    working = await stage.running(shop, lease=3600.0, heartbeat=1000.0, **SLOW)
+    other = await stage.idle(shop, notify="after_commit" if told else "off")
+    started = await working.jobs.start(restock, Restock(sku="a"))
     await within(begun.wait())
     assert await other.jobs.cancel(started, "changed our mind")
     with pytest.raises(JobCanceled, match="changed our mind"):

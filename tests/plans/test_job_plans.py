@@ -28,6 +28,7 @@ EXPECTED = {
     "renew_runs": {"run_queue_pkey", "run_replaced_pkey"},
     "release_runs": {"run_queue_pkey"},
     "promote_runs": {"run_queue_due", "worker_pkey", "run_step_pkey"},
+    "find_canceled_runs": {"run_queue_pkey", "run_replaced_pkey"},
     "begin_run_alone": {"run_queue_pkey"},
     "cancel_runs": {"run_pkey", "run_queue_pkey", "run_queue_parent", "run_dedupe_pkey"},
     "call_gates": {"run_queue_gated", "run_queue_holding"},

@@ -8,7 +8,10 @@ from collections.abc import Callable, Sequence
 from fastapi_events.engine.jobs.pool import JobPool
 from fastapi_events.engine.service import Loop
 from fastapi_events.engine.wake import wait_for_flag
-from fastapi_events.store.runs import RunQueue
+from fastapi_events.store.runs import RunClaim, RunQueue
+
+LOOK = 0.45
+"""Seconds between two looks whether what is at work is to be cancelled: the net under the notification that says so."""
 
 
 class RunLeases(Loop):
@@ -22,14 +25,30 @@ class RunLeases(Loop):
     ) -> None:  # fmt: skip
         super().__init__()
         self._queue, self._pools, self._flag, self._interval, self._lost = queue, pools, flag, interval, lost
+        self._now = asyncio.get_running_loop().time
+        self._next_renewal = self._now() + interval
+        self._known: set[RunClaim] = set()
 
     def interrupt(self) -> None:
         self._flag.set()
 
     async def turn(self) -> None:
-        await wait_for_flag(self._flag, self._interval)
-        if not self.stopping.is_set():
+        called = await wait_for_flag(self._flag, max(min(self._next_renewal - self._now(), LOOK), 0.0))
+        if self.stopping.is_set():
+            return
+        if called or self._now() >= self._next_renewal:
             await self.renew()
+            self._next_renewal = self._now() + self._interval
+        else:
+            await self.look()
+
+    async def look(self) -> None:
+        """Cancel what is to be, of that which the last look has met already: most runs are over before."""
+        in_hand = {claim: pool for pool in self._pools for claim in pool.claims}
+        asked, self._known = self._known & in_hand.keys(), set(in_hand)
+        if asked:
+            for claim, reason in (await self._queue.find_canceled(asked)).items():
+                in_hand[claim].cancel(claim, reason)
 
     async def renew(self) -> None:
         """Once, for everything that is in hand."""
