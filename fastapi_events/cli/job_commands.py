@@ -166,6 +166,17 @@ def replay(
 
 
 @jobs.command()
+def discard(
+    ids: NeededIds, app: AppOption = None, reason: ReasonOption = "", actor: ActorOption = None,
+    yes: YesOption = False, as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Give dead runs up, with a reason: nobody has to look after them any more; they can still be retried."""
+    with errors_told():
+        _reason(reason, needed=True)
+    _act("discard", ids, app, reason, actor, yes=yes, as_json=as_json)
+
+
+@jobs.command()
 def pause(
     job: JobArgument, app: AppOption = None, reason: ReasonOption = "", actor: ActorOption = None,
     as_json: JsonOption = False,
@@ -202,7 +213,7 @@ def _gate(act: str, job: str, app: str | None, reason: str, actor: str | None, *
     told(gate_job(loaded(app), job, paused=act == "pause", actor=acting_as(actor), reason=why, as_json=as_json))
 
 
-def _reason(reason: str) -> str:
+def _reason(reason: str, *, needed: bool = False) -> str:
     from fastapi_events.api.dead_letter_actions import check_reason
 
-    return check_reason(reason)
+    return check_reason(reason, needed=needed)

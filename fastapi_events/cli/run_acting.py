@@ -1,4 +1,4 @@
-"""``jobs cancel``, ``retry`` and ``replay``: asked about, and done."""
+"""``jobs cancel``, ``retry``, ``replay`` and ``discard``: asked about, and done."""
 
 from __future__ import annotations
 
@@ -18,10 +18,15 @@ from fastapi_events.errors import InvalidFilter
 from fastapi_events.model.job import ReplayFrom
 from fastapi_events.model.job_replay import PLACES
 
-Act = Literal["cancel", "retry", "replay"]
+Act = Literal["cancel", "retry", "replay", "discard"]
 RETRIED: tuple[RetryState, ...] = get_args(RetryState)
-_NOT = {"cancel": "had ended", "retry": "had not ended, or had succeeded", "replay": "had not ended"}
-_DONE = {"cancel": "cancelled", "retry": "retried", "replay": "replayed"}
+_NOT = {
+    "cancel": "had ended",
+    "retry": "had not ended, or had succeeded",
+    "replay": "had not ended",
+    "discard": "was not dead",
+}
+_DONE = {"cancel": "cancelled", "retry": "retried", "replay": "replayed", "discard": "discarded"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +85,7 @@ async def act_on_runs(events: Any, wish: RunWish, *, yes: bool, as_json: bool) -
         if wish.act == "replay":
             changed = await runs.replay(wish.ids, from_=wish.start, actor=wish.actor, reason=wish.reason)
         else:
-            change = runs.cancel if wish.act == "cancel" else runs.retry
+            change = {"cancel": runs.cancel, "retry": runs.retry, "discard": runs.discard}[wish.act]
             changed = await change(wish.ids, actor=wish.actor, reason=wish.reason)
     return _tell(wish.act, changed, as_json=as_json)
 

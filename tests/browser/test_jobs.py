@@ -15,7 +15,16 @@ pytestmark = pytest.mark.browser
 
 async def test_no_page_of_jobs_breaks_the_policy_or_is_too_wide(works_site: Site) -> None:
     runs = works_site.ground.runs
-    paths = ["", "/runs", "/jobs", "/schedules", "/schedules/1", "/dead-letters", f"/runs/{runs['bad']}/edit"]
+    [schedule] = await works_site.ground.events.observe.schedules()
+    paths = [
+        "",
+        "/runs",
+        "/jobs",
+        "/schedules",
+        f"/schedules/{schedule.id}",
+        "/dead-letters",
+        f"/runs/{runs['bad']}/edit",
+    ]
     paths += [f"/runs/{runs[one]}" for one in ("good", "bad", "tree")] + [f"/runs/{runs['good']}/logs"]
     for scheme, width in (("light", 1280), ("dark", 390)):
         page = await works_site.open(color_scheme=scheme, viewport={"width": width, "height": 800})

@@ -114,7 +114,7 @@ async def test_a_list_goes_on_where_it_ended(run: Run, seeded: Seeded) -> None:
 
 async def test_wrong_filters_end_with_the_mend(run: Run, seeded: Seeded) -> None:
     for arguments, says in (
-        (["--job", "stock.restok"], "Did you mean job:stock.restock?"), (["--state", "dead"], "It is one of pending"),
+        (["--job", "stock.restok"], "Did you mean job:stock.restock?"), (["--state", "gone"], "It is one of pending"),
         (["--tag", "x"], "tag: alone would read every run"),
         (["state:failed", "--cursor", "7"], "Go back to its first"), (["handler:x"], "is no key of this filter"),
     ):  # fmt: skip
@@ -210,6 +210,14 @@ async def test_one_run_as_one_wants_it_at_three_in_the_morning(run: Run, seeded:
     nothing = await run("jobs", "show", seeded.bad[:-4] + "0000", **seeded.given)
     assert (nothing.status, "has no run" in nothing.errors) == (1, True)
     assert (await run("jobs", "show", "7", **seeded.given)).status == 2
+
+
+async def test_discard(run: Run, seeded: Seeded, connection: Any) -> None:
+    refused = await run("jobs", "discard", seeded.bad, "--yes", **seeded.given)
+    assert (refused.status, "needs a reason" in refused.errors) == (2, True)
+    done = await run("jobs", "discard", seeded.bad, seeded.good, "--yes", "--reason", "a test", **seeded.given)
+    assert done.output == "1 run discarded; 1 run was not dead.\n"
+    assert await connection.fetchval("SELECT note FROM events.run_end WHERE discarded_at IS NOT NULL") == "a test"
 
 
 async def test_cancel_retry_and_replay(run: Run, seeded: Seeded, connection: Any) -> None:

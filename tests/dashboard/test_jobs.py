@@ -11,6 +11,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from tests.dashboard.ground import by_header
 from tests.dashboard.test_actions import hidden_fields
 from tests.dashboard.works import API, PAGES, Restock, Works, works_on
 
@@ -305,6 +306,33 @@ async def test_ticks_and_those_that_started_nothing(works: Works) -> None:
         page = (await client.get(f"{PAGES}/schedules/{schedule.id}")).text
     assert page.count("started nothing") == 1
     assert page.count('id="tick-') == 2
+
+
+async def test_who_sees_and_may_do_what(clean_database: str) -> None:
+    async with works_on(clean_database, by_header) as works:
+        good, bad = (f"{PAGES}/runs/{works.runs[one]}" for one in ("good", "bad"))
+        async with works.client(**{"X-Permissions": "view"}) as client:
+            for path in (good, bad, f"{PAGES}/runs", f"{PAGES}/jobs", f"{PAGES}/schedules", f"{PAGES}/dead-letters"):
+                page = (await client.get(path)).text
+                for word in ("/confirm", "/edit", "Retry", "Discard", "Pause…", "Run now", "Set…"):
+                    assert word not in page, (path, word)
+            page = (await client.get(good)).text
+            assert "A-1" in page, "the scope is no payload"
+            assert "quantity" not in page
+            assert "Nordwind" not in page
+            assert "cents" not in page, "fields of lines may say what is in the input"
+            assert page.count("needs the permission <code>view_payload</code>") >= 3
+        async with works.client(**{"X-Permissions": "view,edit"}) as client:
+            form = (await client.get(f"{bad}/edit")).text
+            assert "Z-9" not in form.split("<textarea")[1].split("</textarea>")[0]
+            assert "Write the whole of the new one" in form
+            assert "/edit" in (await client.get(bad)).text
+            done = await client.post(f"{bad}/edit", content=urlencode({"input": '{"sku": "B-2"}'}), headers=FORM)
+            assert done.status_code == 303
+        async with works.client(**{"X-Permissions": "view,view_payload"}) as client:
+            page = (await client.get(good)).text
+            assert "Nordwind" in page
+            assert "sesame" not in page
 
 
 async def test_what_cannot_be_asked_or_done(works: Works) -> None:

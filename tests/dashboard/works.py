@@ -136,10 +136,11 @@ class _Later:
 
 
 @asynccontextmanager
-async def works_on(url: str, **settings: Any) -> AsyncIterator[Works]:
+async def works_on(url: str, authorize: Any = None, **settings: Any) -> AsyncIterator[Works]:
     """Runs that have completed, failed, wait for a signal, for their time, and for a free place."""
     stage, later = Stage(url), _Later()
     events = await stage.idle(*modules(later), **{"development": True, **settings})
+    events.authorize = authorize
     app = FastAPI()
     app.include_router(events.router)
     app.state.fastapi_events = events

@@ -93,6 +93,13 @@ async def test_every_route_asks_for_its_permission(shop: Ground) -> None:
                 assert f"lacks the permission &#39;{needed(method, path)}&#39;" in answer.text.replace("'", "&#39;")
 
 
+async def test_every_action_refuses_what_another_site_sends(shop: Ground) -> None:
+    for method, path in guarded(shop.app):
+        if method == "POST":
+            answer = await request(shop.app, method, path, **{"Sec-Fetch-Site": "cross-site"})
+            assert (answer.status_code, "Refused" in answer.text) == (403, True), path
+
+
 @pytest.mark.parametrize("returned", [None, True, {"id": "x", "permissions": ["view"]}, "admin"])
 async def test_whoever_is_no_actor_is_nobody(shop: Ground, returned: Any) -> None:
     app = app_of(replace(shop.port, authorize=lambda: returned))
