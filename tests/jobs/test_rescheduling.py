@@ -46,6 +46,9 @@ async def test_a_run_is_put_off(stage: Stage) -> None:
     assert sorted(done) == [2, 99]
     assert not await events.jobs.reschedule(tried, delay=0)  # it has begun: its back-off goes on
     assert not await events.jobs.reschedule(second, delay=5)
+    await stage.rows("UPDATE events.run_queue SET crashes = 1 WHERE attempts = 0")
+    assert not await events.jobs.reschedule(first, delay=0)  # a process has vanished with it: it has begun, too
+    await stage.rows("UPDATE events.run_queue SET crashes = 0")
     assert await events.jobs.reschedule(first, delay=timedelta(0))
     await events.drain_once()
     assert sorted(done) == [1, 2, 99]

@@ -5,7 +5,7 @@ WITH chosen AS MATERIALIZED (
     SELECT q.run_id, q.job_id, q.limit_key, q.holds
     FROM {schema}.run_queue q
     WHERE q.run_id = ANY ($1::uuid[]) AND q.state <> 'x' AND q.state <> 'w' AND NOT q.resumed AND q.attempts = q.attempts_before
-      AND q.cancel_reason IS NULL
+      AND q.crashes = 0 AND q.cancel_reason IS NULL
     ORDER BY q.run_id
     FOR UPDATE),
 moved AS (
