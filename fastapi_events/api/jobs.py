@@ -15,6 +15,7 @@ from fastapi_events.api.publishing.caller import caller
 from fastapi_events.api.publishing.outlets import Outlet
 from fastapi_events.api.publishing.port import PublishingPort
 from fastapi_events.api.run_filter import next_page, run_filter
+from fastapi_events.api.scoped_runs import ScopedRuns, id_of
 from fastapi_events.errors import (
     InvalidInput,
     InvalidPayload,
@@ -28,11 +29,11 @@ from fastapi_events.model.context import current_flow
 from fastapi_events.model.durations import checked_span
 from fastapi_events.model.job import Job, ReplayFrom
 from fastapi_events.model.job_context import RunState, Started
-from fastapi_events.model.job_keys import checked_run_id, checked_signal
+from fastapi_events.model.job_keys import checked_signal
 from fastapi_events.model.job_replay import checked_place
 from fastapi_events.model.lane import place_of
 from fastapi_events.model.run_sealing import StartOptions, seal_run, seal_runs, start_options
-from fastapi_events.model.run_start import CANCELED, READY, RUNS, RunStart
+from fastapi_events.model.run_start import READY, RUNS, RunStart
 from fastapi_events.model.values import encode_value
 from fastapi_events.store.redrives import Anew
 
@@ -89,7 +90,7 @@ class RunView(Generic[O]):
     error_message: str | None
 
 
-class JobClient:
+class JobClient(ScopedRuns):
     """Starts jobs in the transaction of the session that it is bound to, and looks after runs.
 
     ``run = await jobs.start(restock, Restock(sku="A-1"))``: the run is there with the session's commit, together with
@@ -126,7 +127,7 @@ class JobClient:
 
     async def get(self, run: UUID | Started[Any]) -> RunView[Any]:
         """The run as it is now, by what is committed; raises ``RunNotFound``."""
-        return _view(await self._row(_id_of(run)))
+        return _view(await self._row(id_of(run)))
 
     async def list(
         self,
@@ -153,7 +154,7 @@ class JobClient:
         ``value`` is anything that JSON can hold, or a model. Signals of a name are taken in the order of sending, each
         once. Returns whether it was sent: False if the run has ended. Raises ``RunNotFound`` and ``InvalidInput``.
         """
-        run_id, owner = _id_of(run), "jobs.signal()"
+        run_id, owner = id_of(run), "jobs.signal()"
         try:
             text = encode_value(
                 value, TypeAdapter(Any), Any, what="value", owner=owner, max_size=self._port.rules.max_payload_size
@@ -174,7 +175,7 @@ class JobClient:
         key now, or is there and its job's ``Concurrency`` says ``reject`` or ``replace``. Raises
         ``OperationUnavailable`` while a transaction that starts one of its key goes on.
         """
-        run_id = _id_of(run)
+        run_id = id_of(run)
         anew = await self._port.run_readings.redrive(run_id)
         if not anew.begun and not anew.conflicts:
             await self._row(run_id)
@@ -188,7 +189,7 @@ class JobClient:
         ``replay_from``. Returns whether it has: False if it had not ended. Raises ``RunNotFound``, ``RunConflict`` as
         ``retry`` does, and ``InvalidInput`` for another place.
         """
-        run_id = _id_of(run)
+        run_id = id_of(run)
         start = await self._place(run_id, from_)
         return self._begun(await self._port.run_readings.replay(run_id, start))
 
@@ -205,26 +206,13 @@ class JobClient:
             return job.replay_from if job is not None else "last_checkpoint"
         return checked_place(given)
 
-    async def cancel(self, run: UUID | Started[Any], reason: str = "") -> bool:
-        """Cancel a run, at once and durably: one that waits ends, one that is at work is interrupted where it awaits.
-
-        Returns whether there was anything to cancel: False if it had ended. Raises ``RunNotFound``.
-        """
-        run_id = _id_of(run)
-        told = await self._port.run_readings.cancel([run_id], reason or "cancelled")
-        if told:
-            self._port.committed({place_of(RUNS, CANCELED)})
-        else:
-            await self._row(run_id)
-        return bool(told)
-
     async def result(self, run: Started[O], timeout: float | timedelta) -> O:
         """Wait for a run to end, for ``timeout`` seconds at most, and return what its job returned.
 
         The run must be committed: nobody else can see it before. Raises ``ResultTimeout`` when the time is over,
         ``JobFailed``, ``JobTimedOut`` or ``JobCanceled`` for a run that ended so, ``RunNotFound``.
         """
-        run_id = _id_of(run)
+        run_id = id_of(run)
         seconds = checked_span(timeout, "timeout", "jobs.result()", zero=True) or 0.0
         pause, loop = FIRST_LOOK, asyncio.get_running_loop()
         until = loop.time() + seconds
@@ -259,19 +247,9 @@ class JobClient:
             )
         return self._port.job_number(job.name)
 
-    async def _row(self, run_id: UUID) -> Any:
-        row = await self._port.run_readings.find(run_id)
-        if row is None:
-            raise RunNotFound(f"There is no run {run_id}, or the transaction that started it has not been committed.")
-        return row
-
 
 def _started(sealed: RunStart) -> Started[Any]:
     return Started(sealed.standing, existing=sealed.is_duplicate)
-
-
-def _id_of(run: UUID | Started[Any]) -> UUID:
-    return run.run if isinstance(run, Started) else checked_run_id(run, "jobs")
 
 
 def _view(row: Any) -> RunView[Any]:

@@ -91,7 +91,7 @@ def _common(
     if tenant is not None:
         checked_tenant(tenant, owner)
     scope, scope_id = checked_scope(given.scope, owner) or (None, None)
-    delay, at = _due(given, owner)
+    delay, at = due_of_run(given, owner)
     return RunStart(
         id=_NOBODY, job_id=number, name=job.name, input="", correlation_id=_NOBODY,
         priority=job.priority if given.priority is None else _checked_priority(given.priority, owner),
@@ -109,7 +109,8 @@ def _tags(given: Sequence[str], owner: str) -> tuple[str, ...] | None:
     return tags or None
 
 
-def _due(given: StartOptions, owner: str) -> tuple[float | None, datetime | None]:
+def due_of_run(given: StartOptions, owner: str) -> tuple[float | None, datetime | None]:
+    """In how many seconds, or when; neither is at once. Raises ``InvalidInput`` and ``ContradictoryOptions``."""
     if given.run_at is not None and given.delay is not None:
         raise ContradictoryOptions(f"{owner}: run_at= and delay= both say when. Pass one of them.")
     if given.run_at is not None:

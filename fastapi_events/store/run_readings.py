@@ -26,6 +26,9 @@ PUT_OFF = ("t", "w", "g")
 """As what the queue has one that waits for something, so that nobody may claim it."""
 PENDING = ("r", *PUT_OFF)
 
+OF_SCOPE_AT_ONCE = 1_000
+"""Runs of one thing that are changed by one statement, at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunFilter:
@@ -61,6 +64,16 @@ class RunReadings:
         """Cancel runs; of each that had not ended, whether it has now. The others are being told."""
         rows = await self._write("cancel_runs", sorted(run_ids), reason)
         return {row["run_id"]: row["ended"] for row in rows}
+
+    async def reschedule(self, run_ids: Sequence[UUID], delay: float | None, at: datetime | None) -> int:
+        """Put runs off, or bring them forward, that have not begun; returns how many."""
+        return len(await self._write("reschedule_runs", sorted(run_ids), delay, at))
+
+    async def open_of_scope(
+        self, scope: str, scope_id: str, jobs: Sequence[int], tenant: str | None, after: int
+    ) -> list[Any]:
+        """The next of the runs of a thing that have not ended, by their numbers."""
+        return await self._fetch("find_open_runs_of_scope", scope, scope_id, jobs, tenant, after, OF_SCOPE_AT_ONCE)
 
     async def signal(self, run_id: UUID, name: str, payload: str) -> bool:
         """Send a signal; False if there is no such run that has not ended."""
@@ -116,5 +129,5 @@ class RunReadings:
 
 _NAMES = (
     "read_runs", "cancel_runs", "forget_steps", "list_started_runs", "list_waiting_runs", "list_ended_runs",
-    "list_runs_of_scope", "lock_run", "send_signal",
+    "list_runs_of_scope", "lock_run", "reschedule_runs", "find_open_runs_of_scope", "send_signal",
 )  # fmt: skip

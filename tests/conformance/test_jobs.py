@@ -356,6 +356,22 @@ async def test_runs_are_listed(backend: Backend) -> None:
     assert (await events.jobs.list(state="pending")).runs == []
 
 
+async def test_runs_are_put_off_and_brought_forward(backend: Backend) -> None:
+    seen: list[str] = []
+    events = await backend.idle(noting(seen, scope=lambda given: ("sku", given.sku)))
+    restock, jobs = events.registry.jobs["shop.restock"], events.jobs
+    later, soon = [await jobs.start(restock, Restock(sku=sku), delay=delay) for sku, delay in (("a", 60), ("b", 0))]
+    assert await jobs.reschedule(soon, delay=60)
+    await events.drain_once()
+    assert seen == []
+    assert await jobs.reschedule_scope(("sku", "a"), delay=0) == 1
+    await events.drain_once()
+    assert seen == ["a"]
+    assert not await jobs.reschedule(later, delay=0)
+    assert await jobs.cancel_scope(("sku", "b"), "closed") == 1
+    assert (await jobs.get(soon)).state == "canceled"
+
+
 async def test_misuse_is_refused_by_name(backend: Backend) -> None:
     shop = Module("shop")
 

@@ -140,6 +140,12 @@ ACTIONS = {
     "edit_run": (f"{RUN}, '{{}}', gen_random_uuid(), 'account', '7', '{{}}'", {"run_pkey"}, 20),
     "end_window": (f"{RUN}, 'a'", {"run_pkey", "run_dedupe_pkey"}, 10),
     "cancel_runs": (f"{RUNS}, 'x'", {"run_pkey", "run_queue_pkey", "run_queue_parent"}, 20),
+    "reschedule_runs": (f"{RUNS}, 5, NULL", {"run_queue_pkey"}, 20),
+    "find_open_runs_of_scope": (
+        "'account', '42', '{1,2,3,4}', NULL, 0, 100",
+        {"run_scope", "run_queue_pkey"},
+        250,
+    ),
     "count_lines": (f"{RUNS}, 1000", {"run_log_pkey"}, 1_010),
     "keep_lines": (f"gen_random_uuid(), {RUNS}, '{{1}}', '{{1}}', '[]'", {"run_queue_pkey"}, 20),
 }
@@ -225,7 +231,7 @@ def is_look(node: dict[str, Any]) -> bool:
 
 async def test_the_plans_are_of_every_reading_and_action() -> None:
     """A new statement of theirs is one to look at."""
-    asked = {*READINGS, *ACTIONS, "read_jobs", "read_pool_workers", "pause_job", "wait_briefly"}
+    asked = {*READINGS, *ACTIONS, "read_jobs", "read_pool_workers", "read_set_pools", "pause_job", "wait_briefly"}
     sources = [
         "store/run_actions",
         "store/redrives",

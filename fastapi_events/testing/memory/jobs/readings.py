@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -39,6 +39,28 @@ class MemoryRunReadings(RunReadings):
         with lock:
             return {run.id: self._runs.cancel(run, reason) for run in self._of(run_ids) if run.end is None}
 
+    async def reschedule(self, run_ids: Sequence[UUID], delay: float | None, at: datetime | None) -> int:
+        with lock:
+            now = self._runs.clock.now()
+            due = now + timedelta(seconds=delay or 0.0) if at is None else max(at, now)
+            moved = [run for run in self._of(run_ids) if _has_not_begun(run)]
+            for run in moved:
+                run.place, run.due_at, run.gate, run.holds = "t", due, None, False
+            return len(moved)
+
+    async def open_of_scope(
+        self, scope: str, scope_id: str, jobs: Sequence[int], tenant: str | None, after: int
+    ) -> list[Any]:
+        with lock:
+            return [
+                row_of(self._runs, run)
+                for run in self._runs.queued()
+                if (run.start.scope, run.start.scope_id) == (scope, scope_id)
+                and run.number > after
+                and run.start.job_id in jobs
+                and tenant in (None, run.start.tenant_id)
+            ]
+
     async def signal(self, run_id: UUID, name: str, payload: str) -> bool:
         with lock:
             run = self._runs.find(run_id)
@@ -64,6 +86,11 @@ class MemoryRunReadings(RunReadings):
     def _of(self, run_ids: Sequence[UUID]) -> list[KeptRun]:
         found = [self._runs.find(run_id) for run_id in dict.fromkeys(run_ids)]
         return [run for run in found if run is not None]
+
+
+def _has_not_begun(run: KeptRun) -> bool:
+    begun = run.resumed or run.attempts != run.attempts_before
+    return run.end is None and run.place not in ("x", "w") and not begun and run.cancel_reason is None
 
 
 def row_of(runs: KeptRuns, run: KeptRun) -> dict[str, Any]:
