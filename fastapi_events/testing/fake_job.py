@@ -28,6 +28,7 @@ from fastapi_events.model.job_context import Child, ClosePolicy, JobContext, Run
 from fastapi_events.model.retry import Retry, Seconds
 
 I = TypeVar("I")  # noqa: E741 - as in Job[I, O]
+O = TypeVar("O")  # noqa: E741
 MAX_RESULT = 1_048_576
 _PUBLISHERS = frozenset[type[Any]]({EventPublisher, SyncEventPublisher, JobClient})
 
@@ -41,7 +42,7 @@ class Spawned(NamedTuple):
     on_parent_close: ClosePolicy
 
 
-class FakeJobContext(JobContext[I], Generic[I]):
+class FakeJobContext(JobContext[I], Generic[I, O]):
     """What a test gives a job's function in place of a run: steps are called, pauses last no time, nothing is stored.
 
     ``steps`` are results of steps that are not to be called, by id; ``events`` is what ``wait_for`` gets, of a class
@@ -62,7 +63,7 @@ class FakeJobContext(JobContext[I], Generic[I]):
     """
 
     def __init__(
-        self, job: Job[I, Any], input: I, *, steps: Mapping[str, Any] | None = None,  # noqa: A002 - as in jobs.start
+        self, job: Job[I, O], input: I, *, steps: Mapping[str, Any] | None = None,  # noqa: A002 - as in jobs.start
         events: Sequence[Event] = (), signals: Mapping[str, Sequence[Any]] | None = None,
         children: Mapping[Job[Any, Any], Any] | None = None, given: Mapping[type[Any], Any] | None = None,
         attempt: int = 1, redelivered: bool = False, tags: Sequence[str] = (), tenant_id: str | None = None,
@@ -84,7 +85,7 @@ class FakeJobContext(JobContext[I], Generic[I]):
         self.told: list[tuple[float, float | None]] = []
         self.checkpoints = 0
 
-    async def call(self, **arguments: Any) -> Any:
+    async def call(self, **arguments: Any) -> O:
         """Call the job with this context, and what else its signature asks for; its result, as it would be stored.
 
         A ``def`` job is called in a thread.
