@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastapi_events.testing.fake_job import FakeJobContext
     from fastapi_events.testing.handler_mocks import HandlerMock, mock_handler
     from fastapi_events.testing.memory import in_memory
     from fastapi_events.testing.published import PublishedEvent, PublishedEvents
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from fastapi_events.testing.waiting import wait_for
 
 __all__ = [
+    "FakeJobContext",
     "HandlerMock",
     "PublishedEvent",
     "PublishedEvents",
@@ -26,6 +28,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "FakeJobContext": "fake_job",
     "HandlerMock": "handler_mocks",
     "PublishedEvent": "published",
     "PublishedEvents": "published",

@@ -134,7 +134,7 @@ class SessionRunsStarted(StartedRuns):
         events = events_of(self._session)
         entries = [] if events is None else [*events.buffer.written, *events.buffer.waiting]
         starts = [entry.envelope for entry in entries if isinstance(entry.envelope, RunStart)]
-        return [_row_of(one) for one in starts if not one.is_duplicate and job in (None, one.name)]
+        return [_row_of(one) for one in starts if job in (None, one.name)]
 
 
 def _check_job(job: object) -> None:
