@@ -27,6 +27,7 @@ from tests.chaos.application import warm_up
 from tests.chaos.job_application import JobProgram
 from tests.chaos.options import Options, Twin, read_options
 from tests.chaos.tables import install
+from tests.chaos.twins import check
 from tests.chaos.verdict import Verdict, caught
 
 Program = Callable[[EmbeddedServer, Path, Options, Path, Callable[[str], None]], bool]
@@ -98,6 +99,7 @@ def _about_jobs(program: type[JobProgram], twin: Twin) -> Program:
     """The program, and a small one with its defect planted, each in a database of its own."""
 
     def perform(server: EmbeddedServer, data: Path, options: Options, logs: Path, tell: Callable[[str], None]) -> bool:
+        check(twin)
         verdict = program(server.start(data, database=f"chaos_{twin}"), options, logs).perform()
         tell(verdict.table())
         broken = program(server.start(data, database=f"chaos_{twin}_broken"), options, logs, twin).perform()

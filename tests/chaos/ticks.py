@@ -27,7 +27,7 @@ TABLES = """
 CREATE TABLE chaos.ticked (at timestamptz NOT NULL, process text NOT NULL);
 CREATE TABLE chaos.stepped (seconds float8 NOT NULL);
 """
-# With the two nets that the twin goes without.
+# The last net, which the twin goes without too.
 WITHOUT_NET = "DROP INDEX events.run_tick"
 
 RUNS = "SELECT count(DISTINCT scheduled_for) FROM events.run"
