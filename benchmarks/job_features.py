@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -89,6 +90,9 @@ def _with_session(module: Module, started: Started) -> Job[Order, Any]:
 
 
 def _with_log(module: Module, started: Started) -> Job[Order, Any]:
+    # Else each line would also be written to standard error, as Python does where nobody handles it.
+    logging.getLogger("fastapi_events.jobs").addHandler(logging.NullHandler())
+
     @module.job(_NAME)
     async def handle(job: JobContext[Order]) -> None:
         job.log.warning("order %s", job.input.number)
