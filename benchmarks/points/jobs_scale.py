@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -33,6 +33,7 @@ _PENDING = (1_000_000, 20_000)
 _BACKLOG = (50_000, 5_000)
 _PART = 1_000_000
 _FILL_SECONDS = 3600.0
+_DEADLINE = 300.0
 _LOOKS = 5
 _CLAIM, _LIST = "claim p99", "slowest list"
 _FULL, _EMPTY = "full", "empty"
@@ -70,15 +71,15 @@ async def work(parent: Parent, *, url: str, expected: int) -> None:
 
     meter, took, claim = Meter(expected), list[float](), RunQueue.claim
 
-    async def timed(queue: RunQueue, rooms: Mapping[int, int], limit: int) -> list[Any]:
+    async def timed(queue: RunQueue, *arguments: Any) -> list[Any]:
         began = perf_counter()
-        rows = await claim(queue, rooms, limit)
+        rows = await claim(queue, *arguments)
         if rows and meter.warm:
             took.append((perf_counter() - began) * 1000)
         return rows
 
     RunQueue.claim = timed  # type: ignore[method-assign]
-    async with OurJobs().worker(url, meter, "drain"):
+    async with asyncio.timeout(_DEADLINE), OurJobs().worker(url, meter, "drain"):
         await meter.finished.wait()
     parent.tell(**{_CLAIM: quantile(took, 0.99), "claim p50": quantile(took, 0.5), "rate": meter.rate})
 
