@@ -2,9 +2,11 @@
 
 import json
 import re
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from fastapi_events import Concurrency, JobContext, Module
 from fastapi_events.store.database import Database
@@ -164,6 +166,14 @@ async def test_a_backlog_costs_nothing_until_it_is_its_turn(stage: Stage) -> Non
         assert 0 < read <= 4 * gates  # at each of them one look at who is at work, and at the first in line
         await transaction.rollback()
     await database.close()
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def as_found(stage: Stage) -> AsyncIterator[None]:
+    """The database is used again, by tests that vacuum, and look at how."""
+    yield
+    for table in set(TABLES) - {"event"}:
+        await stage.rows(f"ALTER TABLE events.{table} RESET (autovacuum_enabled)")
 
 
 async def fill(stage: Stage, size: int) -> None:

@@ -65,7 +65,13 @@ class Alone:
         if self._at_work is not None:
             return False
         self._at_work, run.suspect = run, True
-        if not await self._queue.begin_alone(run.claim):
+        begins = False
+        try:
+            begins = await self._queue.begin_alone(run.claim)
+        finally:
+            if not begins:
+                self.leave(run)
+        if not begins:
             return False
         logger.warning(
             "%d processes in a row have vanished with the run %s of the job %r in hand: it is run alone now",

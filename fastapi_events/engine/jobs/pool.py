@@ -202,7 +202,10 @@ class JobPool(Loop):
         for run, outcome in verdict.dead:
             self._record(run, outcome)
         for run in verdict.cleared:
-            self._begin(run)
+            if run.claim in self.in_hand:
+                self._begin(run)
+            else:
+                self._alone.leave(run)  # it was lost meanwhile
         await self._return(verdict.others)
         return len(verdict.others)
 
