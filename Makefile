@@ -19,7 +19,7 @@ help:
 	@echo 'make test-all           with the long tests, the suite on PostgreSQL 15 too, and the wheel from an empty folder'
 	@echo 'make check              format, lint, types, layers'
 	@echo 'make fmt                format, and mend what ruff can mend'
-	@echo 'make chaos              events fed under kill -9 and server restarts: nothing lost, nothing twice'
+	@echo 'make chaos [ARGS=...]   events, jobs, schedules and triggers under kill -9: nothing lost, nothing twice'
 	@echo 'make properties         1,000 schedules of 50 steps, against the promises of delivery: no counter-example'
 	@echo 'make bench              the figures of docs/performance.md, peers in the same run'
 	@echo 'make lock               re-make requirements-dev.lock'

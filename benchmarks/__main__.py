@@ -11,8 +11,9 @@ import asyncio
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from benchmarks import points, subjects
 from benchmarks.report import heading, section
@@ -23,12 +24,16 @@ ROUNDS = 9
 QUICK_ROUNDS = 2
 
 
-def _some_of(known: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
+def _some_of(
+    known: Sequence[str], groups: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> Callable[[str], tuple[str, ...]]:
     def parse(text: str) -> tuple[str, ...]:
-        chosen = tuple(name.strip() for name in text.split(",") if name.strip())
+        words = [word.strip() for word in text.split(",") if word.strip()]
+        chosen = tuple(name for word in words for name in groups.get(word, (word,)))
         strangers = [name for name in chosen if name not in known]
         if strangers or not chosen:
-            raise argparse.ArgumentTypeError(f"{text!r}: choose among {', '.join(known)}, separated by commas")
+            choice = ", ".join((*groups, *known))
+            raise argparse.ArgumentTypeError(f"{text!r}: choose among {choice}, separated by commas")
         return chosen
 
     return parse
@@ -37,13 +42,13 @@ def _some_of(known: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, help=f"interleaved rounds per point (default {ROUNDS})")
-    parser.add_argument("--points", type=_some_of(points.NAMES), default=points.NAMES, metavar="A,B,…")
+    parser.add_argument("--points", type=_some_of(points.NAMES, points.GROUPS), default=points.NAMES, metavar="A,B,…")
     parser.add_argument("--subjects", type=_some_of(subjects.NAMES), default=subjects.NAMES, metavar="A,B,…")
     parser.add_argument(
         "--quick", action="store_true", help=f"small sizes and {QUICK_ROUNDS} rounds: to try it out, not to quote"
     )
     parser.add_argument("--database-url", help="a server that may be loaded heavily (default: an embedded one)")
-    parser.epilog = f"points: {', '.join(points.NAMES)}. subjects: {', '.join(subjects.NAMES)}."
+    parser.epilog = f"points: {', '.join((*points.GROUPS, *points.NAMES))}. subjects: {', '.join(subjects.NAMES)}."
     return parser.parse_args()
 
 
@@ -55,8 +60,9 @@ async def _run(arguments: argparse.Namespace) -> int:
             stage = Stage(server, rounds, arguments.quick, arguments.subjects, Path(folder))
             _print(heading(await server.facts(), " ".join(sys.argv[1:])))
             for name in arguments.points:
-                if name in points.OURS_ALONE and subjects.OURS not in stage.subjects:
-                    _print(f"## {name}\n\nSkipped: it measures {subjects.OURS} alone, which takes no part in this run.")
+                alone = points.ALONE.get(name)
+                if alone is not None and alone not in stage.subjects:
+                    _print(f"## {name}\n\nSkipped: it measures {alone} alone, which takes no part in this run.")
                 else:
                     failures += await _measure(name, stage)
     return 1 if failures else 0

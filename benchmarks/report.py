@@ -14,7 +14,17 @@ from typing import Literal
 from benchmarks.rounds import Spread
 
 _DISTRIBUTIONS = (
-    *("fastapi-events-pg", "pgqueuer", "procrastinate", "asyncpg", "psycopg", "sqlalchemy", "pydantic", "fastapi"),
+    *(
+        "fastapi-events-pg",
+        "pgqueuer",
+        "procrastinate",
+        "dbos",
+        "asyncpg",
+        "psycopg",
+        "sqlalchemy",
+        "pydantic",
+        "fastapi",
+    ),
     "uvloop",
 )
 

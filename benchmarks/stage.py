@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.server import Server
-from benchmarks.subjects import OURS, subject
+from benchmarks.subjects import subject
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,9 @@ class Stage:
     subjects: tuple[str, ...]
     folder: Path
 
-    @property
-    def peers(self) -> tuple[str, ...]:
-        """The subjects beside ours."""
-        return tuple(name for name in self.subjects if name != OURS)
+    def taking_part(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Those of a point's subjects that take part in this run."""
+        return tuple(name for name in names if name in self.subjects)
 
     def scaled(self, full: int, quick: int) -> int:
         """A size: the documented one, or a small one to try the harness out."""
@@ -33,6 +32,6 @@ class Stage:
     @asynccontextmanager
     async def installed(self, name: str) -> AsyncIterator[str]:
         """The URL of a fresh database that has the subject's schema."""
-        async with self.server.fresh_database(name) as url:
+        async with self.server.fresh_database(name.partition("@")[0]) as url:
             await subject(name).install(url)
             yield url

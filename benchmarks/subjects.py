@@ -54,15 +54,28 @@ class Subject(Protocol):
 
 _SUBJECTS = {
     "fastapi_events": "benchmarks.ours:Ours",
+    "jobs": "benchmarks.our_jobs:OurJobs",
     "pgqueuer": "benchmarks.peers.pgqueuer:PgQueuerSubject",
     "procrastinate": "benchmarks.peers.procrastinate:ProcrastinateSubject",
+    "dbos": "benchmarks.peers.dbos:DbosSubject",
 }
 NAMES = tuple(_SUBJECTS)
 OURS = "fastapi_events"
+JOBS = "jobs"
+OF_EVENTS = (OURS, "pgqueuer", "procrastinate")
+"""Who takes part in the points about events."""
+OF_JOBS = (JOBS, "pgqueuer", "procrastinate", "dbos")
+"""Who takes part in the points about jobs."""
 
 
 def subject(name: str) -> Subject:
-    """The subject of that name; its product is imported only now."""
-    module, _, attribute = _SUBJECTS[name].partition(":")
-    made: Subject = getattr(importlib.import_module(module), attribute)()
+    """The subject of that name; its product is imported only now.
+
+    Settings may follow the name, as in ``pgqueuer@batch_size=500``: so a measured process gets them.
+    """
+    product, _, given = name.partition("@")
+    module, _, attribute = _SUBJECTS[product].partition(":")
+    pairs = (one.partition("=") for one in given.split(",") if one)
+    settings: dict[str, Any] = {key: int(value) if value.isdigit() else value for key, _, value in pairs}
+    made: Subject = getattr(importlib.import_module(module), attribute)(**settings)
     return made

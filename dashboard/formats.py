@@ -49,6 +49,11 @@ def count(number: int, capped: bool = False) -> str:
     return f"{number:,}+" if capped else f"{number:,}"
 
 
+def amount(number: float) -> str:
+    """A number that may have a fraction: ``1,200``, ``0.25``."""
+    return f"{number:,.0f}" if float(number).is_integer() else f"{number:,.2f}"
+
+
 def middle(text: object, head: int = 8, tail: int = 4) -> str:
     """An id shortened in the middle."""
     whole = str(text)

@@ -14,9 +14,16 @@ from fastapi_events.dashboard.pages.erasure import ErasurePages
 from fastapi_events.dashboard.pages.events import EventPages
 from fastapi_events.dashboard.pages.fleet import FleetPages
 from fastapi_events.dashboard.pages.gates import GatePages
+from fastapi_events.dashboard.pages.jobs import JobPages
 from fastapi_events.dashboard.pages.overview import OverviewPage
+from fastapi_events.dashboard.pages.pools import PoolPages
 from fastapi_events.dashboard.pages.replays import ReplayPages
+from fastapi_events.dashboard.pages.run_actions import RunActionPages
+from fastapi_events.dashboard.pages.run_edits import RunEditPages
+from fastapi_events.dashboard.pages.run_logs import RunLogPages
+from fastapi_events.dashboard.pages.runs import RunPages
 from fastapi_events.dashboard.pages.scheduled import SchedulePages
+from fastapi_events.dashboard.pages.schedules import JobSchedulePages
 from fastapi_events.dashboard.paths import PREFIX
 from fastapi_events.dashboard.static_files import static_file
 
@@ -25,12 +32,19 @@ def make_router(port: OperatorPort) -> APIRouter:
     """All routes under ``/dashboard``. Static files are open: they say nothing about the application."""
     router = APIRouter(prefix=PREFIX, route_class=HtmlRoute, include_in_schema=False)
     guard, desk = Guard(port), Desk(port)
-    # Before the dead letters, whose detail page takes any last part.
+    # Before the dead letters and the runs, whose detail pages take any last part.
     ActionPages(desk).add_to(router, guard)
+    RunActionPages(desk).add_to(router, guard)
     OverviewPage(desk).add_to(router, guard)
     EventPages(desk).add_to(router, guard)
     ErasurePages(desk).add_to(router, guard)
     DeadLetterPages(desk).add_to(router, guard)
+    RunPages(desk).add_to(router, guard)
+    RunLogPages(desk).add_to(router, guard)
+    RunEditPages(desk).add_to(router, guard)
+    JobPages(desk).add_to(router, guard)
+    PoolPages(desk).add_to(router, guard)
+    JobSchedulePages(desk).add_to(router, guard)
     SchedulePages(desk).add_to(router, guard)
     ReplayPages(desk).add_to(router, guard)
     FleetPages(desk).add_to(router, guard)

@@ -25,7 +25,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("ago", "span", "duration", "absolute", "iso", "count", "middle", "pretty"):
+    for name in ("ago", "span", "duration", "absolute", "iso", "count", "amount", "middle", "pretty"):
         made.filters[name] = getattr(formats, name)
     # Blocks are rendered by themselves too, where a template's own imports are not in force.
     cast("dict[str, Any]", made.globals)["ui"] = made.get_template("macros.html").module

@@ -47,6 +47,11 @@ class Visit:
         return self.may_operate and self.sees_fleet
 
     @property
+    def may_edit(self) -> bool:
+        """Whether the button is shown that gives a run another input."""
+        return self.actor is not None and self.actor.may(Permission.edit)
+
+    @property
     def may_erase(self) -> bool:
         """Whether the button that erases is shown."""
         return self.actor is not None and self.actor.may(Permission.admin)

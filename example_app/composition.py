@@ -3,15 +3,17 @@
 import logging
 
 from example_app.db import SessionLocal
+from example_app.fulfilment.module import fulfilment
 from example_app.inventory.module import inventory
 from example_app.mail.module import mail
 from example_app.orders.module import orders
 from example_app.payments.module import payments
+from example_app.reports.module import reports
 from fastapi_events import Delivery, Event, Events, RawEvent
 
 logger = logging.getLogger("example_app")
 
-events = Events(modules=[orders, inventory, payments, mail], sessions=SessionLocal)
+events = Events(modules=[orders, inventory, payments, fulfilment, reports, mail], sessions=SessionLocal)
 
 
 @events.on("*", id="journal", ordered=False, on_dead="continue")

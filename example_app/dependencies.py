@@ -1,4 +1,4 @@
-"""What endpoints ask for: the shop's own session, and a publisher bound to that very session."""
+"""What endpoints ask for: the shop's own session, and what publishes and starts jobs in that very session."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated
@@ -7,7 +7,7 @@ from fastapi import Depends
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from example_app.db import SessionLocal
-from fastapi_events import EventPublisher, publisher_on
+from fastapi_events import EventPublisher, JobClient, jobs_on, publisher_on
 
 
 async def get_session() -> AsyncIterator[AsyncSession]:
@@ -18,3 +18,4 @@ async def get_session() -> AsyncIterator[AsyncSession]:
 
 SessionDep = Annotated[AsyncSession, Depends(get_session)]
 Publisher = Annotated[EventPublisher, Depends(publisher_on(SessionDep))]
+Jobs = Annotated[JobClient, Depends(jobs_on(SessionDep))]

@@ -13,6 +13,7 @@ from example_app.db import SessionLocal, create_tables, engine
 from example_app.inventory.catalogue import fill_shelves
 from example_app.inventory.routes import router as inventory_routes
 from example_app.orders.routes import router as orders_routes
+from example_app.reports.routes import router as reports_routes
 
 
 @asynccontextmanager
@@ -29,6 +30,7 @@ app = FastAPI(title="Example shop", lifespan=lifespan)
 app.include_router(events.router)  # lifespan, health, JSON API, dashboard
 app.include_router(orders_routes)
 app.include_router(inventory_routes)
+app.include_router(reports_routes)
 
 
 @app.get("/", tags=["start"])

@@ -19,6 +19,8 @@ class ShopSettings(BaseSettings):
     """Where the shop's tables live, ``postgresql://…``."""
     invoice_folder: Path = Path(tempfile.gettempdir()) / "example-shop-invoices"
     """Where invoices are written."""
+    delivery_seconds: float = Field(default=2.0, ge=0)
+    """How long the supplier takes to deliver."""
     share_flaky: float = 0.20
     """Charges that the payment provider fails once: a retry mends them."""
     share_stubborn: float = 0.01

@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from time import monotonic_ns
 from typing import Any
@@ -45,10 +45,13 @@ _POOL = (5, 20)
 
 
 class PgQueuerSubject:
-    """See the module for the settings."""
+    """See the module for the settings; those given here are for a backlog."""
 
     name = "pgqueuer"
     distribution = "pgqueuer"
+
+    def __init__(self, *, batch_size: int = _DRAIN_BATCH) -> None:
+        self._batch_size = batch_size
 
     async def install(self, url: str) -> None:
         """``pgq install`` and ``pgq autovac``."""
@@ -77,7 +80,7 @@ class PgQueuerSubject:
                 started(job.payload)
 
             running = asyncio.create_task(
-                pgq.run(batch_size=_DRAIN_BATCH if purpose == "drain" else _PROMPT_BATCH),
+                pgq.run(batch_size=self._batch_size if purpose == "drain" else _PROMPT_BATCH),
             )
             try:
                 yield
@@ -85,6 +88,18 @@ class PgQueuerSubject:
                 pgq.shutdown.set()
                 pgq.qm.shutdown.set()
                 await running
+
+    @asynccontextmanager
+    async def bulk(self, url: str) -> AsyncIterator[Callable[[list[bytes | None]], Awaitable[None]]]:
+        """A function that enqueues all payloads in one call and transaction."""
+        async with _connection(url) as connection:
+            queries = Queries(AsyncpgDriver(connection))
+
+            async def enqueue(payloads: list[bytes | None]) -> None:
+                async with connection.transaction():
+                    await queries.enqueue([_ENTRYPOINT] * len(payloads), payloads, [0] * len(payloads))
+
+            yield enqueue
 
     @asynccontextmanager
     async def publisher(self, url: str) -> AsyncIterator[Publish]:

@@ -31,7 +31,7 @@ import psycopg
 from benchmarks.payload import order_json
 from benchmarks.subjects import Committed, Publish, Purpose, Started
 
-_CONCURRENCY: dict[Purpose, int] = {"drain": 10, "latency": 1, "idle": 1}
+_DRAIN_CONCURRENCY = 10
 _LOAD_BATCH = 500
 _QUEUE = "orders"
 _TASK = "order_placed"
@@ -39,10 +39,13 @@ _UNFINISHED = "SELECT count(*) FROM procrastinate_jobs WHERE status IN ('todo', 
 
 
 class ProcrastinateSubject:
-    """See the module for the settings."""
+    """See the module for the settings; those given here are for a backlog."""
 
     name = "procrastinate"
     distribution = "procrastinate"
+
+    def __init__(self, *, concurrency: int = _DRAIN_CONCURRENCY) -> None:
+        self._concurrency = concurrency
 
     async def install(self, url: str) -> None:
         """``procrastinate schema --apply``."""
@@ -60,7 +63,7 @@ class ProcrastinateSubject:
     @asynccontextmanager
     async def worker(self, url: str, started: Started, purpose: Purpose) -> AsyncIterator[None]:
         """``run_worker_async``, woken by LISTEN."""
-        concurrency = _CONCURRENCY[purpose]
+        concurrency = self._concurrency if purpose == "drain" else 1
         app = _app(url, connections=concurrency + 1)
 
         @app.task(queue=_QUEUE, name=_TASK)

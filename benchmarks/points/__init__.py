@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 from collections.abc import Awaitable, Callable
 
+from benchmarks import subjects
 from benchmarks.report import Finding
 from benchmarks.stage import Stage
 
-NAMES = (
+EVENTS = (
     "drain",
     "transactional",
     "publish",
@@ -26,9 +27,33 @@ NAMES = (
     "hot_key",
     "replay",
 )
+JOBS = (
+    "jobs_drain",
+    "jobs_features",
+    "jobs_start_many",
+    "jobs_latency",
+    "jobs_limits",
+    "jobs_scale",
+    "jobs_cancel",
+    "jobs_idle",
+)
+NAMES = (*EVENTS, *JOBS)
+GROUPS = {"events": EVENTS, "jobs": JOBS}
+"""Words that stand for several points."""
 
 # Comparisons of ours with ours: what it costs, or how it holds, beside the same code or the same minute.
-OURS_ALONE = frozenset(NAMES) - {"drain", "transactional", "latency", "idle"}
+_WITH_PEERS = {
+    "drain",
+    "transactional",
+    "latency",
+    "idle",
+    "jobs_drain",
+    "jobs_start_many",
+    "jobs_latency",
+    "jobs_idle",
+}
+ALONE = {name: subjects.JOBS if name in JOBS else subjects.OURS for name in NAMES if name not in _WITH_PEERS}
+"""Which subject a point measures alone."""
 
 Run = Callable[[Stage], Awaitable[Finding]]
 

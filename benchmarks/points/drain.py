@@ -27,7 +27,7 @@ from benchmarks.report import Finding, Ratio, Row
 from benchmarks.rounds import Figures, interleave
 from benchmarks.server import settle
 from benchmarks.stage import Stage
-from benchmarks.subjects import OURS, subject
+from benchmarks.subjects import OF_EVENTS, OURS, subject
 
 RATE = "rate"
 RAW = "raw limit"
@@ -47,6 +47,7 @@ class Meter:
         self._warm_up = expected // 25
         self._count = 0
         self._begun = self._ended = 0.0
+        self._loop = asyncio.get_running_loop()
         self.finished = asyncio.Event()
 
     def __call__(self, payload: object) -> None:
@@ -55,12 +56,21 @@ class Meter:
             self._begun = perf_counter()
         elif self._count == self._expected:
             self._ended = perf_counter()
-            self.finished.set()
+            self._loop.call_soon_threadsafe(self.finished.set)
+
+    @property
+    def warm(self) -> bool:
+        """Whether the warm-up is over."""
+        return self._count > self._warm_up
 
     @property
     def rate(self) -> float:
         """Handler starts per second after the warm-up."""
-        return (self._expected - self._warm_up) / (self._ended - self._begun)
+        return self.rate_until(self._ended)
+
+    def rate_until(self, moment: float) -> float:
+        """The same, had the last one come at that moment."""
+        return (self._expected - self._warm_up) / (moment - self._begun)
 
 
 async def drain(parent: Parent, *, name: str, url: str, expected: int) -> None:
@@ -120,14 +130,13 @@ async def _raw_once(stage: Stage) -> Figures:
 
 async def run(stage: Stage) -> Finding:
     """Ours, the peers and the raw limit, interleaved."""
-    measures: dict[str, Callable[[], Awaitable[Figures]]] = {
-        name: partial(_drain_once, stage, name) for name in stage.subjects
-    }
+    names = stage.taking_part(OF_EVENTS)
+    measures: dict[str, Callable[[], Awaitable[Figures]]] = {name: partial(_drain_once, stage, name) for name in names}
     measures[RAW] = partial(_raw_once, stage)
     rounds = await interleave(stage.rounds, measures, title="drain")
     ratios = []
-    if OURS in stage.subjects:
-        for peer in stage.peers:
+    if OURS in names:
+        for peer in names[1:]:
             spread = rounds.ratio((OURS, RATE), (peer, RATE))
             ratios.append(Ratio(f"{OURS} / {peer}", spread, ("≥", _WANTED[peer])))
         ratios.append(Ratio(f"{OURS} / {RAW}", rounds.ratio((OURS, RATE), (RAW, RATE))))

@@ -6,19 +6,20 @@ Counted over 60 s after a warm-up of 5 s, everything included except BEGIN and C
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 
 from benchmarks.child import Parent
 from benchmarks.processes import child
 from benchmarks.report import Finding, Ratio, Row
-from benchmarks.rounds import Figures, interleave
+from benchmarks.rounds import Figures, Rounds, interleave
 from benchmarks.stage import Stage
 from benchmarks.statements import statement_counter
-from benchmarks.subjects import OURS, subject
+from benchmarks.subjects import OF_EVENTS, OURS, subject
 
 _WARM_UP_SECONDS = 5.0
 _SECONDS = (60, 20)
-_RATE = "rate"
+RATE = "rate"
 
 
 async def wait_idly(parent: Parent, *, name: str, url: str) -> None:
@@ -40,17 +41,27 @@ async def _measure(stage: Stage, name: str) -> Figures:
             await asyncio.sleep(seconds)
             statements = await counted() - before
             await worker.stop()
-    return {_RATE: statements / seconds}
+    return {RATE: statements / seconds}
+
+
+async def measured(stage: Stage, names: Sequence[str], title: str) -> Rounds:
+    """One worker at a time. A count has no noise worth nine rounds of a minute: three are taken at most."""
+    return await interleave(min(stage.rounds, 3), {name: partial(_measure, stage, name) for name in names}, title=title)
+
+
+def finding(stage: Stage, rounds: Rounds, ratios: Sequence[Ratio], of: str = "") -> Finding:
+    """What was counted."""
+    return Finding(
+        title=f"Idle: statements per second of one worker{of}",
+        how=f"Statements counted by the server over {stage.scaled(*_SECONDS)} s, all except BEGIN and COMMIT.",
+        rows=[Row(label, "statements", "1/s", rounds.spread(label, RATE)) for label in rounds.measured],
+        ratios=ratios,
+    )
 
 
 async def run(stage: Stage) -> Finding:
-    """One worker at a time. A count has no noise worth nine rounds of a minute: three are taken at most."""
-    measures = {name: partial(_measure, stage, name) for name in stage.subjects}
-    rounds = await interleave(min(stage.rounds, 3), measures, title="idle")
-    wanted = [Ratio(f"{OURS}, statements/s", rounds.spread(OURS, _RATE), ("<", 2.0))] if OURS in measures else []
-    return Finding(
-        title="Idle: statements per second of one worker",
-        how=f"Statements counted by the server over {stage.scaled(*_SECONDS)} s, all except BEGIN and COMMIT.",
-        rows=[Row(label, "statements", "1/s", rounds.spread(label, _RATE)) for label in measures],
-        ratios=wanted,
-    )
+    """Ours and the peers, one after the other."""
+    names = stage.taking_part(OF_EVENTS)
+    rounds = await measured(stage, names, "idle")
+    wanted = [Ratio(f"{OURS}, statements/s", rounds.spread(OURS, RATE), ("<", 2.0))] if OURS in names else []
+    return finding(stage, rounds, wanted)

@@ -20,7 +20,7 @@ from benchmarks.recording import Recording, first_of_each, load, milliseconds, q
 from benchmarks.report import Finding, Ratio, Row
 from benchmarks.rounds import Figures, Rounds, interleave
 from benchmarks.stage import Stage
-from benchmarks.subjects import OURS, Publish, subject
+from benchmarks.subjects import OF_EVENTS, OURS, Publish, subject
 
 _PER_SECOND = 50
 _WARM_UP_SECONDS = 2
@@ -66,12 +66,12 @@ async def publish_evenly(
         returned.note(number, committed.returned)
 
 
-async def _measure(stage: Stage, name: str) -> Figures:
+async def _measure(stage: Stage, name: str, draining: float) -> Figures:
     async with stage.installed(name) as url:
-        return await between_processes(stage, name, url)
+        return await between_processes(stage, name, url, draining)
 
 
-async def between_processes(stage: Stage, name: str, url: str) -> Figures:
+async def between_processes(stage: Stage, name: str, url: str, draining: float = _DRAINING_SECONDS) -> Figures:
     """One round, in a database that is there."""
     count = _PER_SECOND * (_WARM_UP_SECONDS + stage.scaled(*_SECONDS))
     handled, published = stage.folder / "handled", stage.folder / "published"
@@ -81,7 +81,7 @@ async def between_processes(stage: Stage, name: str, url: str) -> Figures:
         async with child(produce, **options) as publisher:
             await publisher.message()
         # Not a race: an event that takes longer than this is missed below, loudly.
-        await asyncio.sleep(_DRAINING_SECONDS)
+        await asyncio.sleep(draining)
         await worker.stop()
     return figures(handled, published, skipped=_PER_SECOND * _WARM_UP_SECONDS)
 
@@ -101,24 +101,32 @@ def figures(handled: Path, published: Path, *, skipped: int) -> Figures:
     }
 
 
-def _ratios(rounds: Rounds, peers: Sequence[str]) -> list[Ratio]:
-    p50 = [Ratio(f"p50: {OURS} / {peer}", rounds.ratio((OURS, "p50"), (peer, "p50")), ("<", 1.0)) for peer in peers]
+def _ratios(rounds: Rounds, ours: str, peers: Sequence[str], of_p99: float | None) -> list[Ratio]:
+    p50 = [Ratio(f"p50: {ours} / {peer}", rounds.ratio((ours, "p50"), (peer, "p50")), ("<", 1.0)) for peer in peers]
     if not peers:
         return p50
     better = min(peers, key=lambda peer: rounds.spread(peer, "p99").median)
-    p99 = rounds.ratio((OURS, "p99"), (better, "p99"))
-    return [*p50, Ratio(f"p99: {OURS} / {better}, the better peer", p99, ("≤", 1.2))]
+    p99 = rounds.ratio((ours, "p99"), (better, "p99"))
+    return [*p50, Ratio(f"p99: {ours} / {better}, the better peer", p99, ("≤", of_p99) if of_p99 else None)]
+
+
+async def compared(
+    stage: Stage, ours: str, names: Sequence[str], *, title: str, of_p99: float | None = None,
+    draining: float = _DRAINING_SECONDS,
+) -> Finding:  # fmt: skip
+    """Ours and the peers, interleaved; ``draining`` seconds after the last commit everything must have begun."""
+    measures = {name: partial(_measure, stage, name, draining) for name in names}
+    rounds = await interleave(stage.rounds, measures, title=title)
+    figures = ("p50", "p99", "p50 from sent", "p99 from sent")
+    return Finding(
+        title=f"Latency: commit in one process, {title} start in another, 50/s",
+        how=f"{stage.scaled(*_SECONDS)} s per round, one {title} per transaction; from the moment COMMIT had returned "
+        "to the publisher (and, beside it, from the moment it was sent) to the first line of the code that it is for.",
+        rows=[Row(label, name, "ms", rounds.spread(label, name)) for label in measures for name in figures],
+        ratios=_ratios(rounds, ours, [name for name in measures if name != ours], of_p99) if ours in measures else [],
+    )
 
 
 async def run(stage: Stage) -> Finding:
-    """Ours and the peers, interleaved."""
-    measures = {name: partial(_measure, stage, name) for name in stage.subjects}
-    rounds = await interleave(stage.rounds, measures, title="latency")
-    names = ("p50", "p99", "p50 from sent", "p99 from sent")
-    return Finding(
-        title="Latency: commit in one process, handler start in another, 50/s",
-        how=f"{stage.scaled(*_SECONDS)} s per round, one event per transaction; from the moment COMMIT had returned to "
-        "the publisher (and, beside it, from the moment it was sent) to the first line of the handler.",
-        rows=[Row(label, name, "ms", rounds.spread(label, name)) for label in measures for name in names],
-        ratios=_ratios(rounds, stage.peers) if OURS in stage.subjects else [],
-    )
+    """Of events."""
+    return await compared(stage, OURS, stage.taking_part(OF_EVENTS), title="handler", of_p99=1.2)

@@ -11,15 +11,18 @@ from fastapi import APIRouter, HTTPException, Request, Response
 
 from fastapi_events.api.actor import Permission
 from fastapi_events.api.observe.filters import EVENT_TERMS, STATUSES, EventFilter, Term
+from fastapi_events.api.observe.run_filters import RunsFilter
 from fastapi_events.api.observe.views import EventDetail, EventSummary
 from fastapi_events.api.redaction import Shown, without_secrets
 from fastapi_events.api.routes.guard import Guard, actor_of, operator_of
 from fastapi_events.api.routes.reading_routes import Filter, Position, permitted_filter
+from fastapi_events.api.run_answers import run_page_answer
 from fastapi_events.dashboard.desk import Desk
 from fastapi_events.dashboard.visit import visit_of
 from fastapi_events.errors import InvalidFilter
 
 _NOTHING = Shown()
+_MOST_RUNS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +70,14 @@ class EventPages:
         if found is None:
             raise HTTPException(404, f"The log has no event {event_id}. It may have been removed by its retention.")
         visible = actor_of(request).may(Permission.view_payload)
+        signs, observe = await self._desk.signs(request), operator_of(request).observe
+        started = await observe.runs(RunsFilter(event=event_id), limit=_MOST_RUNS) if signs.jobs else None
         return await self._desk.show(
             request, "event.html", room="events", event=without_secrets(found), visible=visible,
             payload=self._desk.redactor.payload(found.name, found.payload) if visible else _NOTHING,
             others=self._desk.redactor.other_versions(found.name, found.other_versions) if visible else {},
             headers=self._desk.redactor.headers(found.headers) if visible else _NOTHING,
+            signs=signs, runs=run_page_answer(started).runs if started else (),
             tree=conversation_tree(found), refresh=visit_of(request).path(f"events/{event_id}"),
         )  # fmt: skip
 

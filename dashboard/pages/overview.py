@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from fastapi_events.api.actor import Permission
 from fastapi_events.api.gating import GateAct
+from fastapi_events.api.observe.job_readings import JOB_COUNT_LIMIT
 from fastapi_events.api.routes.guard import Guard, operator_of
 from fastapi_events.dashboard.charts import HEIGHT, WIDTH, bar_chart
 from fastapi_events.dashboard.desk import Desk
@@ -28,7 +29,8 @@ class OverviewPage:
         """Concerns, figures, lanes, consumers, processes; ``done`` and ``changed`` tell of the action that led here."""
         overview = await operator_of(request).observe.overview()
         return await self._desk.show(
-            request, "overview.html", room="overview", overview=overview, dead=overview.dead,
+            request, "overview.html", room="overview", overview=overview, dead=overview.dead + overview.dead_runs,
+            most=JOB_COUNT_LIMIT,
             chart=bar_chart(overview.published_per_minute), size=(WIDTH, HEIGHT), refresh=visit_of(request).path(),
             done=done, changed=changed,
         )  # fmt: skip

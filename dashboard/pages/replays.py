@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from fastapi_events.api.actor import Permission
 from fastapi_events.api.dead_letter_actions import MAX_REASON, check_reason
+from fastapi_events.api.observe.filters import about
 from fastapi_events.api.replay_filter import ReplayFilter, moment_of
 from fastapi_events.api.routes.csrf import same_origin
 from fastapi_events.api.routes.guard import Guard, operator_of
@@ -71,7 +72,7 @@ class ReplayPages:
         form = await read_fields(request)
         fields = {name: one_of(form, name)[:500].strip() for name in FIELDS}
         if not fields["handler"]:
-            raise _about("handler", "The form does not say which handler. Go back and choose one.")
+            raise about("handler", "The form does not say which handler. Go back and choose one.")
         reason = check_reason(one_of(form, "reason"))
         expected = _number("expected", one_of(form, "expected"))
         where, rate = read_plan(fields)
@@ -129,7 +130,7 @@ def _number(name: str, text: str) -> int | None:
     if not text:
         return None
     if not (text.isascii() and text.isdecimal() and len(text) < 19):
-        raise _about(name, f"{name} is {text[:40]!r}, which is no whole number from 0.")
+        raise about(name, f"{name} is {text[:40]!r}, which is no whole number from 0.")
     return int(text)
 
 
@@ -137,10 +138,4 @@ def _rate(text: str) -> float | None:
     try:
         return float(text) if text else None
     except ValueError as error:
-        raise _about("rate", f"rate is {text[:40]!r}, which is no number of events per second.") from error
-
-
-def _about(parameter: str, problem: str) -> InvalidFilter:
-    error = InvalidFilter(problem)
-    error.where = parameter
-    return error
+        raise about("rate", f"rate is {text[:40]!r}, which is no number of events per second.") from error

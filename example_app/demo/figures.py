@@ -10,6 +10,7 @@ import httpx
 
 from example_app.composition import events
 
+LOW = "inventory.stock.low"
 HISTORY = f"{events.prefix}/api/events"
 STILL_ARRIVING = timedelta(seconds=5)
 """Events become visible when their transaction commits, so the newest part of the history may still gain some."""
@@ -17,12 +18,13 @@ STILL_ARRIVING = timedelta(seconds=5)
 
 @dataclass(frozen=True)
 class Figures:
-    """What happened to the events of this run, and which orders have a dead letter."""
+    """What happened to the events of this run, and which orders have a dead letter; ``low``: articles that ran low."""
 
     published: int = 0
     handled: int = 0
     retried: int = 0
     dead: int = 0
+    low: int = 0
     stuck: frozenset[UUID] = frozenset()
 
 
@@ -52,8 +54,9 @@ class History:
             published=figures.published,
             handled=figures.handled,
             retried=figures.retried,
+            low=figures.low,
             dead=sum(handler["state"] == "dead" for event in dead for handler in event["handlers"]),
-            stuck=frozenset(UUID(event["aggregate_id"]) for event in dead),
+            stuck=frozenset(UUID(event["aggregate_id"]) for event in dead if event["aggregate"] == "order"),
         )
 
     async def _events_after(self, position: int | None, **where: str) -> AsyncIterator[dict[str, Any]]:
@@ -76,6 +79,7 @@ def _with(figures: Figures, event: dict[str, Any]) -> Figures:
         published=figures.published + 1,
         handled=figures.handled + sum(handler["state"] == "done" for handler in handlers),
         retried=figures.retried + sum(max(0, handler["attempts"] - 1) for handler in handlers),
+        low=figures.low + (event["name"] == LOW),
     )
 
 

@@ -1,9 +1,8 @@
-"""The play: let customers in, wait until everything they set off has come to its end, and judge."""
+"""The play: let customers in, wait until everything they set off has come to its end, close the day, and judge."""
 
 import asyncio
 import signal
-from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
@@ -11,10 +10,11 @@ from uuid import uuid4
 from example_app.composition import events
 from example_app.demo.children import ChildEnded
 from example_app.demo.figures import History
+from example_app.demo.judge import Judge
+from example_app.demo.reporting import close_the_day
 from example_app.demo.screen import Screen
 from example_app.demo.stage import Stage, open_shop
 from example_app.demo.traffic import Traffic
-from example_app.demo.verdict import Books, broken_promises
 
 SETTLED_WITHIN = 30.0
 """Seconds that the last orders get to come to their end."""
@@ -61,17 +61,19 @@ def _welcome(stage: Stage, screen: Screen, seconds: float | None) -> None:
 async def _perform(
     stage: Stage, screen: Screen, ending: asyncio.Event, seconds: float | None, per_second: float
 ) -> int:
-    history, traffic = History(stage.client), Traffic(run=uuid4().hex[:8])
-    await history.begin()
+    judge = Judge(stage, Traffic(run=uuid4().hex[:8]))
+    await judge.begin()
     with screen.live():
-        async with _customers(stage, traffic, per_second):
+        (await stage.client.post("/stock/DESK/restocks")).raise_for_status()  # one by hand
+        async with _customers(stage, judge.traffic, per_second):
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
-                    await _watch(stage, screen, traffic, history, ending)
-        books, broken = await _settled(stage, traffic, history)
-    ends = Counter(str(books.orders[order_id].status) for order_id in traffic.accepted & books.orders.keys())
-    problems = [*traffic.failures, *broken]
-    screen.summary(traffic, await history.read(), ends, problems)
+                    await _watch(stage, screen, judge.traffic, judge.history, ending)
+        broken = await _settled(stage, judge.orders)
+        report = await close_the_day(stage.client)
+        broken += await _settled(stage, lambda: judge.report(report))
+    problems = [*judge.traffic.failures, *broken]
+    screen.summary(judge.traffic, await judge.history.read(), await judge.work(), problems)
     return 1 if problems else 0
 
 
@@ -95,14 +97,13 @@ async def _watch(stage: Stage, screen: Screen, traffic: Traffic, history: Histor
         screen.status(traffic, await history.read())
 
 
-async def _settled(stage: Stage, traffic: Traffic, history: History) -> tuple[Books, list[str]]:
-    """Wait until every promise is kept, or time is up; return the books and what is still broken then."""
+async def _settled(stage: Stage, judged: Callable[[], Awaitable[list[str]]]) -> list[str]:
+    """Wait until every promise is kept, or time is up; return what is still broken then."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + SETTLED_WITHIN
     while True:
         stage.check()
-        stuck, books = (await history.read()).stuck, await Books.read()
-        broken = list(broken_promises(books, traffic.run, traffic.accepted, stuck))
+        broken = await judged()
         if not broken or loop.time() > deadline:
-            return books, broken
+            return broken
         await asyncio.sleep(0.5)

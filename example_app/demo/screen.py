@@ -47,15 +47,13 @@ class Screen:
             self.say(text)
         self._calls += 1
 
-    def summary(self, traffic: Traffic, figures: Figures, ends: Mapping[str, int], problems: Sequence[str]) -> None:
+    def summary(self, traffic: Traffic, figures: Figures, work: Mapping[str, int], problems: Sequence[str]) -> None:
         """Print what happened, and whether the shop kept its promises."""
         table = Table("", "", show_header=False, box=None, pad_edge=False)
         table.columns[1].justify = "right"
         for name, value in {
             "orders accepted": len(traffic.accepted),
-            "  confirmed": ends.get("confirmed", 0),
-            "  rejected": ends.get("rejected", 0),
-            "  held up by a dead letter": ends.get("placed", 0),
+            **work,
             "requests refused and rolled back": traffic.refused,
             "events published": figures.published,
             "deliveries handled": figures.handled,
@@ -69,4 +67,6 @@ class Screen:
         if len(problems) > MOST_PROBLEMS:
             self._console.print(f"✗ … and {len(problems) - MOST_PROBLEMS:,} more", style="red")
         if not problems:
-            self._console.print("✓ Every order has exactly the effects it should have.", style="green")
+            self._console.print(
+                "✓ Every order has exactly the effects it should have, every restock and report too.", style="green"
+            )

@@ -1,6 +1,6 @@
 """Whether the shop kept its promises: what customers were told, held against what the database says."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from uuid import UUID
@@ -9,10 +9,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
 
 from example_app.db import engine
-from example_app.inventory.tables import Reservation, Stock
+from example_app.fulfilment.module import parcels_of
+from example_app.fulfilment.tables import Parcel, Shipment
+from example_app.inventory.tables import Receipt, Reservation, Stock
 from example_app.mail.mailbox import SentMail
 from example_app.orders.tables import Order, OrderStatus
 from example_app.payments.tables import Charge, Payment
+from example_app.reports.tables import Report, Sale
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,12 @@ class Books:
     charged: Counter[str]
     paid: Counter[UUID]
     mailed: Counter[str]
+    shipped: Counter[UUID]
+    packed: dict[UUID, list[int]]
+    received: Counter[UUID]
+    sold: Counter[UUID]
+    sales: list[Sale]
+    reports: list[Report]
 
     @classmethod
     async def read(cls) -> "Books":
@@ -37,6 +46,10 @@ class Books:
     @classmethod
     async def _read_in(cls, session: AsyncSession) -> "Books":
         reservations = list(await session.scalars(select(Reservation)))
+        packed: dict[UUID, list[int]] = defaultdict(list)
+        for parcel in await session.scalars(select(Parcel)):
+            packed[parcel.order_id].append(parcel.pieces)
+        sales = list(await session.scalars(select(Sale)))
         pieces: Counter[str] = Counter()
         for reservation in reservations:
             if not reservation.released:
@@ -50,14 +63,22 @@ class Books:
             charged=Counter(await session.scalars(select(Charge.key).where(col(Charge.captured)))),
             paid=Counter(await session.scalars(select(Payment.order_id))),
             mailed=Counter(await session.scalars(select(SentMail.key))),
+            shipped=Counter(await session.scalars(select(Shipment.order_id))),
+            packed=packed,
+            received=Counter(await session.scalars(select(Receipt.run_id))),
+            sold=Counter(sale.order_id for sale in sales),
+            sales=sales,
+            reports=list(await session.scalars(select(Report))),
         )
 
     def unfinished(self, accepted: Iterable[UUID]) -> set[UUID]:
-        """Those orders that are neither confirmed nor rejected yet, or whose customer has no mail yet."""
+        """Those orders that are neither confirmed and shipped nor rejected yet, or whose customer has no mail yet."""
         return {order_id for order_id in accepted if not self._finished(self.orders.get(order_id))}
 
     def _finished(self, order: Order | None) -> bool:
-        return order is not None and order.status != "placed" and self.mailed[f"{order.status}-{order.id}"] > 0
+        if order is None or order.status == OrderStatus.placed or not self.mailed[f"{order.status}-{order.id}"]:
+            return False
+        return order.status == OrderStatus.rejected or (self.shipped[order.id] > 0 and self.sold[order.id] > 0)
 
 
 def broken_promises(books: Books, run: str, accepted: Set[UUID], stuck: Set[UUID]) -> Iterator[str]:
@@ -85,6 +106,19 @@ def _broken_by(books: Books, order: Order) -> Iterator[str]:
         yield f"order {order.id} was reserved {reserved + books.released[order.id]} times"
     if paid > 1:
         yield f"order {order.id} was paid {paid} times"
+    yield from _broken_shipping(books, order)
+
+
+def _broken_shipping(books: Books, order: Order) -> Iterator[str]:
+    shipped, sold, packed = books.shipped[order.id], books.sold[order.id], books.packed.get(order.id, [])
+    if order.status != OrderStatus.confirmed and (shipped or packed):
+        yield f"order {order.id} is {order.status}, with {len(packed)} parcels and {shipped} shipments"
+    if shipped > 1:
+        yield f"order {order.id} was shipped {shipped} times"
+    if (shipped and sorted(packed) != sorted(parcels_of(order.quantity))) or sum(packed) > order.quantity:
+        yield f"order {order.id} of {order.quantity} pieces was packed into parcels of {packed}"
+    if sold > 1:
+        yield f"order {order.id} was noted as sold {sold} times"
 
 
 def _broken_shelves(books: Books) -> Iterator[str]:

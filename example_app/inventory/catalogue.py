@@ -6,7 +6,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from example_app.inventory.tables import Stock
 
 ARTICLES = {"CHAIR": (8_900, 100_000), "DESK": (24_500, 100_000), "LAMP": (3_900, 100_000), "VASE": (12_000, 25)}
-"""Unit price in cents and pieces on the shelf; vases sell out soon."""
+"""Unit price in cents and pieces on the shelf; vases run low soon, and are ordered anew."""
+LOW = 15
+"""With fewer pieces on the shelf, more are ordered."""
 
 
 async def fill_shelves(session: AsyncSession) -> None:

@@ -1,4 +1,4 @@
-"""What the inventory module tells the others; the events belong to an order, so they keep the order's sequence."""
+"""What the inventory module tells the others; what belongs to an order keeps the order's sequence."""
 
 from uuid import UUID
 
@@ -21,3 +21,10 @@ class StockRefused(Event, name="inventory.stock.refused", aggregate="order", agg
 
     order_id: UUID
     reason: str
+
+
+class StockLow(Event, name="inventory.stock.low", aggregate="article", aggregate_id="sku"):
+    """So few pieces are left that more should be ordered."""
+
+    sku: str
+    left: NonNegativeInt

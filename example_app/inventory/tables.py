@@ -27,3 +27,13 @@ class Reservation(ShopTable, table=True):
     sku: str
     quantity: int
     released: bool = False
+
+
+class Receipt(ShopTable, table=True):
+    """Goods that a supplier has delivered for a restocking run; again, nothing is unique on purpose."""
+
+    id: UUID = Field(default_factory=uuid4, primary_key=True)
+    run_id: UUID = Field(index=True)
+    supplier_order_id: UUID
+    sku: str
+    pieces: int

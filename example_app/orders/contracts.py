@@ -20,6 +20,8 @@ class OrderConfirmed(Event, name="orders.order.confirmed", aggregate="order", ag
     """The goods are reserved and paid."""
 
     order_id: UUID
+    sku: str
+    quantity: PositiveInt
     email: EmailStr
 
 

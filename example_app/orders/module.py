@@ -16,7 +16,7 @@ async def confirm_order(event: PaymentCaptured, session: HandlerSession, publish
     """New status, child event and acknowledgement commit together."""
     order = await session.get_one(Order, event.order_id)
     order.status = OrderStatus.confirmed
-    await publish(OrderConfirmed(order_id=order.id, email=order.email))
+    await publish(OrderConfirmed(order_id=order.id, sku=order.sku, quantity=order.quantity, email=order.email))
 
 
 @orders.on(StockRefused)

@@ -14,9 +14,9 @@ class Permission(StrEnum):
     """What an actor may do with the dashboard and the JSON API; each is given by itself, none implies another.
 
     ``view``: lists, details, errors and tracebacks, without payloads. ``view_payload``: payloads and headers too, and
-    searching in payloads; fields marked secret stay hidden. ``operate``: redrive, discard, cancel, replay, pause, close
-    breakers, and the record of who did so. ``admin``: erase the content of an aggregate's events for good. ``edit`` is
-    reserved for changing payloads.
+    searching in payloads; fields marked secret stay hidden. ``operate``: redrive, discard, cancel, retry, replay,
+    pause, close breakers, and the record of who did so. ``edit``: give a run of a job another input. ``admin``: erase
+    the content of an aggregate's events for good.
     """
 
     view = "view"

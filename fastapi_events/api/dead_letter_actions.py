@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from fastapi_events.api.observe import COUNT_LIMIT
-from fastapi_events.api.observe.filters import DeadLetterFilter, check_text, parse_dead_letter_filter
+from fastapi_events.api.observe.filters import DeadLetterFilter, about, check_text, parse_dead_letter_filter
 from fastapi_events.api.operator import Operator
 from fastapi_events.api.operator_port import Changed
 from fastapi_events.errors import InvalidFilter, OperationRefused
@@ -85,24 +85,18 @@ async def _check_count(operator: Operator, selection: Matching) -> None:
 
 def _checked_ids(ids: Sequence[UUID]) -> Sequence[UUID]:
     if not 1 <= len(ids) <= MAX_IDS:
-        raise _about("ids", f"{len(ids)} dead letters are chosen; choose 1 to {MAX_IDS:,}.")
+        raise about("ids", f"{len(ids)} dead letters are chosen; choose 1 to {MAX_IDS:,}.")
     return list(dict.fromkeys(ids))
 
 
 def check_reason(reason: str, *, needed: bool = False) -> str:
     """The reason of an action, without spaces around it; raises ``InvalidFilter`` for one that cannot be kept."""
     if needed and not reason.strip():
-        raise _about("reason", "Discarding needs a reason, which is kept with each delivery.")
+        raise about("reason", "Discarding needs a reason, which is kept with what is discarded.")
     if len(reason) > MAX_REASON:
-        raise _about("reason", f"The reason has {len(reason)} characters; {MAX_REASON} are allowed.")
+        raise about("reason", f"The reason has {len(reason)} characters; {MAX_REASON} are allowed.")
     try:
         return check_text(reason.strip(), "The reason")
     except InvalidFilter as error:
         error.where = "reason"
         raise
-
-
-def _about(parameter: str, problem: str) -> InvalidFilter:
-    error = InvalidFilter(problem)
-    error.where = parameter
-    return error

@@ -44,7 +44,7 @@ class GateOperations:
         """Close a handler's circuit breaker; False if it was closed. It opens again if the handler goes on failing."""
         self._check_whole("reset_breaker")
         known = await self._handler(handler, "It has no breaker: nothing of it is ever put off.")
-        done = await self._store.reset_breaker(known.id, **_record("reset_breaker", handler, actor, reason))
+        done = await self._store.reset_breaker(known.id, **record_of("reset_breaker", handler, actor, reason))
         return self._told(done)
 
     async def _set(self, action: str, handler: str | None, lane: Lane | None, actor: str, reason: str) -> bool:
@@ -54,13 +54,13 @@ class GateOperations:
         paused = action == "pause"
         if handler is not None:
             known = await self._handler(handler, "There is nothing that could wait, so it is never paused.")
-            record = _record(f"{action}_handler", handler, actor, reason)
+            record = record_of(f"{action}_handler", handler, actor, reason)
             changed = await self._store.pause_handler(self._group_id(), known.name, paused=paused, **record)
             return self._told(bool(changed))
         if lane is not None and lane not in LANES:
             raise OperationRefused(f"{ascii(lane)[:80]} is no lane. The lanes are {', '.join(LANES)}.")
         lanes = list(LANES.values()) if lane is None else [LANES[lane]]
-        record = _record(f"{action}_lanes", lane or "every lane", actor, reason)
+        record = record_of(f"{action}_lanes", lane or "every lane", actor, reason)
         return self._told(await self._store.pause_lanes(self._group_id(), lanes, paused=paused, **record))
 
     async def _handler(self, name: str, broadcast: str) -> KnownHandler:
@@ -85,7 +85,8 @@ class GateOperations:
         return changed
 
 
-def _record(action: str, target: str, actor: str, reason: str) -> dict[str, Any]:
+def record_of(action: str, target: str, actor: str, reason: str) -> dict[str, Any]:
+    """What is recorded of an action; raises ``OperationRefused`` without an actor."""
     if not actor.strip():
         raise OperationRefused("actor is empty: every action is recorded with who did it. Pass actor='…'.")
     return {"action": action, "actor": actor, "target": target, "details": {"reason": reason}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,20 +11,27 @@ from typing import Any
 from uuid import UUID
 
 from fastapi_events.api.erasure import Erased, Erasure
-from fastapi_events.api.gate_operations import GateOperations
 from fastapi_events.api.handler_kinds import Kinds
+from fastapi_events.api.job_operations import JobOperations
 from fastapi_events.api.observe.filters import as_uuid
 from fastapi_events.api.observe.given import aware, tenants_within, whole
+from fastapi_events.api.pool_operations import PoolOperations
 from fastapi_events.api.replays import ReplayOperations
+from fastapi_events.api.run_operations import Jobs
+from fastapi_events.api.schedule_operations import ScheduleOperations
 from fastapi_events.api.unknown_handler import unknown_handler
 from fastapi_events.errors import OperationRefused
+from fastapi_events.model.lane import LogPlace
 from fastapi_events.model.tenancy import UNSAID, Unsaid
 from fastapi_events.store.dead_letters import DeadLetterStore
 from fastapi_events.store.erasure import ErasureStore
 from fastapi_events.store.gates import GateStore
 from fastapi_events.store.group import GroupStore
 from fastapi_events.store.groups import GroupRemoval
+from fastapi_events.store.job_schedules import JobScheduleStore
+from fastapi_events.store.pools import PoolStore
 from fastapi_events.store.replays import ReplayStore
+from fastapi_events.store.run_actions import RunActionStore
 from fastapi_events.store.schedule import ScheduleStore
 
 MOST_AT_ONCE = 10_000
@@ -50,10 +57,11 @@ class OperatorAction:
     acted_at: datetime
 
 
-class Operations(GateOperations):
+class Operations(ScheduleOperations, PoolOperations, JobOperations):
     """Redrive and discard dead deliveries of this group, replay, pause, cancel scheduled events, erase, remove groups.
 
-    Every call is recorded with its actor.
+    Jobs are paused, ``runs`` cancels, retries, replays and edits their runs, and pools are resized. Every call is
+    recorded with its actor.
 
     A redriven delivery keeps its place in its key's order and gets a fresh budget of attempts; a discarded one is
     given up for good, and what waits behind it goes on.
@@ -62,10 +70,16 @@ class Operations(GateOperations):
     def __init__(
         self, store: DeadLetterStore, gates: GateStore, groups: GroupStore, schedule: ScheduleStore,
         removal: GroupRemoval, group_id: Callable[[], int], *, keys_due: Callable[[], None],
-        handlers_changed: Callable[[], None], handler_kinds: Kinds = dict,
+        handlers_changed: Callable[[], None], handler_kinds: Kinds = dict, jobs: Jobs = dict,
+        runs_told: Callable[[Collection[LogPlace]], None] = lambda _: None,
+        announce: Callable[[Collection[LogPlace]], None] = lambda _: None,
     ) -> None:  # fmt: skip
         super().__init__(gates, groups, group_id, handlers_changed, handler_kinds)
+        runs = RunActionStore(store.database, store.statements)
+        JobOperations.__init__(self, runs, group_id, jobs, changed=handlers_changed, told=runs_told)
         self._dead_letters, self._schedule, self._removal, self._keys_due = store, schedule, removal, keys_due
+        self._schedules, self._announce = JobScheduleStore(store.database, store.statements), announce
+        self._pools = PoolStore(store.database, store.statements)
         self._erasures = ErasureStore(store.database, store.statements)
         self._replays = ReplayStore(store.database, store.statements)
 

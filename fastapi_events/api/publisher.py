@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Unpack
+from typing import Any, TypeVar, Unpack
 from uuid import UUID
 
+from fastapi_events.api.publishing.and_start import AndStartKeywords, seal_start, to_start
 from fastapi_events.api.publishing.caller import caller
 from fastapi_events.api.publishing.cancel import checked_event_id
 from fastapi_events.api.publishing.options import SharedKeywords, SingleKeywords, TypedKeywords, refuse_also
@@ -16,9 +17,15 @@ from fastapi_events.api.publishing.sealing import About, Sealing, several
 from fastapi_events.api.publishing.through_middleware import Seal, sealed_through, sealed_through_now
 from fastapi_events.model.envelope import Envelope
 from fastapi_events.model.event import Direction, Event, RawEvent
+from fastapi_events.model.job import Job
+from fastapi_events.model.job_context import Started
 from fastapi_events.model.onion import PublishOnion
+from fastapi_events.model.trigger import Trigger
 
 __all__ = ["EventPublisher", "Published", "SyncEventPublisher"]
+
+In = TypeVar("In")
+Out = TypeVar("Out")
 
 
 class EventPublisher(Sealing):
@@ -96,6 +103,34 @@ class EventPublisher(Sealing):
         [duplicate] = await self._outlet.put([envelope], caller(self._endpoint))
         return Published(envelope.id, duplicate, envelope.due is not None and not duplicate)
 
+    async def and_start(
+        self,
+        event: Event,
+        job: Job[In, Out],
+        input: In,  # noqa: A002 - as in jobs.start
+        *,
+        trigger: str | Trigger[Any, Any] | None = None,
+        **options: Unpack[AndStartKeywords],
+    ) -> tuple[Published, Started[Out]]:
+        """Publish an event and start a run of a job with it: both are there with the commit, or neither.
+
+        The run is the one that the job's trigger on this event starts: the trigger will find it, and start no second
+        one. Which trigger that is, ``trigger`` (it, or its id) says where there are several; without one it is simply
+        both. Beside the options of ``publish`` (but for ``delay`` and ``at``) it takes ``priority``, ``tags`` and
+        ``scope`` for the run, which inherits tenant, correlation and actor from the event.
+
+        With an ``event_id`` that was there already the answers say of each whether it was: nothing is done twice.
+        Raises what publishing and ``jobs.start`` raise, and ``ContradictoryOptions``.
+        """
+        start, of_event = to_start(job, input, trigger, options)
+        if self._middleware is None:
+            envelope = self._seal(event, of_event)
+        else:
+            envelope = await sealed_through(self._middleware, event, of_event, self._seal)
+        run = seal_start(envelope, start, self._port)
+        duplicate, existing = await self._outlet.put([envelope, run], caller(self._endpoint))
+        return Published(envelope.id, duplicate), Started(run.standing, existing)
+
     async def cancel(self, event_id: UUID) -> bool:
         """Take an event that was published with ``delay`` or ``at`` back, in the transaction of this publisher.
 
@@ -152,6 +187,22 @@ class SyncEventPublisher(Sealing):
         envelope = self._sealed(RawEvent(name, version, payload), options, partial(self._seal_raw, about))
         [duplicate] = self._outlet.put([envelope], caller(self._endpoint))
         return Published(envelope.id, duplicate, envelope.due is not None and not duplicate)
+
+    def and_start(
+        self,
+        event: Event,
+        job: Job[In, Out],
+        input: In,  # noqa: A002 - as in jobs.start
+        *,
+        trigger: str | Trigger[Any, Any] | None = None,
+        **options: Unpack[AndStartKeywords],
+    ) -> tuple[Published, Started[Out]]:
+        """Publish an event and start a run of a job with it; see ``EventPublisher.and_start``."""
+        start, of_event = to_start(job, input, trigger, options)
+        envelope = self._sealed(event, of_event, self._seal)
+        run = seal_start(envelope, start, self._port)
+        duplicate, existing = self._outlet.put([envelope, run], caller(self._endpoint))
+        return Published(envelope.id, duplicate), Started(run.standing, existing)
 
     def cancel(self, event_id: UUID) -> bool:
         """Take a scheduled event back; see ``EventPublisher.cancel``."""

@@ -39,6 +39,8 @@ def without_secrets(view: V) -> V:
         value = getattr(view, name)
         if isinstance(value, str) and name in _TEXTS:
             changes[name] = redacted_text(value)
+        elif isinstance(value, View):
+            changes[name] = without_secrets(value)
         elif isinstance(value, tuple) and value and isinstance(value[0], View):
             views = cast("tuple[View, ...]", value)
             changes[name] = tuple(without_secrets(inner) for inner in views)
@@ -86,6 +88,10 @@ class Redactor:
     def hides(self, path: Sequence[str], name: str | None) -> bool:
         """Whether the value at a path of payloads is secret, by a name in it or in a class of this name (None: any)."""
         return leads_to_secret(tuple(declared_classes(name)), path)
+
+    def content(self, text: str, place: Place) -> Shown:
+        """A value of a run (JSON text) of which ``place`` says what is secret, without its secrets."""
+        return _shown(text, place)
 
     def headers(self, text: str | None) -> Shown:
         """Headers (JSON text), without their secrets."""

@@ -37,10 +37,10 @@ class ReplayView(View):
 
     ``starts``: a handler that is new begins with it; nobody has counted its events then, and ``total`` is None.
     Of ``total`` events ``done`` have been handled, ``failed`` have left a delivery behind, which is tried again by
-    itself, and ``skipped`` had been erased. Of those deliveries ``waiting`` and ``dead`` are so now, each counted up to
-    1,000. ``held``: it stands still, because 1,000 of its deliveries wait or are dead. ``processes`` are the live ones
-    that have the handler. ``reached`` is the lowest position dealt with; None at the end. ``names`` are the
-    events' names, None for all that the handler ``selects``. Times are UTC.
+    itself, and ``skipped`` had been erased, or a trigger had nothing to start. Of those deliveries ``waiting`` and
+    ``dead`` are so now, each counted up to 1,000. ``held``: it stands still: 1,000 of its deliveries wait or are
+    dead. ``processes`` are the live ones that have the handler. ``reached`` is the lowest position dealt with; None at
+    the end. ``names`` are the events' names, None for all that the handler ``selects``. Times are UTC.
     """
 
     id: UUID

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Unpack, cast
 from uuid import UUID
@@ -13,8 +13,10 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
 from sqlalchemy.orm import Session, scoped_session
 
+from fastapi_events.api.jobs import JobClient
 from fastapi_events.api.publisher import EventPublisher, SyncEventPublisher
 from fastapi_events.api.publishing.asyncpg_outlet import AsyncpgOutlet, is_usable
+from fastapi_events.api.publishing.caller import Site
 from fastapi_events.api.publishing.options import TypedKeywords
 from fastapi_events.api.publishing.outlets import (
     AsyncConnectionOutlet,
@@ -31,6 +33,7 @@ from fastapi_events.errors import DetachedPublish, PublishError
 from fastapi_events.model.context import bound_by
 from fastapi_events.model.event import Event
 from fastapi_events.model.onion import PublishOnion
+from fastapi_events.model.run_start import Sealed
 
 if TYPE_CHECKING:
     # asyncpg's classes are generic for type checkers alone.
@@ -60,7 +63,7 @@ def bind_async(
     publisher is made for, to be named where a task calls it. ``middleware`` is around it in place of the port's. Raises
     ``PublishError`` for anything else.
     """
-    outlet = _outlet(port, session)
+    outlet = outlet_on(port, session)
     return EventPublisher(port, outlet, derive_id=derive_id, endpoint=endpoint, middleware=middleware)
 
 
@@ -83,6 +86,45 @@ def bind_sync(
             "EventPublisher to an async one, or pass its sync_session in a hook."
         )
     return SyncEventPublisher(port, outlet, derive_id=derive_id, endpoint=endpoint, middleware=middleware)
+
+
+def bind_jobs(port: PublishingPort, session: Bindable, *, endpoint: Any = None) -> JobClient:
+    """What starts jobs, bound to any ``Bindable``; raises ``PublishError`` for anything else."""
+    return JobClient(port, outlet_on(port, session), endpoint=endpoint)
+
+
+class OwnTransactions:
+    """An outlet that puts what it is given into a transaction of its own, at once: on a session, or by ``alone``."""
+
+    def __init__(
+        self, port: PublishingPort, open_session: Callable[[], AbstractAsyncContextManager[AsyncSession]],
+        alone: Outlet | None = None,
+    ) -> None:  # fmt: skip
+        self._port, self._open, self._alone = port, open_session, alone
+
+    async def put(self, sealed: Sequence[Sealed], site: Site, /) -> list[bool]:
+        """Commit them."""
+        owner = bound_by()
+        if owner is not None:
+            raise DetachedPublish(
+                f"events.jobs.start({sealed[0].name}, ...) while {owner} is active: the run would be there whatever "
+                "becomes of that transaction. Take jobs: Jobs (in a handler or a job, jobs: JobClient)."
+            )
+        if self._alone is not None:
+            return await self._alone.put(sealed, site)
+        async with self._open() as own:
+            answers = await outlet_on(self._port, own).put(sealed, site)
+            await own.commit()
+        return answers
+
+    async def cancel(self, event_id: UUID, /) -> bool:
+        """Take a scheduled event back."""
+        if self._alone is not None:
+            return await self._alone.cancel(event_id)
+        async with self._open() as own:
+            found = await outlet_on(self._port, own).cancel(event_id)
+            await own.commit()
+        return found
 
 
 async def publish_detached(
@@ -128,11 +170,12 @@ def is_open(session: object) -> bool:
     return not getattr(session, "closed", False)
 
 
-def _outlet(port: PublishingPort, session: object) -> Outlet:
+def outlet_on(port: PublishingPort, session: object) -> Outlet:
+    """Where what is sealed goes that is bound to any ``Bindable``; raises ``PublishError`` for anything else."""
     if isinstance(session, AsyncSession):
         return AsyncSessionOutlet(port, session)
     if isinstance(session, async_scoped_session):
-        return _outlet(port, cast("Any", session)())
+        return outlet_on(port, cast("Any", session)())
     if isinstance(session, AsyncConnection):
         return AsyncConnectionOutlet(port, session)
     if isinstance(session, (asyncpg.Connection, PoolConnectionProxy)):

@@ -13,8 +13,11 @@ from fastapi_events.cli.doctor_command import doctor
 from fastapi_events.cli.event_commands import events
 from fastapi_events.cli.group_commands import groups
 from fastapi_events.cli.handler_commands import handlers, lanes
+from fastapi_events.cli.job_commands import jobs
 from fastapi_events.cli.options import AppOption, UrlOption, YesOption
+from fastapi_events.cli.pool_commands import pools
 from fastapi_events.cli.replay_commands import replay
+from fastapi_events.cli.schedule_commands import schedules
 from fastapi_events.cli.telling import errors_told, told
 
 app = typer.Typer(
@@ -28,6 +31,9 @@ app.add_typer(handlers, name="handlers")
 app.add_typer(lanes, name="lanes")
 app.add_typer(dead_letters, name="dlq")
 app.add_typer(replay, name="replay")
+app.add_typer(schedules, name="schedules")
+app.add_typer(jobs, name="jobs")
+app.add_typer(pools, name="pools")
 app.add_typer(groups, name="groups")
 app.command()(doctor)
 app.add_typer(db, name="db")

@@ -137,6 +137,7 @@ def handler_facts(handler: HandlerDeclaration) -> dict[str, Any]:
     return {
         "id": handler.id,
         "kind": handler_kind(handler),
+        "job": handler.job,
         "by": selected_by(handler),
         "batch": handler.batch,
         "selects": handler.selects,
@@ -145,7 +146,12 @@ def handler_facts(handler: HandlerDeclaration) -> dict[str, Any]:
 
 
 def handler_kind(handler: HandlerDeclaration) -> str:
-    """How a handler is called: ``broadcast`` in every process, with a ``batch``, or ``durable`` for each event."""
+    """How a handler is called: ``broadcast`` in every process, with a ``batch``, or ``durable`` for each event.
+
+    A ``trigger`` is none of the application's functions: it starts runs of a job.
+    """
+    if handler.job is not None:
+        return "trigger"
     if handler.broadcast:
         return "broadcast"
     return "durable" if handler.batch is None else "batch"
@@ -160,7 +166,7 @@ def selected_by(handler: HandlerDeclaration) -> str:
 
 HANDLER_COLUMNS = (
     Column("HANDLER", lambda h: h.id, whole=True),
-    Column("KIND", handler_kind),
+    Column("KIND", lambda h: handler_kind(h) if h.job is None else f"trigger of {h.job}"),
     Column("BY", selected_by),
     Column("WHERE", lambda h: shortened(h.where)),
     Column("SELECTS", lambda h: h.selects, wide=True),

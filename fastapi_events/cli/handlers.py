@@ -52,6 +52,10 @@ COLUMNS = (
 )
 
 
+JOB = Column("STARTS", lambda h: h.job, whole=True)
+"""The job of a trigger."""
+
+
 async def list_handlers(events: Any, *, limit: int, as_json: bool) -> int:
     """The group's handlers, and apart from them the broadcast handlers, which no group knows."""
     async with operators_of(events) as operators:
@@ -60,14 +64,16 @@ async def list_handlers(events: Any, *, limit: int, as_json: bool) -> int:
         age = await operators.observe.oldest_pending_age()
         paused = [lane for one in await operators.observe.groups() if one.name == events.group
                   for lane in one.paused_lanes]  # fmt: skip
-    every = declared_registry(events).handlers
+    registry = declared_registry(events)
+    every = {**registry.handlers, **registry.triggers}
     declared = {name: handler for name, handler in every.items() if not handler.broadcast}
     listed = [_listed(view, declared.get(view.name)) for view in found[:limit]]
     broadcasts = list_broadcasts(live, [handler for handler in every.values() if handler.broadcast])[:limit]
     if as_json:
         print_json({"handlers": listed, "broadcasts": broadcasts, "paused_lanes": paused})
         return 0
-    print_table(COLUMNS, listed, empty=f"No process of the group {events.group!r} has registered a handler yet.")
+    columns = (COLUMNS[0], JOB, *COLUMNS[1:]) if any(one.job for one in listed) else COLUMNS
+    print_table(columns, listed, empty=f"No process of the group {events.group!r} has registered a handler yet.")
     if listed:
         pending = "nothing is pending" if age is None else f"the oldest pending event is {span(age)} old"
         say(f"Group {events.group}: {pending}.")

@@ -141,6 +141,7 @@ def print_content(answer: Mapping[str, Any]) -> None:
 def _print_delivery(delivery: HandlerDelivery) -> None:
     title(f"{clean(delivery.handler)}: {delivery.state}")
     facts = (
+        ("starts", delivery.job and f"job {delivery.job}"),
         ("delivery", delivery.delivery_id),
         ("reason", delivery.reason),
         ("note", delivery.note),

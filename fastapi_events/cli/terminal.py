@@ -27,9 +27,9 @@ _NARROWEST = 12
 # C0 and C1 control characters, bidirectional overrides, odd line ends and lone surrogates.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 STYLES = {
-    **dict.fromkeys(("dead", "fail", "retired"), "red"),
-    **dict.fromkeys(("waiting", "missing", "warn", "running"), "yellow"),
-    **dict.fromkeys(("done", "ok", "live"), "green"),
+    **dict.fromkeys(("dead", "fail", "retired", "failed", "timed_out"), "red"),
+    **dict.fromkeys(("waiting", "missing", "warn", "running", "retry"), "yellow"),
+    **dict.fromkeys(("done", "ok", "live", "completed"), "green"),
 }
 
 

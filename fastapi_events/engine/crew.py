@@ -35,8 +35,8 @@ class Crew:
     """
 
     def __init__(self, executor: Runs, limit: int, detached: Detached | None, budget: float = float("inf")) -> None:
-        self._executor, self._limit, self._detached, self._budget = executor, limit, detached, budget
-        self._away = 0
+        self._executor, self.limit, self._detached, self._budget = executor, limit, detached, budget
+        self._away, self.fewer = 0, False  # whether the limit was lowered: hands above it begin no further chain
         self._ahead: dict[Chain, Run] = {}
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
@@ -97,6 +97,20 @@ class Crew:
         if self._error is not None:
             raise RuntimeError("chains could not be worked through") from self._error
 
+    def restart_clock(self, run: Run) -> None:
+        """Let an attempt's time begin anew."""
+        for hand in self._hands:
+            if hand.run is run:
+                self._start_clock(hand, run)
+
+    def take_back(self) -> list[Chain]:
+        """Take the chains back that no hand has begun to work through."""
+        waiting = list(self._chains)
+        self._chains.clear()
+        for _ in waiting:
+            self._finish_chain()
+        return waiting
+
     def stop_starting(self) -> None:
         """Begin no further attempt; those that run go on."""
         self._stopping = True
@@ -112,7 +126,7 @@ class Crew:
 
     def _grow(self) -> None:
         """Add a hand, and look again once it has had its turn: hands that never wait need no company."""
-        if self._chains and len(self._hands) < max(self._limit - self._away, int(self._stopping)):
+        if self._chains and len(self._hands) < max(self.limit - self._away, int(self._stopping)):
             hand = Hand()
             self._hands[hand] = None
             hand.task = self._loop.create_task(self._serve(hand), context=self._context.copy())
@@ -157,6 +171,8 @@ class Crew:
                     began = self._loop.time()
             hand.chain = None
             self._finish_chain()
+            if self.fewer and len(self._hands) > max(self.limit - self._away, 1):
+                return
 
     def _fail(self, error: BaseException) -> None:
         """A defect of ours: nothing of the batch may count as handled, and nobody may wait for it."""

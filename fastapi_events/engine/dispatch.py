@@ -14,7 +14,7 @@ from typing import Literal
 from uuid import UUID
 
 from fastapi_events.engine.away import Away
-from fastapi_events.engine.failure import fingerprint_of
+from fastapi_events.engine.delivery_rows import attempt_row, delivery_row, reason_of, tombstone_of
 from fastapi_events.engine.gates import Gates
 from fastapi_events.engine.handlers import HandlerPlan, Taker
 from fastapi_events.engine.item import Item
@@ -22,7 +22,6 @@ from fastapi_events.engine.list_chain import ListChain, list_chains
 from fastapi_events.engine.report import report
 from fastapi_events.engine.run import Run
 from fastapi_events.engine.suspicion import Suspect
-from fastapi_events.model.identity import new_id
 from fastapi_events.model.outcome import Outcome
 from fastapi_events.store.cursors import Batch, PartitionBatch, Settlement
 
@@ -114,6 +113,16 @@ class Dispatch:
             marks = self.settlement.marks
             marks.extend((item.partition, handler, item.id, item.position, "d") for handler in numbers)
 
+    def skipped(self, item: Item, taker: Taker, why: str) -> None:
+        """Record that this handler had nothing to do with the event: always, for nothing else would tell."""
+        left, key = self.settlement, (-taker.number,)
+        number = self._sets.get(key)
+        if number is None:
+            number = self._sets[key] = len(self._sets)
+            left.handler_sets.append([taker.number])
+            left.notes[number] = why
+        left.successes.append((item.partition, item.position, number))
+
     def mark(self, item: Item, taker: Taker, key: UUID, outcome: str = "d") -> None:
         """Write a processing mark with the settlement."""
         self.settlement.marks.append((item.partition, taker.number, key, item.position, outcome))
@@ -184,7 +193,10 @@ class LaneChain:
                 self._dispatch.gates.note(run.handler, outcome)
             if not outcome.committed:
                 self._note_success(run, taker, outcome)
-            self._done.append(taker.number)
+            if outcome.note is None:
+                self._done.append(taker.number)
+            else:
+                self._dispatch.skipped(run.item, taker, outcome.note)
             return
         self._dispatch.failed(run, taker, outcome)
 
@@ -208,7 +220,7 @@ class LaneChain:
         for item in self.items:
             for taker in dispatch.takers(item, self._share, in_lists=False):
                 if taker.handler is None:
-                    dispatch.park(item, taker, None, "no_handler")
+                    dispatch.park(item, taker, None, taker.absent)
                 elif dispatch.is_parked(taker, item):
                     dispatch.park(item, taker, None, "key_blocked")
                 elif item.version > taker.reads and (needs := item.versions.oldest) > taker.reads:
@@ -230,60 +242,3 @@ class LaneChain:
                 needs = item.versions.oldest if taker.handler is not None and item.version > taker.reads else 0
                 dispatch.suspect(item, taker, needs if needs > taker.reads else 0)
         yield from ()
-
-
-def delivery_row(item: Item, taker: Taker, slot: str, outcome: Outcome | None, reason: str) -> dict[str, object]:
-    """A new delivery as the settle statement takes it."""
-    dead = outcome is not None and outcome.kind in ("dead", "discarded")
-    what = outcome.failure if outcome else None
-    state = "waiting" if not dead or outcome is None else "dead" if outcome.kind == "dead" else "discarded"
-    parks = taker.handler is not None and taker.handler.declaration.on_dead == "park"
-    return {
-        "id": str(new_id()),
-        "handler_id": taker.number,
-        "position": item.position,
-        "partition": item.partition,
-        "slot": slot,
-        "event_id": item.id,
-        "event_name": item.name,
-        "tenant_id": item.row["tenant_id"],
-        "state": state,
-        "reason": reason,
-        "note": outcome.note if outcome else None,
-        "attempts": 1 if outcome is not None and outcome.spent else 0,
-        "postponed": 1 if outcome is not None and outcome.kind in ("postponed", "interrupted") else 0,
-        "error_type": what.error_type if what else None,
-        "error_message": what.message if what else None,
-        "fingerprint": fingerprint_of(what) if what else None,
-        "published_at": item.row["published_at"],
-        "delay": outcome.delay if outcome else 0.0,
-        "holds": state == "waiting" or (state == "dead" and taker.ordered and item.key is not None and parks),
-    }
-
-
-def tombstone_of(run: Run, outcome: Outcome) -> UUID | None:
-    """The key of the mark that an end without effects leaves: no attempt that was given up, and no worker that has lost
-    its lease, can still commit any."""
-    ended = outcome.kind in ("dead", "discarded")
-    return (run.mark or run.item.id) if ended and run.handler.transactional else None
-
-
-def attempt_row(delivery_id: object, number: int, outcome: Outcome) -> dict[str, object]:
-    """An attempt as the settle statements take it."""
-    what = outcome.failure
-    return {
-        "delivery_id": delivery_id,
-        "number": number,
-        "outcome": outcome.kind,
-        "error_type": what.error_type if what else None,
-        "error_message": what.message if what else outcome.note,
-        "traceback": what.traceback if what else None,
-        "duration": outcome.duration,
-    }
-
-
-def reason_of(outcome: Outcome) -> str:
-    """Why a delivery is where it is, from the closed set."""
-    if outcome.kind == "dead":
-        return outcome.reason or "gave_up"
-    return outcome.reason or "rejected_by_handler" if outcome.kind == "discarded" else "retry"

@@ -57,8 +57,7 @@ class LaneDrain(Loop):
         self._detached, self._away, self._gates = detached, dict[Away, None](), gates
         self._holding = Holding(self.name, lost)
         self._parked: ParkedKeys = {}
-        self._number = 0
-        self._pace = Pace()
+        self._number, self._pace, self.concurrency = 0, Pace(), rules.concurrency
         self._reader = BatchReader(self.name, cursors, rules.batch_size, poll_interval)
         self._one_at_a_time = asyncio.Lock()
         self._settling: asyncio.Task[None] | None = None
@@ -204,7 +203,8 @@ class LaneDrain(Loop):
 
     async def _work(self, dispatch: Dispatch, ahead: ReadAhead) -> None:
         rules = self._rules
-        crew = self._crew = self._crew or Crew(self._executor, rules.concurrency, self._detached, rules.inline_budget)
+        crew = self._crew = self._crew or Crew(self._executor, self.concurrency, self._detached, rules.inline_budget)
+        crew.limit = self.concurrency
         if self.stopping.is_set():
             crew.stop_starting()
         work = asyncio.create_task(crew.work(dispatch.chains()))

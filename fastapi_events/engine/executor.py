@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import contextvars
 import functools
 from collections.abc import Awaitable, Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from typing import Any
 from uuid import UUID
@@ -18,11 +15,12 @@ from fastapi_events.engine.handler_transaction import SyncLine, Transaction, Tra
 from fastapi_events.engine.injection import DELIVERIES, Needs, fill
 from fastapi_events.engine.item_list import ItemList
 from fastapi_events.engine.observed_attempt import observe
-from fastapi_events.engine.outcomes import Abandoned, NoThread, cascade_limit, outcome_of, superseded
+from fastapi_events.engine.outcomes import Abandoned, cascade_limit, outcome_of, superseded
 from fastapi_events.engine.run import Run
 from fastapi_events.engine.secrecy import discreet
 from fastapi_events.engine.slots import Slots
-from fastapi_events.engine.wrapped_call import ThreadBridge, call_wrapped, caught
+from fastapi_events.engine.threads import Threads
+from fastapi_events.engine.wrapped_call import ThreadBridge, call_wrapped
 from fastapi_events.errors import InvalidHandler
 from fastapi_events.model.context import set_bound, set_flow
 from fastapi_events.model.delivery import Delivery
@@ -58,11 +56,7 @@ class Executor:
         self._registry, self._marks = registry, marks
         self._transactions, self._sync_sessions = transactions, sync_sessions
         self._publishers, self._make_publisher = publishers, make_publisher
-        self._connections, self._threads_free = Slots(connections, lanes), Slots(threads, lanes)
-        # Attempts that were given up keep their threads until they return: there is room for some of those.
-        self._most_threads = threads * 4
-        self._threads = ThreadPoolExecutor(self._most_threads, thread_name_prefix="fastapi_events")
-        self._threads_busy = 0
+        self.connections, self.threads = Slots(connections, lanes), Threads(threads, lanes)
         self._cascade_depth = cascade_depth
 
     async def run(self, run: Run) -> Outcome:
@@ -89,7 +83,7 @@ class Executor:
         """Give connections back and take no more threads; those that are stuck in a handler are left behind."""
         if self._transactions is not None:
             await self._transactions.close()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self.threads.close()
 
     async def _with_needs(self, run: Run, event: Any) -> Outcome:
         handler = run.handler
@@ -97,15 +91,17 @@ class Executor:
             run.mark = run.item.mark(handler, event)
         if handler.queues:
             if not handler.is_async:
-                run.slots.append(await self._threads_free.take(run.item.lane))
+                run.slots.append(await self.threads.free.take(run.item.lane))
             if handler.transactional:
-                run.slots.append(await self._connections.take(run.item.lane))
+                run.slots.append(await self.connections.take(run.item.lane))
             run.start()
         if handler.transactional:
             return await (self._in_sync_session(run, event) if handler.sync_session else self._in_session(run, event))
         if run.mark is not None and await self._is_done(run, run.mark):
             return Outcome("duplicate")
         await self._call(run, event)
+        if run.skipped is not None:
+            return Outcome("done", note=run.skipped)
         return Outcome("done", children=tuple(run.children)) if run.children else DONE
 
     async def _is_done(self, run: Run, mark: UUID) -> bool:
@@ -149,6 +145,8 @@ class Executor:
             run.beginning = False
             await self._call(run, event)
             _check_alive(run)
+            if run.skipped is not None:
+                return Outcome("done", note=run.skipped)  # nothing was done; the mark is left with the record of it
             if connection is not None:
                 connection.check()
                 connection.end()
@@ -211,47 +209,27 @@ class Executor:
                 return await handler.function(event, **arguments)
             call = functools.partial(handler.function, event, **arguments)
             work = functools.partial(around, call) if around else call
-            value, error = await (in_thread or self._in_thread)(work)
+            value, error = await (in_thread or self.threads.run)(work)
             if error is not None:
                 raise error
             return value
 
     async def _call_wrapped(self, run: Run, onion: HandleOnion, event: Any, around: Around | None) -> Any:
         if around is None:
-            call = functools.partial(self._call, run, in_thread=self._in_thread)
+            call = functools.partial(self._call, run, in_thread=self.threads.run)
             return await call_wrapped(run, onion, event, call)
         # The thread that has the transaction waits for the middleware, and calls the handler when that goes on.
         bridge = ThreadBridge(asyncio.get_running_loop())
         call = functools.partial(self._call, run, in_thread=bridge.call)
         within = functools.partial(bridge.run, functools.partial(call_wrapped, run, onion, event, call))
         try:
-            value, error = await self._in_thread(functools.partial(around, within))
+            value, error = await self.threads.run(functools.partial(around, within))
         except asyncio.CancelledError:
             bridge.cancel()
             raise
         if error is not None:
             raise error
         return value
-
-    async def _in_thread(self, work: Callable[[], Any]) -> tuple[Any, BaseException | None]:
-        if self._threads_busy >= self._most_threads:
-            raise NoThread(
-                f"all {self._most_threads} threads of this process are held by def handlers that have outlived their "
-                "time-outs"
-            )
-        loop, context = asyncio.get_running_loop(), contextvars.copy_context()
-
-        def free() -> None:
-            self._threads_busy -= 1
-
-        def returned(_: object) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop has been closed meanwhile
-                loop.call_soon_threadsafe(free)
-
-        future = self._threads.submit(context.run, caught, work)
-        self._threads_busy += 1
-        future.add_done_callback(returned)
-        return await asyncio.wrap_future(future)
 
     def _values(self, run: Run, event: Any) -> dict[type[Any], Any]:
         wants = run.handler.signature.wants
@@ -268,6 +246,8 @@ class Executor:
             values[DELIVERIES] = run.item.deliveries(
                 run.handler, run.attempt, redelivered=run.redelivered, replay=run.replay
             )
+        if Run in wants:
+            values[Run] = run
         for kind in self._publishers & wants:
             values[kind] = self._make_publisher(run, kind)
         return values

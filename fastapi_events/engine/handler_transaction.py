@@ -22,6 +22,7 @@ from fastapi_events.engine.handler_session import OwnedSession, handler_session_
 from fastapi_events.engine.infrastructure import NoConnection, describe
 from fastapi_events.engine.kept_transaction import KeptTransactions
 from fastapi_events.engine.transaction_guard import TransactionGuard
+from fastapi_events.store.clauses import clause
 from fastapi_events.store.marks import Marks, MarkStore
 
 logger = logging.getLogger("fastapi_events")
@@ -53,6 +54,26 @@ class Transaction(Protocol):
 
     def cut(self) -> None:
         """Cut the line to the server, which then rolls back: the attempt was given up."""
+        ...
+
+
+class FencedTransaction(Transaction, Protocol):
+    """One that takes no mark: a statement of the library's, run in it at its end, says whether it may commit."""
+
+    async def begin_unmarked(self, timeout: float) -> None:
+        """Begin; ``timeout``: that of whoever works in it, in seconds."""
+        ...
+
+    async def execute(self, statement: str, *arguments: str) -> list[Any]:
+        """Run a statement, behind everything that the session has not flushed yet; its parameters are texts."""
+        ...
+
+
+class FencedTransactions(Protocol):
+    """Makes such transactions."""
+
+    async def open(self, *, session: bool = True) -> FencedTransaction:
+        """A transaction, with a fresh session if it is wanted; nothing has been sent."""
         ...
 
 
@@ -91,6 +112,18 @@ class PlainTransaction:
         taken = await self._marks.take_list(connection, handler, marks, replay)
         self._guard = _guard(connection.sync_connection)
         return taken
+
+    async def begin_unmarked(self, timeout: float) -> None:
+        connection = await self._connect(timeout)
+        self._guard = _guard(connection.sync_connection)
+
+    async def execute(self, statement: str, *arguments: Any) -> list[Any]:
+        await self.session.flush()
+        if self._connection is None:
+            return []
+        names = [f"p{number}" for number in range(1, len(arguments) + 1)]
+        given = dict(zip(names, arguments, strict=True))
+        return list((await self._connection.execute(clause(statement, *names), given)).mappings())
 
     async def _connect(self, timeout: float) -> AsyncConnection:
         try:
@@ -177,7 +210,7 @@ class PlainTransactions:
         return
 
 
-def transactions_for(sessions: Any, kind: type[Any], marks: MarkStore) -> Transactions:
+def transactions_for(sessions: Any, kind: type[Any], marks: MarkStore) -> PlainTransactions | KeptTransactions:
     """The fastest way that the application's session maker allows; ``kind`` is the class of the sessions to make."""
     options = session_options(sessions)
     engine = asyncpg_engine(sessions)

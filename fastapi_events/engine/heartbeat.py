@@ -8,14 +8,14 @@ from uuid import UUID
 
 from fastapi_events.engine.service import Loop
 from fastapi_events.engine.wake import Wake, wait_for_flag
-from fastapi_events.store.group import GroupStore
+from fastapi_events.store.group import GroupStore, Newest
 from fastapi_events.store.parked import KeyClaim
 
 
 class Heartbeat(Loop):
     """Extends the worker's lease and those of its parked keys; enters the worker again if its row has gone.
 
-    It also learns of changes to the group's handlers, at once if ``wake`` says that there are some.
+    It also learns of changes to the group's handlers and jobs, at once if ``wake`` says that there are some.
     """
 
     name = "heartbeat"
@@ -23,7 +23,7 @@ class Heartbeat(Loop):
     def __init__(
         self, store: GroupStore, worker: UUID, *, lease: float, interval: float, wake_up: Callable[[], str],
         claims: Callable[[], list[KeyClaim]], stale: Callable[[], int], register: Callable[[], object],
-        wake: Wake, revised: Callable[[int], Awaitable[None]],
+        wake: Wake, revised: Callable[[Newest], Awaitable[None]],
         broadcasts: Callable[[], tuple[int, int]] = lambda: (0, 0),
     ) -> None:  # fmt: skip
         super().__init__()
@@ -36,11 +36,11 @@ class Heartbeat(Loop):
         await wait_for_flag(self._wake.plan, self._interval)
         if self.stopping.is_set():
             return
-        revision = await self._store.beat(
+        newest = await self._store.beat(
             self._worker, self._lease, self._wake_up(), self._stale(), self._claims(), self._broadcasts()
         )
-        if revision is not None:
-            await self._revised(revision)
+        if newest is not None:
+            await self._revised(newest)
             return
         result = self._register()
         if asyncio.iscoroutine(result):

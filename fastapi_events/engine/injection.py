@@ -83,6 +83,13 @@ def read_signature(function: Callable[..., Any], known: frozenset[type[Any]], *,
     return Signature(sources, frozenset(wants))
 
 
+def read_further(function: Callable[..., Any], count: int, known: frozenset[type[Any]], *, owner: str) -> Signature:
+    """As ``read_signature``, of a function that gets ``count`` arguments by position: what it asks for beside them."""
+    wants: set[type[Any]] = set()
+    sources = _sources(function, list(_parameters_of(function, owner))[count:], known, wants, owner=owner, path=())
+    return Signature(sources, frozenset(wants))
+
+
 def gives_one_of(annotation: Any, kinds: tuple[type[Any], ...]) -> bool:
     """Whether an annotation names one of these classes: as it is, in a union, ``Annotated`` or a generator's."""
     if isinstance(annotation, type):

@@ -96,17 +96,7 @@ class Item:
                 return RawEvent(self.name, self.version, json.loads(payload))
             except (ValueError, RecursionError) as error:
                 return Unreadable("undecodable", failure(type(error).__name__, str(error)))
-        options = wanted.__event_options__
-        try:
-            if options.version != self.version:
-                payload = self.versions.text_for(options, registry.upcasters)
-            return wanted.__pydantic_validator__.validate_json(payload, by_alias=True, by_name=True)
-        except ValidationError as error:
-            return _refused(error)
-        except Unreadable as error:
-            return error
-        except Exception as error:  # noqa: BLE001 - a user's validator may raise anything; the batch goes on
-            return Unreadable("invalid_payload", failure(type(error).__name__, _text(error)))
+        return decode(wanted, payload if wanted.__event_options__.version == self.version else self.versions, registry)
 
     def idempotency_key(self, handler: Handler, event: Any) -> str:
         """The key under which the handler is done with this event only once."""
@@ -156,6 +146,19 @@ class Item:
             published_at=row["published_at"],
             replay_id=replay,
         )
+
+
+def decode(wanted: Any, stored: str | StoredVersions, registry: Registry) -> Any:
+    """An event as its class, or the ``Unreadable`` that says why not; ``stored`` is its text, or all its versions."""
+    try:
+        payload = stored if isinstance(stored, str) else stored.text_for(wanted.__event_options__, registry.upcasters)
+        return wanted.__pydantic_validator__.validate_json(payload, by_alias=True, by_name=True)
+    except ValidationError as error:
+        return _refused(error)
+    except Unreadable as error:
+        return error
+    except Exception as error:  # noqa: BLE001 - a user's validator may raise anything; the batch goes on
+        return Unreadable("invalid_payload", failure(type(error).__name__, _text(error)))
 
 
 def _refused(error: ValidationError) -> Unreadable:

@@ -97,6 +97,16 @@ class KeptTransaction:
         await self.driver.execute(self._marks.literal_begin(self._kept.level, timeout))
         return await self._marks.driver_take_list(self.driver, handler, marks, replay)
 
+    async def begin_unmarked(self, timeout: float) -> None:
+        self._kept.start()
+        await self.driver.execute(self._marks.literal_begin(self._kept.level, timeout))
+
+    async def execute(self, statement: str, *arguments: Any) -> list[Any]:
+        if self.session is not None:
+            await self.session.flush()
+        rows: list[Any] = await self.driver.fetch(statement, *arguments)
+        return rows
+
     async def commit(self) -> None:
         kept, session = self._kept, self.session
         kept.check(session)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi_events.engine.dispatch import attempt_row, reason_of, tombstone_of
+from fastapi_events.engine.delivery_rows import attempt_row, reason_of, tombstone_of
 from fastapi_events.engine.failure import fingerprint_of
 from fastapi_events.engine.handlers import Handler
 from fastapi_events.engine.item import Item

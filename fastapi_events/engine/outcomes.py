@@ -51,7 +51,7 @@ def failed(run: Run, error: BaseException) -> Outcome:
 def timed_out(run: Run) -> Outcome:
     """The outcome of an attempt that was given up at its time-out."""
     limit = run.handler.timeout
-    what = failure("TimeoutError", f"the handler ran longer than its time-out of {limit:g} s")
+    what = failure("TimeoutError", f"the {run.noun} ran longer than its time-out of {limit:g} s")
     return replace(_by_policy(run, TimeoutError(), what, "timed_out", "timed_out"), duration=limit)
 
 
@@ -92,6 +92,15 @@ def _by_policy(run: Run, error: Exception, what: Failure, refused: DeadReason, l
 def cascade_limit(depth: int) -> Outcome:
     """The outcome of an event at the end of a chain of more than ``depth``."""
     return _dead("cascade_limit", "CascadeLimit", f"more than {depth} events caused each other")
+
+
+def crashed(times: int) -> Outcome:
+    """The outcome of a run with which so many processes have vanished while it was alone at work."""
+    text = (
+        f"{times} processes have vanished while they ran it alone. Nothing in Python is known to have failed: look "
+        "into their logs and their platform's events (killed for their memory? a crash in a C library?)."
+    )
+    return _dead("crashed_worker", "WorkerCrashed", text)
 
 
 def interrupted(what: str) -> Outcome:

@@ -121,7 +121,10 @@ class Pruner:
         ``stopping`` says so.
         """
         pruned, self._places = Pruned(), {}
-        parts = (self._log, self._removed_groups, self._marks, self._deliveries, self._successes, self._event_keys)
+        parts = (
+            self._log, self._removed_groups, self._marks, self._deliveries, self._successes, self._event_keys,
+            self._runs,
+        )  # fmt: skip
         try:
             await self._store.begin_round(every)
             left = seconds
@@ -237,6 +240,11 @@ class Pruner:
     async def _event_keys(self, pruned: Pruned, allowance: _Allowance) -> None:
         if self._ages.dedupe is not None:
             await self._sweep("event_key", "prune_event_keys", (self._ages.dedupe,), pruned, allowance)
+
+    async def _runs(self, pruned: Pruned, allowance: _Allowance) -> None:
+        ages = (self._ages.history, self._ages.dead_letters)
+        if ages != (None, None):
+            await self._sweep("run_end", "jobs/prune_runs", ages, pruned, allowance)
 
     async def _sweep(
         self, table: str, statement: str, more: Sequence[Any], pruned: Pruned, allowance: _Allowance

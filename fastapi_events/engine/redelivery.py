@@ -60,7 +60,7 @@ class Redelivery(Loop):
         super().__init__()
         self._store, self._executor, self._plan, self._wake = store, executor, plan, wake
         self._gates, self._suspects = gates, suspects
-        self._concurrency, self._poll_interval = concurrency, poll_interval
+        self.concurrency, self._poll_interval = concurrency, poll_interval
         self._committed, self._keys_due, self._lost = committed, keys_due, lost
         self._working: dict[asyncio.Task[None], KeyClaim] = {}
         self._cut_off = asyncio.Event()
@@ -90,7 +90,7 @@ class Redelivery(Loop):
 
     async def turn(self) -> None:
         wait = self._poll_interval() if self._next_due is None else min(self._next_due, self._poll_interval())
-        probe = self._gates.next_probe if len(self._working) < self._concurrency else None
+        probe = self._gates.next_probe if len(self._working) < self.concurrency else None
         called = await wait_for_flag(self._wake.keys, max(wait if probe is None else min(wait, probe), 0.0))
         if not self.stopping.is_set():
             async with self._one_search:
@@ -131,11 +131,11 @@ class Redelivery(Loop):
     async def _claim_due(self, *, full: bool = False) -> int:
         now = asyncio.get_running_loop().time()
         full = full or now >= self._next_full_search
-        room = min(CLAIM_LIMIT, self._concurrency - len(self._working))
+        room = min(CLAIM_LIMIT, self.concurrency - len(self._working))
         numbers = self._plan.numbers
         probes = await self._gates.probes(self._plan.by_number.values(), all_due=full) if room > 0 else frozenset[int]()
         busy = Counter(claim.handler_id for claim in self._working.values())
-        everything = rooms_of(numbers, room, probes, busy=busy, most=self._concurrency, stopped=self._gates.stopped)
+        everything = rooms_of(numbers, room, probes, busy=busy, most=self.concurrency, stopped=self._gates.stopped)
         if not everything:
             self._next_due = None
             return 0

@@ -11,12 +11,13 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import replace
 
-from fastapi_events.engine.dispatch import Dispatch, attempt_row, delivery_row
+from fastapi_events.engine.delivery_rows import attempt_row, delivery_row
+from fastapi_events.engine.dispatch import Dispatch
 from fastapi_events.engine.failure import failure_of
 from fastapi_events.engine.handlers import Taker
 from fastapi_events.engine.infrastructure import describe, is_refusal
 from fastapi_events.engine.item import Item
-from fastapi_events.model.identity import child_event_id
+from fastapi_events.model.identity import child_event_id, triggered_run_id
 from fastapi_events.model.outcome import Outcome
 from fastapi_events.store.cursors import HeldPartition, PartitionBatch, Place, Settlement
 
@@ -172,6 +173,7 @@ class RefusedBatch:
             marks=[mark for mark in whole.marks if inside(mark[0], mark[3])],
             successes=[entry for entry in whole.successes if inside(entry[0], entry[1])],
             handler_sets=whole.handler_sets,
+            notes=whole.notes,
             deliveries=deliveries,
             attempts=[row for row in whole.attempts if row["delivery_id"] in kept],
             children=[entry for entry in whole.children if inside(entry[0], self._parents[id(entry[1])][0])],
@@ -189,6 +191,8 @@ class RefusedBatch:
                 item = self._items[part.held.number, row["position"]]
                 for taker in self._dispatch.takers(item, part):
                     name, ordinal, missed = taker.handler.id if taker.handler else "", 0, 0
+                    if (start := children.get(triggered_run_id(item.id, taker.number))) is not None:
+                        self._parents[id(start)] = (item.position, name)
                     while name and missed < _GAP:
                         child = children.get(child_event_id(item.id, name, ordinal))
                         ordinal, missed = ordinal + 1, missed + 1 if child is None else 0

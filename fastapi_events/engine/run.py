@@ -11,8 +11,8 @@ from fastapi_events.engine.handlers import Handler
 from fastapi_events.engine.item import Item
 from fastapi_events.engine.slots import Slot
 from fastapi_events.model.delivery import Delivery
-from fastapi_events.model.envelope import Envelope
 from fastapi_events.model.outcome import Outcome
+from fastapi_events.model.run_start import Sealed
 
 if TYPE_CHECKING:
     from fastapi_events.engine.handler_connection import HandlerConnection
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 class Run:
     """One attempt. Whoever gives it up sets ``abandoned``: from then on it can commit nothing."""
 
+    noun = "handler"
     __slots__ = (
         "abandoned",
         "attempt",
@@ -41,6 +42,7 @@ class Run:
         "redelivered",
         "replay",
         "session",
+        "skipped",
         "slots",
         "transaction",
         "waiting_since",
@@ -59,7 +61,9 @@ class Run:
         self.driver: Any = None
         self.connection: HandlerConnection | None = None
         self.mark: UUID | None = None
-        self.children: list[Envelope] = []
+        self.children: list[Sealed] = []
+        self.skipped: str | None = None
+        """Why there was nothing to do."""
         self.slots: list[Slot] = []
         self.began: float | None = None
         self.on_start: Callable[[], None] | None = None

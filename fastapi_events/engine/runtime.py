@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import socket
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from uuid import UUID
 
-from fastapi_events.engine.broadcasting.making import facts_of, make_broadcasts
+from fastapi_events.engine.broadcasting.making import make_broadcasts
 from fastapi_events.engine.broadcasting.reading import Broadcasts
 from fastapi_events.engine.counters import Counters
 from fastapi_events.engine.detached import Detached
@@ -20,12 +18,14 @@ from fastapi_events.engine.executor import Executor
 from fastapi_events.engine.gates import Gates
 from fastapi_events.engine.handlers import Handler, HandlerPlan
 from fastapi_events.engine.heartbeat import Heartbeat
+from fastapi_events.engine.jobs.side import JobSide
 from fastapi_events.engine.listener import Listener, WakeUp
 from fastapi_events.engine.maintenance import make_maintenance
 from fastapi_events.engine.notifier import Notifier
+from fastapi_events.engine.pool_numbers import PoolNumbers, lane_pools
 from fastapi_events.engine.pruning import Pruner, ages_of
 from fastapi_events.engine.redelivery import Redelivery
-from fastapi_events.engine.release import release
+from fastapi_events.engine.registering import register_worker
 from fastapi_events.engine.replaying.making import make_replays
 from fastapi_events.engine.replaying.replays import Replays
 from fastapi_events.engine.scheduler import Scheduler
@@ -41,9 +41,10 @@ from fastapi_events.store.channel import Channel
 from fastapi_events.store.cursors import CursorStore
 from fastapi_events.store.database import BOOKKEEPING_CONNECTIONS, Database
 from fastapi_events.store.gates import GateStore
-from fastapi_events.store.group import GroupStore
+from fastapi_events.store.group import GroupStore, Newest
 from fastapi_events.store.log import EventLog
 from fastapi_events.store.parked import KeyClaim, ParkedKeyStore
+from fastapi_events.store.pools import PoolStore
 from fastapi_events.store.schedule import ScheduleStore
 from fastapi_events.store.statements import Statements
 
@@ -67,6 +68,7 @@ class Runtime:
         self.store = GroupStore(database, statements)
         self.gate_store = GateStore(database, statements)
         self.gates = Gates(self.gate_store, changed=self.handlers_changed, keys_due=self.keys_due)
+        self.pool_numbers = PoolNumbers(PoolStore(database, statements), settings.concurrency)
         self.pruner = Pruner(database, statements, ages_of(settings))
         self.notifier: Notifier | None = None
         self.listener: Listener | None = None
@@ -76,9 +78,10 @@ class Runtime:
         self.scheduler: Scheduler | None = None
         self.replays: Replays | None = None
         self.broadcasts: Broadcasts | None = None
+        self.jobs: JobSide | None = None
         self._services: list[Loop] = []
+        self._learning = asyncio.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._reported_stale = 0
 
     @property
     def channel(self) -> str:
@@ -91,14 +94,19 @@ class Runtime:
         self.wake.attach(self._loop)
         self.group_id = await self.store.register(self.group, self.plan.rows(), self.lanes, self.partitions)
         await self.refresh_plan()
-        await self._register_worker()
+        await self.pool_numbers.read(self.group_id)
+        if self.jobs is not None:
+            await self.jobs.register(self.group_id)  # triggers start runs as soon as events are handled
+        await register_worker(self)
         self._make_services()
         for service in self._services:
             await service.start()
+        if self.jobs is not None:
+            await self.jobs.start(works=self.settings.enabled and self.drains)
         if self.broadcasts is not None:
             await self.broadcasts.begin()  # also where only drain_once() will read on from here
-        if self.listening:
-            await self._register_worker()  # else its row said for the first few seconds that it polls
+        if self.listening or self.jobs is not None:
+            await register_worker(self)  # else its row said for the first few seconds that it polls, and runs no jobs
         self.wake.everything()
 
     async def stop(self) -> None:
@@ -113,7 +121,8 @@ class Runtime:
             for service in [service for service in self._services if service not in self.handling]:
                 steps.push_async_callback(service.stop)
             steps.push_async_callback(self.gates.written)
-            steps.push_async_callback(stop_handling, self.handling, self.detached, self.settings.shutdown_grace)
+            grace = self.settings.shutdown_grace
+            steps.push_async_callback(stop_handling, self.handling, self.detached, self.jobs, grace)
 
     def committed(self, places: Collection[LogPlace]) -> None:
         """Events of these places have been committed by this process: wake its own loops, and tell the others."""
@@ -135,10 +144,11 @@ class Runtime:
 
     async def refresh_plan(self) -> None:
         """Read the group's handlers anew."""
-        known, revision = await self.store.handlers(self.group_id)
-        paused = await self.gate_store.paused_lanes(self.group_id)
-        self.plan.learn(known, revision)
-        self.gates.learn(known.values(), paused, self.plan.by_number)
+        async with self._learning:  # whoever has read first would else teach last
+            known, revision = await self.store.handlers(self.group_id)
+            paused = await self.gate_store.paused_lanes(self.group_id)
+            self.plan.learn(known, revision)
+            self.gates.learn(known.values(), paused, self.plan.by_number)
         if self.replays is not None:
             self.replays.look()
 
@@ -148,39 +158,21 @@ class Runtime:
         if self.notifier is not None and self._loop is not None:
             self._loop.call_soon_threadsafe(self.notifier.announce_handlers)
 
-    async def _revised(self, revision: int) -> None:
-        """Somebody says which revision of the handlers is the newest: read them anew if another one is known here."""
-        if revision != self.plan.revision:
+    async def revised(self, newest: Newest) -> None:
+        """Which revisions of handlers and of jobs are the newest: read anew what is known here by another one."""
+        if newest.handlers != self.plan.revision:
             await self.refresh_plan()
             self.wake.lane()
             self.wake.parked()
-
-    async def drain_once(self) -> int:
-        """Handle what is there now, in every lane and among what is due; returns the events handled.
-
-        Broadcast handlers are called too, which counts for nothing: most of their events are in a lane.
-        """
-        handled = 0
-        while True:
-            if self.scheduler is not None:
-                await self.scheduler.move(full=True)
-            if self.broadcasts is not None:
-                await self.broadcasts.drain()
-            round_handled = sum([await lane.drain() for lane in self.drain_loops])
-            if self.detached is not None:
-                await self.detached.drain()
-            for further in (self.replays, self.redelivery):  # a replay that ends may let go of what is live
-                round_handled += await further.drain() if further is not None else 0
-            await self.gates.written()
-            handled += round_handled
-            if not round_handled:
-                return handled
+        if self.jobs is not None:
+            await self.jobs.revised(newest.jobs)
+        if await self.pool_numbers.revised(self.group_id, newest.pools):
+            await register_worker(self)
 
     @property
     def handling(self) -> list[Loop]:
         """The loops that call handlers."""
-        further = (self.redelivery, self.replays, self.broadcasts)
-        return [*self.drain_loops, *(loop for loop in further if loop is not None)]
+        return [*self.drain_loops, *filter(None, (self.redelivery, self.replays, self.broadcasts))]
 
     @property
     def listening(self) -> bool:
@@ -207,14 +199,19 @@ class Runtime:
         self._services.append(
             Heartbeat(
                 self.store, self.worker, lease=self.settings.lease, interval=self.settings.heartbeat,
-                wake_up=lambda: self.wake_up,
-                claims=self._claims,
-                stale=self._new_stale, register=self._register_worker, wake=self.wake, revised=self._revised,
+                wake_up=lambda: self.wake_up, claims=self._claims,
+                stale=self.counters.new_stale, register=lambda: register_worker(self),
+                wake=self.wake, revised=self.revised,
                 broadcasts=lambda: (self.counters.broadcast_failures, self.counters.broadcast_skipped),
             )
         )  # fmt: skip
         if self.broadcast_handlers:
-            self.broadcasts = self._make_broadcasts()
+            self.broadcasts = make_broadcasts(
+                self.broadcast_handlers, self.settings, self.database, self.statements, self.log, self.executor,
+                self.wake, partitions=self.partitions, poll_interval=self.poll_interval, committed=self.committed,
+                failed=lambda: self.counters.count_broadcasts(failed=1),
+                skipped=lambda events: self.counters.count_broadcasts(skipped=events),
+            )  # fmt: skip
         if self._hears and (url := self.settings.listener_url(self.database.url)) is not None:
             self.listener = Listener(self.database, self._channel, self.wake, url=url)
             self._services.append(self.listener)
@@ -226,48 +223,43 @@ class Runtime:
             self._services += [*self.drain_loops, *(each for each in further if each is not None)]
             self._services.append(make_maintenance(self.database, self.statements, self.settings, self.pruner))
 
-    def _make_broadcasts(self) -> Broadcasts:
-        return make_broadcasts(
-            self.broadcast_handlers, self.settings, self.database, self.statements, self.log, self.executor, self.wake,
-            partitions=self.partitions, poll_interval=self._poll_interval, committed=self.committed,
-            failed=lambda: self.counters.count_broadcasts(failed=1),
-            skipped=lambda events: self.counters.count_broadcasts(skipped=events),
-        )  # fmt: skip
-
     def make_drains(self) -> None:
         """Make the drain loops, the retry side and the scheduler without starting them."""
         settings = self.settings
         rules = DrainRules.of(settings, self.partitions)
         parked = ParkedKeyStore(self.database, self.statements, self.log, worker=self.worker, lease=settings.lease)
-        self.detached = Detached(parked, self.gates, committed=self.committed, keys_due=self.keys_due, lost=self._lost)
-        concurrency = {LANES[name]: limit for name, limit in settings.lane_concurrency.items()}
-        for lane, limit in sorted(concurrency.items()):
+        self.detached = Detached(parked, self.gates, committed=self.committed, keys_due=self.keys_due, lost=self.lost)
+        pools = lane_pools(settings.lanes)
+        for lane, pool in sorted((LANES[name], pool) for name, pool in zip(settings.lanes, pools, strict=True)):
             cursors = CursorStore(
                 self.database, self.statements, self.log,
                 group=self.group_id, lane=lane, partitions=self.partitions, worker=self.worker, lease=settings.lease,
             )  # fmt: skip
             self.drain_loops.append(
                 LaneDrain(
-                    lane, cursors, self.executor, self.plan, self.wake, replace(rules, concurrency=limit),
-                    self.detached, self.gates, refresh_plan=self.refresh_plan, lost=self._lost,
-                    poll_interval=self._poll_interval, committed=self.committed, keys_due=self.keys_due,
+                    lane, cursors, self.executor, self.plan, self.wake,
+                    replace(rules, concurrency=self.pool_numbers.of(pool)), self.detached, self.gates,
+                    refresh_plan=self.refresh_plan, lost=self.lost,
+                    poll_interval=self.poll_interval, committed=self.committed, keys_due=self.keys_due,
                 )
             )  # fmt: skip
+            self.pool_numbers.tell(self.drain_loops[-1], pool)
         self.redelivery = Redelivery(
             parked, self.executor, self.plan, self.wake,
             self.gates, make_suspects(self.database, self.statements, settings, self.plan, self.worker),
-            concurrency=sum(concurrency.values()),
-            poll_interval=self._poll_interval, committed=self.committed, keys_due=self.keys_due, lost=self._lost,
+            concurrency=self.pool_numbers.of(*pools), poll_interval=self.poll_interval,
+            committed=self.committed, keys_due=self.keys_due, lost=self.lost,
         )  # fmt: skip
         self.replays = make_replays(
             settings, self.database, self.statements, self.log, self.executor, self.plan, self.gates, self.drain_loops,
-            worker=self.worker, refresh_plan=self.refresh_plan, changed=self.handlers_changed,
-            committed=self.committed, keys_due=self.keys_due, lost=self._lost,
+            self.pool_numbers, worker=self.worker, refresh_plan=self.refresh_plan, changed=self.handlers_changed,
+            committed=self.committed, keys_due=self.keys_due, lost=self.lost,
         )  # fmt: skip
-        schedule = ScheduleStore(self.database, self.statements)
+        self.pool_numbers.tell(self.redelivery, *pools)
         self.scheduler = Scheduler(
-            schedule, self.wake.lanes[SCHEDULE], poll_interval=self._poll_interval, committed=self.committed
-        )
+            ScheduleStore(self.database, self.statements), self.wake.lanes[SCHEDULE],
+            poll_interval=self.poll_interval, committed=self.committed,
+        )  # fmt: skip
 
     def _claims(self) -> list[KeyClaim]:
         """The parked keys that this process works on."""
@@ -279,21 +271,10 @@ class Runtime:
         """Whether this process wants to be told of events: it handles some, by itself."""
         return self.settings.enabled and (self.drains or bool(self.broadcast_handlers))
 
-    def _poll_interval(self) -> float:
+    def poll_interval(self) -> float:
+        """Seconds between two looks while nothing wakes this process."""
         return self.settings.poll_interval if self.listening else self.settings.degraded_interval
 
-    def _lost(self, count: int) -> None:
+    def lost(self, count: int) -> None:
+        """So much came too late to be recorded."""
         self.counters.stale_settles += count
-
-    def _new_stale(self) -> int:
-        new, self._reported_stale = self.counters.stale_settles - self._reported_stale, self.counters.stale_settles
-        return new
-
-    async def _register_worker(self) -> None:
-        await self.store.register_worker(
-            self.worker, self.group_id, host=socket.gethostname(), pid=os.getpid(),
-            drains=self.drains and self.settings.enabled, release=release(), handlers=self.plan.numbers,
-            connections=self.connections, lease=self.settings.lease, wake_up=self.wake_up,
-            lanes=[LANES[name] for name in self.settings.lanes] if self.drains and self.settings.enabled else [],
-            broadcasts=facts_of(self.broadcast_handlers) if self.settings.enabled else [],
-        )  # fmt: skip

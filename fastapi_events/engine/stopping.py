@@ -8,15 +8,17 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from fastapi_events.engine.detached import Detached
+from fastapi_events.engine.jobs.side import JobSide
 from fastapi_events.engine.service import Loop
 from fastapi_events.store.group import GroupStore
 
 
-async def stop_handling(loops: Sequence[Loop], detached: Detached | None, grace: float) -> None:
+async def stop_handling(loops: Sequence[Loop], detached: Detached | None, jobs: JobSide | None, grace: float) -> None:
     """Let what runs finish for ``grace`` seconds in all; raises the first error of a loop once all have stopped."""
     now = asyncio.get_running_loop().time
     until = now() + grace
-    stopped = await asyncio.gather(*(loop.stop(grace) for loop in loops), return_exceptions=True)
+    stopping = [loop.stop(grace) for loop in loops] + ([jobs.stop(grace)] if jobs is not None else [])
+    stopped = await asyncio.gather(*stopping, return_exceptions=True)
     if detached is not None:  # after the lanes, whose attempts may be detached until they end
         await detached.stop(max(until - now(), 0.0))
     for problem in stopped:

@@ -11,7 +11,7 @@ from fastapi_events.engine.handlers import HandlerPlan
 logger = logging.getLogger("fastapi_events")
 
 MOST_NAMED = 20
-FOR_OTHERS = frozenset({"no_handler", "crash_suspect"})
+FOR_OTHERS = frozenset({"no_handler", "trigger_unregistered", "crash_suspect"})
 """Deliveries that other processes have to take, or may help with."""
 
 Suspect = tuple[int, str, UUID]

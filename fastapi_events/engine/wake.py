@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable
 
 from fastapi_events.engine.news import News
 from fastapi_events.model.lane import PLACES_PER_LANE, LogPlace
+from fastapi_events.model.run_start import AWAITING, CANCELED, READY, REPLACED, RUNS, WAITING
 
 
 class LaneFlag(asyncio.Event):
@@ -58,6 +59,45 @@ class LogFlag(asyncio.Event):
         return taken
 
 
+class RunsFlag(LaneFlag):
+    """For runs of jobs: pools look for ready ones, and what waits for moments or holds leases looks after those."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pools: list[asyncio.Event] = []
+        self.due, self.leases = asyncio.Event(), asyncio.Event()
+        self.events = LogFlag()
+        """Events that runs may wait for; ``awaits`` says that they may wait at other places than those known."""
+        self.awaits = True
+        self.cancels = True
+        """Whether runs may have to be cancelled that nobody runs."""
+
+    def set(self) -> None:
+        """Anything may have changed."""
+        self.cancels = self.awaits = True
+        for flag in (*self.pools, self.due, self.leases, self.events):
+            flag.set()
+
+    def add(self, partition: int) -> None:
+        """What a notification said of runs: see ``fastapi_events.model.run_start``."""
+        if partition == READY:
+            for flag in self.pools:
+                flag.set()
+        elif partition == WAITING:
+            self.due.set()
+        elif partition == CANCELED:
+            self.cancels = True
+            self.leases.set()
+            self.due.set()
+        elif partition == AWAITING:
+            self.awaits = True
+            self.events.set()
+        elif partition == REPLACED:
+            self.cancels = True
+            for flag in (*self.pools, self.due, self.leases):
+                flag.set()
+
+
 class Wake:
     """One flag per lane, one for parked keys and one for the plan of handlers.
 
@@ -69,7 +109,10 @@ class Wake:
 
     def __init__(self, lanes: Iterable[int]) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.lanes = {lane: LaneFlag() for lane in lanes}
+        self.runs = RunsFlag()
+        self.awaited: frozenset[int] = frozenset()
+        """Places of the log at which runs wait for events."""
+        self.lanes: dict[int, LaneFlag] = {lane: LaneFlag() for lane in lanes} | {RUNS: self.runs}
         self.keys = asyncio.Event()
         self.plan = asyncio.Event()
         self.log: LogFlag | None = None
@@ -110,6 +153,8 @@ class Wake:
                 flag.set()
         if self.log is not None:
             self.log.set()
+        if self.awaited:
+            self.runs.events.set()
         if self.news.waiting:
             self.news.tell()
 
@@ -121,6 +166,8 @@ class Wake:
                 flag.add(partition)
         if self.log is not None:
             self.log.add(places)
+        if self.awaited and not self.awaited.isdisjoint(places):
+            self.runs.events.add(places)
         if self.news.waiting:
             self.news.tell()
 

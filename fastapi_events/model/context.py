@@ -42,7 +42,8 @@ _NOTHING = Flow()
 _flow: ContextVar[Flow | FlowSource] = ContextVar("fastapi_events_flow", default=_NOTHING)
 _bound: ContextVar[str | BoundSource | None] = ContextVar("fastapi_events_bound", default=None)
 _delivery: ContextVar[object | None] = ContextVar("fastapi_events_delivery", default=None)
-_OWN: frozenset[ContextVar[Any]] = frozenset({_flow, _bound, _delivery})
+_listener: ContextVar[object | None] = ContextVar("fastapi_events_listener", default=None)
+_OWN: frozenset[ContextVar[Any]] = frozenset({_flow, _bound, _delivery, _listener})
 
 
 def current_flow() -> Flow:
@@ -93,6 +94,16 @@ def set_delivery(owner: object) -> None:
     _delivery.set(owner)
 
 
+def current_listener() -> object | None:
+    """Whatever listens to what is logged in this context."""
+    return _listener.get()
+
+
+def set_listener(listener: object | None) -> None:
+    """Say who listens to what the rest of this context logs."""
+    _listener.set(listener)
+
+
 class Footprint:
     """What a task's context holds when work begins in it, to see what somebody's code has left there."""
 
@@ -103,6 +114,7 @@ class Footprint:
         _flow.set(_NOTHING)
         _bound.set(None)
         _delivery.set(None)
+        _listener.set(None)
         self._before = copy_context()
         self._others = tuple((var, value) for var, value in self._before.items() if var not in _OWN)
 

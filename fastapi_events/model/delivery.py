@@ -12,6 +12,7 @@ DeliveryState = Literal["waiting", "running", "retrying", "dead", "discarded", "
 WaitReason = Literal[
     "retry",
     "no_handler",
+    "trigger_unregistered",
     "key_blocked",
     "breaker_open",
     "paused",

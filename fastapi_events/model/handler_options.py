@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any, Literal, TypedDict, get_args
 
-from fastapi_events.errors import LONGEST_DELAY, ContradictoryOptions, DeclarationError
+from fastapi_events.errors import ContradictoryOptions, DeclarationError
 from fastapi_events.model.batch import checked_batch
 from fastapi_events.model.breaker import Breaker
 from fastapi_events.model.broadcast import check_broadcast
+from fastapi_events.model.durations import checked_span
 from fastapi_events.model.middleware import Middleware
 from fastapi_events.model.middleware_checks import checked_middleware
 from fastapi_events.model.retry import Retry
@@ -62,8 +62,7 @@ def checked_options(
     def refuse(problem: str) -> ContradictoryOptions:
         return ContradictoryOptions(f"{owner}: {problem}")
 
-    if retry is not None and not isinstance(retry, Retry):
-        raise refuse(f"retry={_shown(retry)} is not a policy. Write {_as_retry(retry)}.")
+    check_retry(retry, owner)
     _check_key(idempotency_key, owner)
     if not isinstance(ordered, bool):
         raise refuse(f"ordered={_shown(ordered)} is neither True nor False.")
@@ -77,7 +76,7 @@ def checked_options(
     )  # fmt: skip
     return HandlerOptions(
         retry=retry,
-        timeout=_checked_timeout(timeout, owner),
+        timeout=checked_span(timeout, "timeout", owner, none="leaves no time to run"),
         idempotency_key=idempotency_key,
         ordered=ordered,
         on_dead=on_dead,
@@ -98,6 +97,15 @@ def checked_id(handler_id: object) -> str:
             "id='orders.notify'."
         )
     return handler_id
+
+
+def check_retry(retry: Any, owner: str) -> None:
+    """Raise ``ContradictoryOptions`` for what is no policy."""
+    if retry is not None and not isinstance(retry, Retry):
+        number = retry if type(retry) is int and retry > 0 else 3
+        raise ContradictoryOptions(
+            f"{owner}: retry={_shown(retry)} is not a policy. Write retry=Retry(max_attempts={number})."
+        )
 
 
 def _check_key(idempotency_key: Any, owner: str) -> None:
@@ -123,28 +131,8 @@ def _check_breaker(breaker: Any, owner: str) -> None:
         )
 
 
-def _checked_timeout(timeout: Any, owner: str) -> float | None:
-    if timeout is None:
-        return None
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float | timedelta):
-        raise ContradictoryOptions(
-            f"{owner}: timeout={_shown(timeout)} is not a number of seconds. Write timeout=5, or a timedelta."
-        )
-    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else float(timeout)
-    if not seconds > 0:
-        raise ContradictoryOptions(f"{owner}: timeout={seconds:g} leaves no time to run. Use more than 0.")
-    if seconds > LONGEST_DELAY:
-        raise ContradictoryOptions(f"{owner}: timeout={seconds:g} is longer than ten years. Use less.")
-    return seconds
-
-
 def _can_be_called(value: object) -> bool:
     return callable(value)
-
-
-def _as_retry(value: object) -> str:
-    number = value if type(value) is int and value > 0 else 3
-    return f"retry=Retry(max_attempts={number})"
 
 
 def _shown(value: object) -> str:

@@ -1,12 +1,11 @@
-"""Modules: a feature's handlers, declared where the feature lives and assembled into an application."""
+"""Modules: a feature's handlers and jobs, declared where the feature lives and assembled into an application."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 import re
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Concatenate, Literal, TypeVar, overload
@@ -14,6 +13,7 @@ from typing import Any, Concatenate, Literal, TypeVar, overload
 from fastapi_events.errors import DeclarationError, InvalidHandler
 from fastapi_events.model.breaker import Breaker
 from fastapi_events.model.broadcast import check_trigger
+from fastapi_events.model.declaring import source_place
 from fastapi_events.model.event import Event, options_of
 from fastapi_events.model.event_parameter import check_event_parameter, check_list_parameter
 from fastapi_events.model.handler_decorator import HandlerDecorator, ListHandlerDecorator
@@ -22,6 +22,7 @@ from fastapi_events.model.middleware import Middleware
 from fastapi_events.model.middleware_checks import checked_middleware
 from fastapi_events.model.names import canonical_name, check_pattern, is_pattern, matches
 from fastapi_events.model.retry import Retry
+from fastapi_events.model.schedule_declarations import ScheduleDeclarations
 from fastapi_events.model.start import Start
 from fastapi_events.model.unknown_options import check_known, names_unknown
 from fastapi_events.model.upcast import Upcast, Upcaster, check_function, checked_step
@@ -56,6 +57,8 @@ class HandlerDeclaration:
     """The largest list that it is given; None if it is given single events."""
     start: Start | None = None
     """The history that it is given when it is new; None for none."""
+    job: str | None = None
+    """The job that it starts, if it is a trigger and not a handler of the user's."""
 
     def takes(self, name: str) -> bool:
         """Whether the handler selects events of this name."""
@@ -69,11 +72,11 @@ class HandlerDeclaration:
     @property
     def where(self) -> str:
         """File and line of the function, for people."""
-        return _place(self.function)
+        return source_place(self.function)
 
 
-class Module:
-    """A feature's handlers, grouped under a name as an ``APIRouter`` groups routes.
+class Module(ScheduleDeclarations):
+    """A feature's handlers and jobs, grouped under a name as an ``APIRouter`` groups routes.
 
     ``name`` is lower-case letters, digits and underscores. ``middleware`` is around each of its handlers. Modules are
     put together by ``Events(modules=[...])``; until then nothing runs.
@@ -85,20 +88,10 @@ class Module:
             raise DeclarationError(
                 f"Module({name!r}): a module's name is lower-case letters, digits and underscores, e.g. 'orders'."
             )
-        self.name = name
+        super().__init__(name)
         self._middleware = checked_middleware(f"Module({name!r})", middleware)
         self.handlers: list[HandlerDeclaration] = []
         self.upcasters: list[Upcaster] = []
-        self._read = 0
-
-    @contextmanager
-    def read_by_a_running_instance(self) -> Generator[None]:
-        """For the length of a block no handler can be added: whoever runs them has read them."""
-        self._read += 1
-        try:
-            yield
-        finally:
-            self._read -= 1
 
     @overload
     def on(
@@ -223,12 +216,8 @@ class Module:
 
         def declare(function: U) -> U:
             owner = f"upcaster of {event.__qualname__} from version {from_version}"
-            where = _place(function)
-            if self._read:
-                raise DeclarationError(
-                    f"{owner} ({where}) is declared after the Events object of its module has started, which would "
-                    "never call it. Declare it before: import its Python module where Events(...) is made."
-                )
+            where = source_place(function)
+            self._check_open(owner, function, never="call")
             check_function(function, where=where, owner=owner)
             self.upcasters.append(Upcaster(name, from_version, function, where))
             return function
@@ -246,11 +235,7 @@ class Module:
         options["middleware"] = (*self._middleware, *options["middleware"])
         if event_class is not None and not options["broadcast"]:
             check_trigger(event_class, owner=owner)
-        if self._read:
-            raise DeclarationError(
-                f"{owner} ({_place(function)}) is declared after the Events object of its module has started, "
-                "which would never run it. Declare it before: import its Python module where Events(...) is made."
-            )
+        self._check_open(owner, function)
         self.handlers.append(HandlerDeclaration(handler_id, self.name, function, selects, event_class, **options))
         return function
 
@@ -266,8 +251,8 @@ def _check_event(event: object, more: Sequence[object], module: str) -> None:
         return
     if callable(event) and not inspect.isclass(event):
         raise InvalidHandler(
-            f"module {module!r}: on() was given a function, {_place(event)}, in place of an event. Write the decorator "
-            "with brackets and the event that the function handles: @module.on(OrderPlaced)."
+            f"module {module!r}: on() was given a function, {source_place(event)}, in place of an event. Write the "
+            "decorator with brackets and the event that the function handles: @module.on(OrderPlaced)."
         )
     raise InvalidHandler(
         f"module {module!r}: on() takes an Event class, an event's name or a wildcard, not {ascii(event)[:80]}. Write "
@@ -280,17 +265,12 @@ def _selected(
 ) -> tuple[str, type[Event] | None]:
     if not callable(function):
         raise InvalidHandler(f"{owner}: {ascii(function)[:80]} is not a function that can handle an event.")
-    check_list_parameter(function, in_lists=in_lists, owner=f"{owner} ({_place(function)})")
+    check_list_parameter(function, in_lists=in_lists, owner=f"{owner} ({source_place(function)})")
     if isinstance(event, str):
         name = check_pattern(event, owner=owner) if is_pattern(event) else canonical_name(event, owner=owner)
         return name, None
     options = options_of(event)
     if options is None:
         raise InvalidHandler(f"{owner}: {event.__qualname__} is abstract. Give the class a name=, or use a wildcard.")
-    check_event_parameter(function, event, in_lists=in_lists, owner=f"{owner} ({_place(function)})")
+    check_event_parameter(function, event, in_lists=in_lists, owner=f"{owner} ({source_place(function)})")
     return options.name, event
-
-
-def _place(function: Any) -> str:
-    code = getattr(function, "__code__", None)
-    return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(function)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from fastapi_events.model.delivery import DeadReason
-from fastapi_events.model.envelope import Envelope
+from fastapi_events.model.run_start import Sealed
 
-OutcomeKind = Literal["done", "duplicate", "retry", "postponed", "interrupted", "dead", "discarded"]
+OutcomeKind = Literal["done", "duplicate", "retry", "postponed", "interrupted", "dead", "discarded", "suspended"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +22,12 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of one attempt of one handler on one event.
+    """The result of one attempt of one handler on one event, or of one job.
 
     ``done``: handled. ``duplicate``: a mark says it had been handled before. ``retry``: failed, ``delay`` seconds
     until the next attempt. ``postponed``: the handler asked for later, no attempt spent. ``interrupted``: the
-    infrastructure failed or the process stops, no attempt spent. ``dead`` with its ``reason``; ``discarded``
+    infrastructure failed or the process stops, no attempt spent. ``suspended``: a job waits in the
+    middle of it. ``dead`` with its ``reason``; ``discarded``
     with a ``note``, and a ``reason`` unless a handler asked for it. ``committed`` says that effects and mark are in
     the database already; ``children`` are the events to append in the transaction that records the success.
     """
@@ -38,7 +39,7 @@ class Outcome:
     failure: Failure | None = None
     duration: float = 0.0
     committed: bool = False
-    children: tuple[Envelope, ...] = field(default=())
+    children: tuple[Sealed, ...] = field(default=())
 
     @property
     def settled(self) -> bool:

@@ -3,28 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from fastapi_events.errors import DuplicateEvent, DuplicateHandler, UnknownEvent
 from fastapi_events.model.broadcast import audit_trigger
 from fastapi_events.model.event import Event, declared_tiers, importable_classes, importable_names, options_of
 from fastapi_events.model.event_parameter import check_selected_event
+from fastapi_events.model.job import Job
+from fastapi_events.model.job_catalogue import add_job, check_former_names, check_triggers
+from fastapi_events.model.job_schedule import JobSchedule
 from fastapi_events.model.module import HandlerDeclaration, Module
 from fastapi_events.model.names import is_pattern, one_slip_apart
+from fastapi_events.model.schedule_catalogue import add_schedule
+from fastapi_events.model.trigger_declarations import declarations_of
 from fastapi_events.model.upcast import Upcasters
 
 
 class Registry:
-    """Handlers by id and event classes by name and version; raises on anything declared twice."""
+    """Handlers by id, jobs by name, event classes by name and version; raises on anything declared twice."""
 
     def __init__(self, modules: Iterable[Module]) -> None:
         self.modules = tuple(modules)
         self.handlers: dict[str, HandlerDeclaration] = {}
+        self.jobs: dict[str, Job[Any, Any]] = {}
+        self.schedules: dict[str, JobSchedule] = {}
         self._classes: dict[tuple[str, int], type[Event]] = {}
         self._by_name: dict[str, list[type[Event]]] = {}
         self._learned: set[type[Event]] = set()
         for module in self.modules:
             for handler in module.handlers:
                 self._add_handler(handler)
+            for job in module.declared_jobs:
+                self._add_job(job)
+        for schedule in [schedule for module in self.modules for schedule in module.declared_schedules]:
+            add_schedule(self.schedules, schedule, self.jobs)
+        check_former_names(self.jobs)
+        check_triggers(self.jobs, self.handlers)
+        self.triggers = declarations_of(self.jobs.values())
         self.upcasters = Upcasters(step for module in self.modules for step in module.upcasters)
         self._check_names()
         self._check_audit_names()
@@ -39,6 +54,11 @@ class Registry:
         self.handlers[handler.id] = handler
         if handler.event_class is not None:
             self.learn(handler.event_class)
+
+    def _add_job(self, job: Job[Any, Any]) -> None:
+        add_job(self.jobs, job)
+        for trigger in job.triggers:
+            self.learn(trigger.event)
 
     def learn(self, event_class: type[Event]) -> None:
         """Make a class known; raises ``DuplicateEvent`` if another one has its name and version."""
@@ -73,6 +93,9 @@ class Registry:
         for handler in self.handlers.values():
             if handler.event_class is not None:
                 self.upcasters.check(handler.event_class, handler=f"handler {handler.id!r} ({handler.where})")
+        for job in self.jobs.values():
+            for trigger in job.triggers:
+                self.upcasters.check(trigger.event, handler=f"a trigger of {job}")
 
     def check_annotations(self) -> None:
         """Raise ``InvalidHandler`` for a handler by name or wildcard that selects an event which it does not take.
@@ -98,8 +121,12 @@ class Registry:
         return dict(sorted((found | {place: [known] for place, known in self._classes.items()}).items()))
 
     def handlers_for(self, name: str, *, audit: bool) -> list[HandlerDeclaration]:
-        """The handlers that are given events of this name, audit events or not, in the order of their declaration."""
-        return [handler for handler in self.handlers.values() if handler.hears(name, audit=audit)]
+        """The handlers that are given events of this name, audit events or not, in the order of their declaration.
+
+        Behind them the triggers of jobs.
+        """
+        everybody = (*self.handlers.values(), *self.triggers.values())
+        return [handler for handler in everybody if handler.hears(name, audit=audit)]
 
     @property
     def event_classes(self) -> dict[tuple[str, int], type[Event]]:

@@ -87,6 +87,12 @@ def leads_to_secret(place: Place, path: Sequence[str]) -> bool:
     return holds_secret(tuple(ends))
 
 
+def place_in(annotation: Any, *metadata: Any) -> Place:
+    """What is at a place of this type: True if it is secret, else the models that are in it."""
+    kinds = [*_types_in(annotation), *metadata]
+    return True if any(map(_is_secret, kinds)) else tuple(filter(_is_model, kinds))
+
+
 def is_marked(model: type[BaseModel], field: str) -> bool:
     """Whether a field is secret by its type or a mark."""
     return _fields(model).get(field) is True
@@ -124,8 +130,7 @@ def _fields(model: type[BaseModel]) -> Mapping[str, Place]:
     """Each field, by its name and aliases: True if it is secret, else the models that are in it."""
     found: dict[str, Place] = {}
     for name, info in model.model_fields.items():
-        kinds = [*_types_in(info.annotation), *info.metadata]
-        place: Place = True if any(map(_is_secret, kinds)) else tuple(filter(_is_model, kinds))
+        place = place_in(info.annotation, *info.metadata)
         for key in (name, info.alias, info.serialization_alias):
             if key:
                 found[key] = place

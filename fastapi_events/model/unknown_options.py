@@ -19,9 +19,16 @@ def check_known(given: Iterable[str], known: Sequence[str], *, owner: str) -> No
     """Raise ``UnknownOption`` for what ``owner`` does not take, naming the near miss."""
     for name in given:
         if name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f"Did you mean {near[0]!r}? " if near else ""
+            near = get_close_matches(name, known)
+            # By letters alone, "retries" would be nearer to "triggers" than to "retry".
+            best = max(near, key=lambda one: _shared(one, name), default=None)
+            hint = f"Did you mean {best!r}? " if best else ""
             raise UnknownOption(f"{owner} has no option {name!r}. {hint}The options are {', '.join(known)}.")
+
+
+def _shared(one: str, other: str) -> int:
+    """How many letters two names begin with alike."""
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def names_unknown(function: Callable[P, R]) -> Callable[P, R]:

@@ -13,11 +13,10 @@ from sqlalchemy.orm import Session
 from fastapi_events.api.observe import Observe
 from fastapi_events.api.operations import Operations
 from fastapi_events.api.operator_port import Health
-from fastapi_events.api.publisher import EventPublisher, Published
 from fastapi_events.engine import running
+from fastapi_events.engine.draining import drain_once
 from fastapi_events.engine.runtime import Runtime
 from fastapi_events.errors import NotStarted, SettingsError
-from fastapi_events.model.event import Event
 from fastapi_events.model.middleware import Middleware
 from fastapi_events.model.middleware_checks import checked_middleware
 from fastapi_events.model.module import Module
@@ -27,6 +26,7 @@ from fastapi_events.plugin import checks, siblings
 from fastapi_events.plugin.assembly import checked_handlers
 from fastapi_events.plugin.database_problems import note_problem
 from fastapi_events.plugin.operating import Operators, connected
+from fastapi_events.plugin.publishes import Publishes
 from fastapi_events.plugin.publishing import Publishing
 from fastapi_events.plugin.starting import start_services
 from fastapi_events.settings import EventsSettings
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from fastapi_events.testing.memory.switch import InMemory
 
 
-class Events(Module):
+class Events(Publishes):
     """Durable events for one application: put modules in, include the router (or start it), publish and handle.
 
     ``sessions`` is the application's own ``async_sessionmaker``: handlers' sessions are made like it, and its database
@@ -234,23 +234,7 @@ class Events(Module):
             return await drain_within(self, session)
         if self.on_memory is not None:
             return await self.on_memory.drain_once()
-        runtime = self.runtime
-        if not runtime.drain_loops:
-            runtime.make_drains()
-        return await runtime.drain_once()
-
-    async def publish(self, event: Event, *, session: Any = None, detached: bool = False, **options: Any) -> Published:
-        """Publish outside a request: on ``session`` (a session or connection), else in a transaction of its own.
-
-        Without a session it raises ``DetachedPublish`` where a request's publisher or a handler is active, since the
-        event would not commit with that transaction; ``detached=True`` says that this is wanted. The other options are
-        those of an ``EventPublisher``.
-        """
-        return await self.publishing.publish(event, session=session, detached=detached, **options)
-
-    def publisher(self, session: AsyncSession) -> EventPublisher:
-        """A publisher bound to a session, for code that has no request."""
-        return self.publishing.bind(session)
+        return await drain_once(self.runtime)
 
     def session(self) -> AsyncSession:
         """A session like the application's own, or one of the library's where it gave none."""

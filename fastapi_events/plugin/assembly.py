@@ -9,24 +9,30 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
+from fastapi_events.engine.compiling import compile_handlers
 from fastapi_events.engine.executor import Executor
 from fastapi_events.engine.handler_session import HandlerSession, SyncHandlerSession, handler_session_class
-from fastapi_events.engine.handler_transaction import Transactions, asyncpg_engine, transactions_for, within_pools
-from fastapi_events.engine.handlers import Handler, HandlerPlan, compile_handlers
+from fastapi_events.engine.handler_transaction import PlainTransactions, asyncpg_engine, transactions_for, within_pools
+from fastapi_events.engine.handlers import Handler, HandlerPlan
+from fastapi_events.engine.kept_transaction import KeptTransactions
 from fastapi_events.engine.own_sessions import warn_of_own_sessions
 from fastapi_events.engine.runtime import Runtime
+from fastapi_events.engine.triggers import Starting, compile_triggers
 from fastapi_events.model.breaker import Breaker
 from fastapi_events.model.lane import LANES
 from fastapi_events.model.middleware import Middleware
 from fastapi_events.model.registry import Registry
-from fastapi_events.model.retry import Backoff, Retry, exponential, fixed, linear
+from fastapi_events.model.retry import Retry
+from fastapi_events.plugin.backoff import retry_of
 from fastapi_events.plugin.checks import check_retention
+from fastapi_events.plugin.job_assembly import make_job_side
 from fastapi_events.plugin.locating import Location
 from fastapi_events.plugin.publishing import PUBLISHERS, Publishing
 from fastapi_events.settings import EventsSettings
 from fastapi_events.store import schema
 from fastapi_events.store.database import Database, sqlalchemy_url
 from fastapi_events.store.group import GroupStore
+from fastapi_events.store.job_stores import job_stores
 from fastapi_events.store.log import DatabaseIdentity, EventLog
 from fastapi_events.store.marks import MarkStore
 from fastapi_events.store.rebase import check_cluster
@@ -79,13 +85,14 @@ async def assemble(
     check_cluster(installed, identifier)
     _note_partitions(settings, partitions)
     plan, broadcast = make_plan(
-        registry, settings, sessions=sessions, sync_sessions=sync_sessions, middleware=middleware
+        registry, settings, sessions=sessions, sync_sessions=sync_sessions, middleware=middleware, starting=publishing
     )
     marks = MarkStore(database, statements)
+    transactions = _transactions(sessions, marks)
     executor = Executor(
         registry,
         marks,
-        transactions=_transactions(sessions, marks),
+        transactions=transactions,
         sync_sessions=_sync_handler_sessions(sync_sessions),
         publishers=PUBLISHERS,
         make_publisher=publishing.for_run,
@@ -98,6 +105,8 @@ async def assemble(
         settings, database, statements, EventLog(statements), plan, executor, broadcast=broadcast,
         group=group, partitions=partitions, drains=settings.worker == "embedded" if drains is None else drains,
     )  # fmt: skip
+    stores = job_stores(database, statements, runtime.log, worker=runtime.worker, lease=settings.lease)
+    runtime.jobs = make_job_side(runtime, registry, publishing, transactions, stores)
     publishing.connect(runtime, DatabaseIdentity(identifier, name))
     return runtime
 
@@ -130,20 +139,30 @@ def make_plan(
     sessions: Any,
     sync_sessions: Any,
     middleware: tuple[Middleware, ...] = (),
+    starting: Starting | None = None,
 ) -> tuple[HandlerPlan, list[Handler]]:
-    """The handlers, each with its signature read and its policy decided: the group's, and the broadcast ones."""
+    """The handlers, each with its signature read and its policy decided: the group's, and the broadcast ones.
+
+    Those of triggers are among them if there is something that they can start runs by.
+    """
     registry.check_upcasters()
     registry.check_annotations()
+    retry, timeout = retry_of(settings), settings.handler_timeout
+    breaker = Breaker(settings.breaker_threshold, window=settings.breaker_window, recovery=settings.breaker_recovery)
     handlers = compile_handlers(
         registry,
         given=PUBLISHERS,
-        retry=Retry(settings.max_attempts, _backoff(settings)),
-        timeout=settings.handler_timeout,
-        breaker=Breaker(settings.breaker_threshold, window=settings.breaker_window, recovery=settings.breaker_recovery),
+        retry=retry,
+        timeout=timeout,
+        breaker=breaker,
         sync_sessions=sync_sessions is not None,
         connections=gives_connections(sessions),
         middleware=middleware,
     )
+    if starting is not None:
+        handlers += compile_triggers(
+            registry, starting, retry=retry, timeout=timeout, breaker=breaker, middleware=middleware
+        )
     plan = HandlerPlan(handler for handler in handlers if not handler.declaration.broadcast)
     warn_of_own_sessions(plan.handlers.values())
     check_retention(plan.handlers.values(), settings)
@@ -155,14 +174,7 @@ def gives_connections(sessions: Any) -> bool:
     return sessions is None or asyncpg_engine(sessions) is not None
 
 
-def _backoff(settings: EventsSettings) -> Backoff:
-    if settings.backoff == "fixed":
-        return fixed(settings.backoff_first, jitter=settings.backoff_jitter)
-    make = linear if settings.backoff == "linear" else exponential
-    return make(settings.backoff_first, cap=settings.backoff_cap, jitter=settings.backoff_jitter)
-
-
-def _transactions(sessions: Any, marks: MarkStore) -> Transactions:
+def _transactions(sessions: Any, marks: MarkStore) -> PlainTransactions | KeptTransactions:
     """Transactions of handlers, in sessions configured like the application's own."""
     return transactions_for(sessions, handler_session_class(sessions.class_, HandlerSession), marks)
 

@@ -8,9 +8,11 @@ import logging
 from typing import TYPE_CHECKING
 
 from fastapi_events.plugin.assembly import make_plan
+from fastapi_events.plugin.job_assembly import make_job_side
 from fastapi_events.plugin.publishing import PUBLISHERS
+from fastapi_events.testing.memory.kept import Kept
 from fastapi_events.testing.memory.refusing import refuse
-from fastapi_events.testing.memory.runtime import Kept, MemoryRuntime, Parts
+from fastapi_events.testing.memory.runtime import MemoryRuntime, Parts
 from fastapi_events.testing.memory.sqlite import SQLite
 
 if TYPE_CHECKING:
@@ -39,13 +41,15 @@ async def start_on_memory(events: Events, drains: bool | None, stack: contextlib
     by_itself = settings.worker == "embedded" if memory is None else memory.drains
     # Of sessions nothing is required here: whoever lacks one is refused when an event is meant for it.
     plan, broadcast = make_plan(
-        events.registry, settings, sessions=None, sync_sessions=sync_sessions, middleware=events.middleware
-    )
+        events.registry, settings, sessions=None, sync_sessions=sync_sessions, middleware=events.middleware,
+        starting=events.publishing,
+    )  # fmt: skip
     parts = Parts(
         settings, events.registry, plan, broadcast, events.group, sessions, sync_sessions, PUBLISHERS,
         events.publishing.for_run, by_itself if drains is None else drains,
     )  # fmt: skip
     runtime = MemoryRuntime(parts, kept)
+    runtime.jobs = make_job_side(runtime, events.registry, events.publishing, runtime.transactions, runtime.stores)
     stack.push_async_callback(runtime.stop)
     events.publishing.connect(runtime, None, runtime.alone)
     await runtime.start()

@@ -6,16 +6,19 @@ import asyncio
 import contextlib
 import functools
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi_events.api.handler_actions import HandlerOperations
 from fastapi_events.api.handler_kinds import HandlerKind, Kinds
 from fastapi_events.api.observe import Observe
 from fastapi_events.api.operations import Operations
+from fastapi_events.api.run_operations import Jobs
 from fastapi_events.engine.handlers import Handler
 from fastapi_events.errors import SettingsError
+from fastapi_events.model.job import Job
+from fastapi_events.model.lane import LogPlace
 from fastapi_events.model.registry import Registry
 from fastapi_events.plugin.assembly import checked_handlers
 from fastapi_events.plugin.locating import locate
@@ -42,7 +45,7 @@ logger = logging.getLogger("fastapi_events")
 class Operators:
     """What operators need of an application's events.
 
-    ``observe`` reads, ``operations`` redrives and discards, ``handlers`` retires.
+    ``observe`` reads, ``operations`` redrives and discards, and acts on jobs and runs, ``handlers`` retires.
     """
 
     observe: Observe
@@ -60,17 +63,20 @@ def make_observe(database: Database, settings: EventsSettings, group: str) -> Ob
 
 def make_operations(
     database: Database, statements: Statements, group_id: Callable[[], int], *, keys_due: Callable[[], None],
-    handlers_changed: Callable[[], None], handler_kinds: Kinds,
+    handlers_changed: Callable[[], None], handler_kinds: Kinds, jobs: Jobs,
+    runs_told: Callable[[Collection[LogPlace]], None], announce: Callable[[Collection[LogPlace]], None],
 ) -> Operations:  # fmt: skip
     """The actions on a group's deliveries and handlers, on the schedule, and on groups as a whole.
 
     ``keys_due`` is called after each that let deliveries be handled, ``handlers_changed`` after a pause, a breaker or a
-    replay. ``handler_kinds`` tells of the handlers that this process knows.
+    replay, ``runs_told`` after a change to runs, ``announce`` where runs are new. ``handler_kinds`` and ``jobs``
+    tell of what this process knows.
     """
     return Operations(
         DeadLetterStore(database, statements), GateStore(database, statements), GroupStore(database, statements),
         ScheduleStore(database, statements), GroupRemoval(database, statements), group_id, keys_due=keys_due,
-        handlers_changed=handlers_changed, handler_kinds=handler_kinds,
+        handlers_changed=handlers_changed, handler_kinds=handler_kinds, jobs=jobs, runs_told=runs_told,
+        announce=announce,
     )  # fmt: skip
 
 
@@ -78,7 +84,15 @@ def kinds_of(events: Events) -> Mapping[str, HandlerKind]:
     """What the application's handlers are, by id; of an instance that was never started too."""
     registry = Registry(events.registry.modules)  # its own is as old as its last start
     handlers = checked_handlers(registry, events.sessions, events.sync_sessions)
-    return {handler.id: _kind(handler) for handler in handlers}
+    kinds: dict[str, HandlerKind] = {handler.id: _kind(handler) for handler in handlers}
+    for trigger in registry.triggers:
+        kinds[trigger] = "plain"
+    return kinds
+
+
+def jobs_of(events: Events) -> Mapping[str, Job[Any, Any]]:
+    """The application's jobs by name; of an instance that was never started too."""
+    return Registry(events.registry.modules).jobs
 
 
 def _kind(handler: Handler) -> HandlerKind:
@@ -122,7 +136,10 @@ async def connected(events: Events) -> AsyncGenerator[Operators]:
                 lambda: number,
                 keys_due=announcer.keys_due,
                 handlers_changed=announcer.handlers_changed,
+                announce=announcer.announce,
                 handler_kinds=kinds,
+                jobs=functools.partial(jobs_of, events),
+                runs_told=announcer.runs,
             ),
             HandlerOperations(retirement, events.group, lambda: number, handler_kinds=kinds),
         )
@@ -146,8 +163,14 @@ class _Announcer:
     def keys_due(self) -> None:
         self._tell(Hint(keys=True))
 
+    def announce(self, places: Collection[LogPlace]) -> None:
+        self._tell(Hint(frozenset(places)))
+
     def handlers_changed(self) -> None:
         self._tell(Hint(keys=True, handlers=True))
+
+    def runs(self, places: Collection[LogPlace]) -> None:
+        self._tell(Hint(places=frozenset(places)))
 
     def _tell(self, hint: Hint) -> None:
         if self._on:

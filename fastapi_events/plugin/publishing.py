@@ -3,33 +3,47 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 from uuid import UUID
 
+from fastapi_events.api.jobs import JobClient
 from fastapi_events.api.publisher import EventPublisher, Published, SyncEventPublisher
 from fastapi_events.api.publishing import immediate_commits
 from fastapi_events.api.publishing.caller import Site
-from fastapi_events.api.publishing.cancel import refuse_without_session
+from fastapi_events.api.publishing.cancel import refuse_undecided, refuse_without_session
 from fastapi_events.api.publishing.options import check_options
 from fastapi_events.api.publishing.outlets import Outlet
 from fastapi_events.api.publishing.sealing import Sealer
-from fastapi_events.api.session_binding import bind_async, bind_sync, check_detached, publish_detached
+from fastapi_events.api.session_binding import (
+    OwnTransactions,
+    bind_async,
+    bind_jobs,
+    bind_sync,
+    check_detached,
+    outlet_on,
+    publish_detached,
+)
+from fastapi_events.engine.handlers import HandlerPlan
 from fastapi_events.engine.immediate import Immediate
+from fastapi_events.engine.jobs.side import JobSide
 from fastapi_events.engine.run import Run
-from fastapi_events.model.envelope import Envelope, PublishRules
+from fastapi_events.errors import NotStarted
+from fastapi_events.model.envelope import PublishRules
 from fastapi_events.model.event import Event
 from fastapi_events.model.identity import child_event_id
 from fastapi_events.model.lane import LogPlace
 from fastapi_events.model.onion import publish_onion
 from fastapi_events.model.registry import Registry
+from fastapi_events.model.run_start import RunStart, Sealed
 from fastapi_events.settings import EventsSettings
 from fastapi_events.store.log import DatabaseIdentity, EventLog
+from fastapi_events.store.run_readings import RunReadings
 
 if TYPE_CHECKING:
     from fastapi_events.plugin.application import Events
 
-PUBLISHERS: frozenset[type[Any]] = frozenset({EventPublisher, SyncEventPublisher})
+PUBLISHERS: frozenset[type[Any]] = frozenset({EventPublisher, SyncEventPublisher, JobClient})
 
 
 class Serving(Protocol):
@@ -46,6 +60,12 @@ class Serving(Protocol):
 
     @property
     def channel(self) -> str: ...
+
+    @property
+    def jobs(self) -> JobSide | None: ...
+
+    @property
+    def plan(self) -> HandlerPlan: ...
 
     def committed(self, places: Collection[LogPlace], /) -> None: ...
 
@@ -116,7 +136,7 @@ class Publishing:
     @property
     def channel(self) -> str:
         """The NOTIFY channel."""
-        return (self._runtime or self._events.runtime).channel
+        return self._serving.channel
 
     @property
     def database(self) -> DatabaseIdentity | None:
@@ -127,6 +147,34 @@ class Publishing:
         """Wake the loops here and elsewhere."""
         if self._runtime is not None:
             self._runtime.committed(places)
+
+    @property
+    def run_readings(self) -> RunReadings:
+        """Where runs are read; raises ``NotStarted``."""
+        return self._jobs.readings
+
+    def job_numbers(self) -> Mapping[str, int]:
+        """The numbers of all jobs of this application, by name."""
+        return self._jobs.numbers
+
+    def job_number(self, name: str) -> int:
+        """The number that the database has for a job; raises ``UnknownJob``."""
+        return self._jobs.number(name)
+
+    def trigger_number(self, trigger_id: str) -> int:
+        """The number that the database has for a trigger."""
+        return self._serving.plan.handlers[trigger_id].number
+
+    @property
+    def _jobs(self) -> JobSide:
+        jobs = self._serving.jobs
+        if jobs is None:
+            raise NotStarted("events.jobs needs a started instance: await events.start().")
+        return jobs
+
+    @property
+    def _serving(self) -> Serving:
+        return self._runtime or self._events.runtime
 
     def count(self, what: str, number: int = 1) -> None:
         """Count an occurrence."""
@@ -146,10 +194,28 @@ class Publishing:
             return await EventPublisher(self, self._alone)(event, **options)
         return await publish_detached(self, event, self._events.session, detached=detached, **options)
 
+    @property
+    def jobs(self) -> JobClient:
+        """What starts jobs in transactions of its own."""
+        return JobClient(self, OwnTransactions(self, self._events.session, self._alone))
+
+    def on_session(self, session: Any, kind: type[Any]) -> Any:
+        """A publisher, or what starts jobs, on the session of a job's step."""
+        if kind is JobClient:
+            return bind_jobs(self, session)
+        return bind_async(self, session) if kind is EventPublisher else bind_sync(self, session)
+
+    async def start_within(self, run: Run, start: RunStart) -> None:
+        """Start a run in the transaction of an attempt, as far as its limits allow."""
+        await outlet_on(self, run.session).put([start], Site(None, 0))
+
     def for_run(self, run: Run, kind: type[Any]) -> Any:
         """The publisher of an attempt: bound to its session, or collecting what is appended with its success."""
         if kind is Sealer:
             return Sealer(self, derive_id=_child_ids(run, " emits"))
+        if kind is JobClient:
+            on = run.session if run.session is not None else run.driver
+            return JobClient(self, _Collected(run)) if on is None else bind_jobs(self, on)
         middleware = run.handler.publishing
         # A broadcast handler is called in many processes, each of which publishes events of its own.
         derive = None if run.handler.declaration.broadcast else _child_ids(run)
@@ -176,7 +242,8 @@ class _CollectedSync:
     def __init__(self, run: Run) -> None:
         self._run = run
 
-    def put(self, envelopes: Sequence[Envelope], _site: Site, /) -> list[bool]:
+    def put(self, envelopes: Sequence[Sealed], _site: Site, /) -> list[bool]:
+        refuse_undecided(envelopes)
         self._run.children.extend(envelopes)
         return [False] * len(envelopes)
 
@@ -188,7 +255,7 @@ class _Collected:
     def __init__(self, run: Run) -> None:
         self._inner = _CollectedSync(run)
 
-    async def put(self, envelopes: Sequence[Envelope], site: Site, /) -> list[bool]:
+    async def put(self, envelopes: Sequence[Sealed], site: Site, /) -> list[bool]:
         return self._inner.put(envelopes, site)
 
     async def cancel(self, _event_id: UUID, /) -> bool:

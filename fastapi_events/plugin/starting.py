@@ -13,7 +13,7 @@ from fastapi_events.engine.immediate import Immediate
 from fastapi_events.engine.runtime import Runtime
 from fastapi_events.plugin.assembly import assemble, own_sessions, prepare_schema
 from fastapi_events.plugin.locating import locate
-from fastapi_events.plugin.operating import kinds_of, make_observe, make_operations
+from fastapi_events.plugin.operating import jobs_of, kinds_of, make_observe, make_operations
 from fastapi_events.store.database import Database
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ async def _start_on_postgresql(events: Events, drains: bool | None, stack: conte
     operations = make_operations(
         database, runtime.statements, lambda: runtime.group_id,
         keys_due=runtime.keys_due, handlers_changed=runtime.handlers_changed,
-        handler_kinds=functools.partial(kinds_of, events),
+        handler_kinds=functools.partial(kinds_of, events), jobs=functools.partial(jobs_of, events),
+        runs_told=runtime.committed, announce=runtime.committed,
     )  # fmt: skip
     return Started(runtime, None, observe, operations, sessions)

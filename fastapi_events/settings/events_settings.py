@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, ModelWrapValidatorHandler, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from fastapi_events.settings.concurrency import RESERVED_POOLS, by_pool
+from fastapi_events.settings.concurrency import POOLS, by_pool
 from fastapi_events.settings.problems import by_key, checked
 from fastapi_events.settings.urls import plain_url, redacted
 
@@ -139,10 +139,26 @@ class EventsSettings(BaseSettings):
     """Seconds after which the wait for a handler ends and the attempt has failed."""
     handler_connections: Count = 10
     """Connections of one process for handlers that take a session."""
-    concurrency: Annotated[dict[str, int], NoDecode, BeforeValidator(by_pool)] = RESERVED_POOLS
-    """Handlers that run at once in one process, by the reserved pool names of the lanes: ``events_inbound`` (20),
-    ``events_change`` (30) and ``events_outbound`` (10); and ``events_replay`` (4) for replays. What is not named keeps
-    its number; in the environment ``events_change=50,events_outbound=5``."""
+    concurrency: Annotated[dict[str, int], NoDecode, BeforeValidator(by_pool)] = POOLS
+    """What runs at once in one process, where nobody has said otherwise. Handlers, by the reserved pool names of the
+    lanes: ``events_inbound`` (20),
+    ``events_change`` (30) and ``events_outbound`` (10); and ``events_replay`` (4) for replays. Jobs, by their pools:
+    ``interactive`` (20), ``batch`` (5), and any other name. What is not named keeps its number, 5 for pools of your
+    own; in the environment ``events_change=50,batch=10``."""
+    pools: Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_parts)] = None
+    """The pools whose jobs this process runs; in the environment separated by commas. Unset: all."""
+    job_timeout: Seconds = _HOUR
+    """Seconds after which an attempt at a job has failed, where its ``timeout`` says nothing else."""
+    result_retention: Seconds = 7 * _DAY
+    """How long what a job returned is kept, in seconds, where its ``keep_result`` says nothing else."""
+    announce_runs: bool = False
+    """Publish an audit event, ``RunEnded``, when a run ends, where its job's ``announce`` says nothing else."""
+    run_log: Literal["debug", "info", "warning", "error", "critical", "off"] = "info"
+    """The level from which lines of ``job.log`` are kept with their run; ``off``: none is."""
+    run_log_lines: Annotated[int, Field(ge=10, le=100_000)] = 1_000
+    """Lines of one run that are kept; the last tenth of them is for warnings and errors."""
+    run_log_capture: bool = False
+    """Keep with a run also what other loggers say while its job runs."""
     inline_budget: Seconds = 1.0
     """Seconds for which a handler may hold up the batch that its event came in. One that runs on is detached: its lane
     goes on with other keys, and its own key waits for it."""
@@ -181,9 +197,9 @@ class EventsSettings(BaseSettings):
     record_success: Literal["batch", "each", "none"] = "batch"
     """How success is kept: one row per batch, one per event and handler, or not at all."""
     history_retention: SecondsOrNone = 30 * _DAY
-    """How long events and the records of their handling are kept, in seconds; 0 is for ever."""
+    """How long events, the records of their handling, and runs of jobs are kept, in seconds; 0 is for ever."""
     dead_letter_retention: SecondsOrNone = 90 * _DAY
-    """How long dead letters that keep nothing waiting are kept, in seconds; 0 is for ever."""
+    """How long dead letters that keep nothing waiting, and runs that failed, are kept, in seconds; 0 is for ever."""
     processing_retention: SecondsOrNone = 7 * _DAY
     """How long the marks of handled events are kept, in seconds; not shorter than the longest retry schedule; 0 is for
     ever."""

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from fastapi_events.model.envelope import Envelope
+from fastapi_events.model.run_start import Sealed
 from fastapi_events.store.database import Database
 from fastapi_events.store.doubt import IN_DOUBT, Doubt
 from fastapi_events.store.log import EventLog
@@ -111,9 +111,11 @@ class Settlement:
     marks: list[tuple[int, int, UUID, int, str]] = field(default_factory=list[tuple[int, int, UUID, int, str]])
     successes: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])
     handler_sets: list[list[int]] = field(default_factory=list[list[int]])
+    notes: dict[int, str] = field(default_factory=dict[int, str])
+    """Of the sets of handlers that had nothing to do, why."""
     deliveries: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     attempts: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    children: list[tuple[int, Envelope]] = field(default_factory=list[tuple[int, Envelope]])
+    children: list[tuple[int, Sealed]] = field(default_factory=list[tuple[int, Sealed]])
 
 
 class CursorStore:
@@ -184,6 +186,7 @@ class CursorStore:
             json.dumps(what.handler_sets), what.started_at,
             json.dumps(what.deliveries, default=str), json.dumps(what.attempts, default=str),
             [held.crashes_at(place) for held, place in shares],
+            [what.notes.get(number) for number in range(len(what.handler_sets))] if what.notes else [],
         )  # fmt: skip
         if not what.children:
             rows, life = await self._database.fetch_with_life(self._settle, *arguments)

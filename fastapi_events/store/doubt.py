@@ -28,9 +28,12 @@ class Doubt:
 
     async def threshold(self, crashes: Collection[int]) -> int:
         """From how many crashes on each of these is in doubt; asks the database only if one of them may be."""
-        most = max(crashes, default=0)
-        if most < IN_DOUBT:
+        if max(crashes, default=0) < IN_DOUBT:
             return IN_DOUBT
-        window = self._lease * _LEASES * most
-        rows = await self._database.fetch(self._statement, self._worker, window, most + MOST_ACCIDENTS)
-        return IN_DOUBT + max(min(int(rows[0]["vanished"]) - most, MOST_ACCIDENTS), 0)
+        return IN_DOUBT + await self.accidents(crashes, MOST_ACCIDENTS)
+
+    async def accidents(self, crashes: Collection[int], limit: int) -> int:
+        """How many other processes have vanished meanwhile; no more than ``limit`` are counted."""
+        most = max(crashes, default=0)
+        rows = await self._database.fetch(self._statement, self._worker, self._lease * _LEASES * most, most + limit)
+        return max(int(rows[0]["vanished"]) - most, 0)

@@ -71,6 +71,11 @@ class GateStore:
         rows = await self._recorded("pause_lanes", (group, list(lanes), paused), **record)
         return bool(rows and rows[0]["changes"])
 
+    async def set_pool(self, group: int, name: str, number: int | None, **record: Any) -> bool:
+        """Say how much of a pool is done at once in each process (None: what its settings say); whether it changed."""
+        rows = await self._recorded("set_pool", (group, name, number), **record)
+        return bool(rows and rows[0]["changes"])
+
     async def reset_breaker(self, handler: int, **record: Any) -> bool:
         """Close a breaker by an operator's hand; False if it was closed."""
         return bool(await self._recorded("close_breaker", (handler,), **record))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from fastapi_events.errors import NotStarted
@@ -53,6 +53,8 @@ class KnownHandler:
     """Seconds until its breaker, which is open, may be tried; None if it is closed."""
     catching_up: UUID | None = None
     """The replay of the history that it begins with, while what is live has to wait for that."""
+    job: str | None = None
+    """The job that it starts, if it is a trigger."""
 
     def takes(self, name: str) -> bool:
         """Whether the handler selects events of this name."""
@@ -70,6 +72,8 @@ class HandlerRow:
     was: tuple[str, ...]
     start: Start | None = None
     """The history that it begins with if it is new."""
+    job: str | None = None
+    """The job that it starts, if it is a trigger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,14 @@ class _Names:
     id: int
     name: str
     former_names: tuple[str, ...]
+
+
+class Newest(NamedTuple):
+    """The newest revisions of a group's handlers and jobs, and of what was said of its pools."""
+
+    handlers: int
+    jobs: int
+    pools: int
 
 
 class GroupStore:
@@ -131,14 +143,15 @@ class GroupStore:
 
     async def register_worker(self, worker: UUID, group_id: int, **facts: Any) -> None:
         """Enter this process: ``host, pid, drains, lanes, release, handlers, connections, lease, wake_up``, and as
-        ``broadcasts`` its broadcast handlers, each as a dict of ``name``, ``selects`` and ``audit``.
+        ``broadcasts`` its broadcast handlers, each as a dict of ``name``, ``selects`` and ``audit``; as ``jobs`` the
+        numbers of those that it runs, as ``pools`` how many of each pool at once.
 
         Raises ``NotStarted`` if the group has been removed.
         """
         rows = await self._database.fetch(
             self._statements["register_worker"], worker, group_id, facts["host"], facts["pid"], facts["drains"],
             facts["release"], facts["handlers"], facts["connections"], facts["lease"], facts["wake_up"],
-            facts["lanes"], json.dumps(facts["broadcasts"]),
+            facts["lanes"], json.dumps(facts["broadcasts"]), facts["jobs"], json.dumps(facts["pools"]),
         )  # fmt: skip
         if not rows:
             raise NotStarted(
@@ -149,17 +162,22 @@ class GroupStore:
     async def beat(
         self, worker: UUID, lease: float, wake_up: str, stale_settles: int, keys: Sequence[KeyClaim],
         broadcasts: tuple[int, int] = (0, 0),
-    ) -> int | None:  # fmt: skip
+    ) -> Newest | None:  # fmt: skip
         """Extend this process's life and its parked keys.
 
         ``broadcasts``: how many calls of broadcast handlers have failed, and how many events they may have skipped.
-        Returns the newest revision of the group's handlers; None if the process is not registered any more.
+        Returns the newest revisions; None if the process is not registered any more.
         """
         rows = await self._database.fetch(
             self._statements["heartbeat"], worker, lease, wake_up, stale_settles,
             [key.handler_id for key in keys], [key.slot for key in keys], [key.token for key in keys], *broadcasts,
         )  # fmt: skip
-        return rows[0]["revision"] if rows else None
+        return Newest(*rows[0]) if rows else None
+
+    async def revisions(self, group_id: int) -> Newest:
+        """The newest revisions, as a heartbeat learns them."""
+        rows = await self._database.fetch(self._statements["read_revisions"], group_id)
+        return Newest(*rows[0])
 
     async def remove_worker(self, worker: UUID) -> None:
         """Leave in good order."""
@@ -170,7 +188,7 @@ def _given(handler: HandlerRow, row: _Names | None) -> dict[str, Any]:
     name, former = former_names(handler.name, handler.was, row) if row else (handler.name, list(handler.was))
     return {
         "id": row.id if row else None, "name": name, "former_names": former, "selects": handler.selects,
-        "ordered": handler.ordered, "on_dead": handler.on_dead, **_start(handler),
+        "ordered": handler.ordered, "on_dead": handler.on_dead, "job": handler.job, **_start(handler),
     }  # fmt: skip
 
 
@@ -197,4 +215,5 @@ def _known(row: Any) -> KnownHandler:
         paused=row["paused"],
         probe_in=row["probe_in"],
         catching_up=row["catching_up"],
+        job=row["job"],
     )

@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import cached_property
 from itertools import chain, groupby
 from operator import itemgetter
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, cast
 from uuid import UUID
 
 import sqlalchemy
@@ -17,10 +17,12 @@ from sqlalchemy import TextClause
 
 from fastapi_events.model.envelope import Envelope
 from fastapi_events.model.lane import LogPlace
+from fastapi_events.model.run_start import Sealed, apart, merged
 from fastapi_events.model.schedule import Due
 from fastapi_events.store.channel import Hint
 from fastapi_events.store.clauses import clause
 from fastapi_events.store.database import Database
+from fastapi_events.store.starts import RunLog
 from fastapi_events.store.statements import Statements
 
 ROWS_AT_ONCE = 10
@@ -59,23 +61,26 @@ class EventLog:
         self._plain_rows = _Rows(statements["append_plain_event"])
         self._versioned_rows = _Rows(statements["append_versioned_event"])
         self._returning = {"keyed": statements["append_keyed_events"], "scheduled": statements["schedule_events"]}
+        self._run_log = RunLog(statements)
         self._lock = statements["lock_keys"]
         self._cancel = statements["cancel_scheduled_event"]
         self._identify = statements["identify_database"]
         self._notify = statements["notify"]
         self._statements = statements
 
-    async def append(self, connection: Connection, envelopes: Sequence[Envelope]) -> list[bool]:
-        """Append on an asyncpg connection; says of each event whether its id was there already (a duplicate)."""
+    async def append(self, connection: Connection, envelopes: Sequence[Sealed]) -> list[bool]:
+        """Append on an asyncpg connection; says of each event or run whether it was there already."""
         for envelope in envelopes:
             if envelope.explicit_id or envelope.serialize or envelope.due is not None:
                 return await self._append_runs(connection, envelopes)
         if envelopes:
-            await self._append_fresh(connection, envelopes)
+            await self._append_fresh(connection, cast("Sequence[Envelope]", envelopes))  # a run is always due
         return [False] * len(envelopes)
 
-    def append_through(self, connection: sqlalchemy.Connection, envelopes: Sequence[Envelope]) -> list[bool]:
+    def append_through(self, connection: sqlalchemy.Connection, sealed: Sequence[Sealed]) -> list[bool]:
         """The same through SQLAlchemy, with any driver of PostgreSQL."""
+        envelopes, starts = apart(sealed)
+        existing = self._run_log.start_through(connection, starts) if starts else ()
         duplicates: list[bool] = []
         keys = _keys_to_lock(envelopes)
         if keys is not None:
@@ -87,7 +92,7 @@ class EventLog:
             else:
                 connection.execute(self._clauses.fresh, {"rows": _rows_of(run)})
                 duplicates += [False] * len(run)
-        return duplicates
+        return merged(sealed, duplicates, existing)
 
     async def cancel(self, connection: Connection, event_id: UUID) -> bool:
         """Take an event from the schedule, on an asyncpg connection; False if it is not there."""
@@ -97,7 +102,7 @@ class EventLog:
         """The same through SQLAlchemy."""
         return bool(connection.execute(self._clauses.cancel, {"id": str(event_id)}).all())
 
-    async def append_alone(self, database: Database, envelopes: Sequence[Envelope]) -> None:
+    async def append_alone(self, database: Database, envelopes: Sequence[Sealed]) -> None:
         """Append in a transaction of its own on a bookkeeping connection, with whose others a crash may make off."""
         async with database.acquire() as connection, database.steered(connection):
             await connection.execute(self._statements["keep_durably"])
@@ -121,7 +126,9 @@ class EventLog:
         """The same through SQLAlchemy."""
         connection.execute(self._clauses.notify, {"channel": channel, "hint": Hint(frozenset(places)).written()})
 
-    async def _append_runs(self, connection: Connection, envelopes: Sequence[Envelope]) -> list[bool]:
+    async def _append_runs(self, connection: Connection, sealed: Sequence[Sealed]) -> list[bool]:
+        envelopes, starts = apart(sealed)
+        existing = await self._run_log.start(connection, starts) if starts else ()
         duplicates: list[bool] = []
         keys = _keys_to_lock(envelopes)
         if keys is not None:
@@ -133,7 +140,7 @@ class EventLog:
             else:
                 await self._append_fresh(connection, run)
                 duplicates += [False] * len(run)
-        return duplicates
+        return merged(sealed, duplicates, existing)
 
     async def _append_fresh(self, connection: Connection, run: Sequence[Envelope]) -> None:
         rows = self._plain_rows if all(map(_is_plain, run)) else self._rows_for(run)

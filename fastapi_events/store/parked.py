@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from fastapi_events.model.envelope import Envelope
 from fastapi_events.model.replay import LIVE
+from fastapi_events.model.run_start import Sealed
 from fastapi_events.store.database import Database
 from fastapi_events.store.log import EventLog
 from fastapi_events.store.statements import Statements
@@ -58,7 +58,7 @@ class KeyResult:
     results: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     attempts: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     marks: list[tuple[UUID, int]] = field(default_factory=list[tuple[UUID, int]])
-    children: list[Envelope] = field(default_factory=list[Envelope])
+    children: list[Sealed] = field(default_factory=list[Sealed])
     needs: int = 0
     suspect: bool = False
     replay: UUID = LIVE

@@ -39,6 +39,8 @@ class Consumer:
     breaker_opened_at: datetime | None
     catching_up_since: datetime | None
     processes: int
+    job: str | None
+    """The job that it starts, if it is a trigger."""
 
     def is_meant(self, event: Any) -> bool:
         """Whether an event is for this handler: of the right name, after its start, before its retirement."""
@@ -80,7 +82,7 @@ async def consumers(reader: Reader, group: str | None) -> list[Consumer]:
             started_after=Snapshot.parse(row["started_after"]) if row["started_after"] else None,
             registered_at=row["registered_at"], last_seen_at=row["last_seen_at"], retired_at=row["retired_at"],
             paused_at=row["paused_at"], breaker_opened_at=row["breaker_opened_at"],
-            catching_up_since=row["catching_up_since"], processes=row["processes"],
+            catching_up_since=row["catching_up_since"], processes=row["processes"], job=row["job"],
         )
         for row in await reader.rows("read_handlers", group, MOST_HANDLERS)
     ]  # fmt: skip

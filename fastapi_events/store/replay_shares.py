@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from fastapi_events.model.envelope import Envelope
 from fastapi_events.model.replay import MOST_OPEN
+from fastapi_events.model.run_start import Sealed
 from fastapi_events.store.database import Database
 from fastapi_events.store.doubt import Doubt
 from fastapi_events.store.log import EventLog
@@ -68,7 +68,7 @@ class ShareResult:
     deliveries: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     attempts: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     marks: list[tuple[UUID, int, str]] = field(default_factory=list[tuple[UUID, int, str]])
-    children: list[Envelope] = field(default_factory=list[Envelope])
+    children: list[Sealed] = field(default_factory=list[Sealed])
 
 
 class ReplayShareStore:

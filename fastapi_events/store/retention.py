@@ -22,7 +22,7 @@ ROWS_AT_ONCE = 1_000
 """Rows that one transaction removes: some ten milliseconds."""
 PAGES_AT_ONCE = 32
 """Pages of a table that one transaction looks through."""
-SWEPT = ("processing_mark", "delivery", "success_batch", "event_key")
+SWEPT = ("processing_mark", "delivery", "success_batch", "event_key", "run_end")
 """The tables that are swept page by page."""
 REPLAY_KEEPS = 7 * 86_400.0
 """Seconds for which a replay that does not move keeps the log from shrinking."""

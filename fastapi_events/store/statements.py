@@ -7,6 +7,9 @@ from importlib.resources import files
 
 from fastapi_events.store.schema import quoted
 
+_PARTS = ("announce_ends",)
+"""What is the same in several statements: they have its name in braces."""
+
 
 class Statements:
     """Statements by name for one schema: ``statements["claim_windows"]`` is the text of ``sql/claim_windows.sql``."""
@@ -26,4 +29,11 @@ def _bound(name: str, prefix: str) -> str:
 
 @cache
 def _text(name: str) -> str:
+    text = _read(name)
+    for part in _PARTS:
+        text = text.replace(f"{{{part}}}", _read(f"jobs/{part}").strip())
+    return text
+
+
+def _read(name: str) -> str:
     return files("fastapi_events.store").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")

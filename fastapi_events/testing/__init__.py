@@ -6,16 +6,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastapi_events.testing.fake_job import FakeJobContext
     from fastapi_events.testing.handler_mocks import HandlerMock, mock_handler
     from fastapi_events.testing.memory import in_memory
     from fastapi_events.testing.published import PublishedEvent, PublishedEvents
+    from fastapi_events.testing.started import StartedRun, StartedRuns
     from fastapi_events.testing.time_machine import TimeMachine
     from fastapi_events.testing.waiting import wait_for
 
 __all__ = [
+    "FakeJobContext",
     "HandlerMock",
     "PublishedEvent",
     "PublishedEvents",
+    "StartedRun",
+    "StartedRuns",
     "TimeMachine",
     "in_memory",
     "mock_handler",
@@ -23,9 +28,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "FakeJobContext": "fake_job",
     "HandlerMock": "handler_mocks",
     "PublishedEvent": "published",
     "PublishedEvents": "published",
+    "StartedRun": "started",
+    "StartedRuns": "started",
     "TimeMachine": "time_machine",
     "in_memory": "memory",
     "mock_handler": "handler_mocks",

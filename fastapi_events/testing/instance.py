@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from fastapi_events.api.observe import Observe
 from fastapi_events.engine.handlers import Handler, HandlerPlan
+from fastapi_events.engine.jobs.side import JobSide
 from fastapi_events.engine.news import News
 from fastapi_events.engine.runtime import Runtime
 from fastapi_events.model.registry import Registry
@@ -43,6 +44,11 @@ class OnMemory(Protocol):
     @property
     def drains(self) -> bool:
         """Whether it handles events by itself."""
+        ...
+
+    @property
+    def jobs(self) -> JobSide | None:
+        """Its jobs."""
         ...
 
     def hear(self) -> News:

@@ -121,12 +121,13 @@ class SessionEventsPublished(PublishedEvents):
 
     def __init__(self, events: Instance, session: Any) -> None:
         super().__init__(events)
-        self._session = _plain(session)
+        self._session = plain_session(session, "published(...)", "published.one(...)")
 
     async def _rows(self, name: str | None) -> Sequence[Any]:
         events = events_of(self._session)
         entries = [] if events is None else [*events.buffer.written, *events.buffer.waiting]
-        return [_row_of(e.envelope) for e in entries if name is None or e.envelope.name == name]
+        events_of_it = [e.envelope for e in entries if isinstance(e.envelope, Envelope)]
+        return [_row_of(envelope) for envelope in events_of_it if name is None or envelope.name == name]
 
 
 def check_fields(event_class: type[Event], fields: Iterable[str]) -> None:
@@ -189,14 +190,15 @@ def _row_of(envelope: Envelope) -> Mapping[str, Any]:
     return {**envelope._asdict(), "position": None, "due_at": due_at}
 
 
-def _plain(session: Any) -> Session:
+def plain_session(session: Any, what: str, otherwise: str) -> Session:
+    """The plain session under what was given to ``what``; a ``TypeError`` for what is none."""
     scoped: tuple[Any, ...] = (async_scoped_session, scoped_session)
     plain: Any = session() if isinstance(session, scoped) else session
     if isinstance(plain, AsyncSession):
         plain = plain.sync_session
     if not isinstance(plain, Session):
         raise TypeError(
-            f"published(...) takes the session that events were published on, not {session!r}. What others have "
-            "committed is published.one(...)."
+            f"{what} takes the session that a test works on, not {session!r}. What others have committed is "
+            f"{otherwise}."
         )
     return plain

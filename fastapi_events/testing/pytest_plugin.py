@@ -18,6 +18,7 @@ import pytest
 if TYPE_CHECKING:
     from fastapi_events.testing.databases import CleanDatabase
     from fastapi_events.testing.published import PublishedEvents
+    from fastapi_events.testing.started import StartedRuns
     from fastapi_events.testing.time_machine import TimeMachine
 
 MARKER = "fastapi_events"
@@ -172,6 +173,14 @@ def published(prepared_events: Any) -> PublishedEvents:
     from fastapi_events.testing.published import PublishedEvents
 
     return PublishedEvents(prepared_events)
+
+
+@pytest.fixture
+def started(prepared_events: Any) -> StartedRuns:
+    """Which runs of jobs have been started in this test: ``await started.one(restock, sku="A-1")``."""
+    from fastapi_events.testing.started import StartedRuns
+
+    return StartedRuns(prepared_events)
 
 
 @pytest.fixture

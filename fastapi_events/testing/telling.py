@@ -45,8 +45,8 @@ def _shown(one: Any, fields: Mapping[str, object]) -> str:
     kind = type(event)
     values: dict[str, Any] = dict(event) if isinstance(event, Event) else {"payload": _raw(event)}
     differing = [name for name, wanted in fields.items() if name in values and values[name] != wanted]
-    shown = {name: _short(_value(kind, name, value)) for name, value in values.items()}
-    told = [f"{name}={shown[name]} (not {_short(_value(kind, name, fields[name]))})" for name in differing]
+    shown = {name: shortened(_value(kind, name, value)) for name, value in values.items()}
+    told = [f"{name}={shown[name]} (not {shortened(_value(kind, name, fields[name]))})" for name in differing]
     told += [f"{name}={text}" for name, text in shown.items() if name not in differing]
     place = f"at {one.position}" if one.position is not None else "scheduled" if one.due_at else "uncommitted"
     return f"{place}: {', '.join(told) or 'no fields'}"
@@ -55,7 +55,7 @@ def _shown(one: Any, fields: Mapping[str, object]) -> str:
 def _value(kind: type[Any], name: str, value: object) -> object:
     """A field's value, or what stands for it as in the event's own ``repr``."""
     hidden = value is not None and issubclass(kind, Event) and holds_secret(inside((kind,), name))
-    return _HIDDEN if hidden else value
+    return HIDDEN_VALUE if hidden else value
 
 
 def _raw(event: RawEvent) -> object:
@@ -69,9 +69,10 @@ class _Hidden:
         return HIDDEN
 
 
-_HIDDEN = _Hidden()
+HIDDEN_VALUE = _Hidden()
 
 
-def _short(value: object) -> str:
+def shortened(value: object) -> str:
+    """A value as Python writes it, cut."""
     text = repr(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -70,6 +70,8 @@ async def _tell(runtime: Runtime, seconds: float) -> None:
     for loop in (runtime.redelivery, runtime.scheduler):
         if loop is not None:
             await loop.recover()
+    if runtime.jobs is not None:
+        await runtime.jobs.recover()
     runtime.wake.everything()
 
 

@@ -67,7 +67,7 @@ async def wait_for(
 
 def _check_handler(events: Instance, handler: str, event_class: type[Event]) -> None:
     """Raise ``NotFound`` for a handler that nobody could ever see to be through with such an event."""
-    known = events.registry.handlers
+    known = {**events.registry.handlers, **events.registry.triggers}
     options: EventOptions | None = getattr(event_class, "__event_options__", None)
     if (found := known.get(handler)) is None:
         near = get_close_matches(handler, known, n=3)

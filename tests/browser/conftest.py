@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import pytest_asyncio
 import uvicorn
 
 from tests.dashboard.ground import Ground, bare, connection, shop
+from tests.dashboard.works import works_on
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, BrowserContext, Page
@@ -23,7 +25,7 @@ class Site:
     """A served dashboard, and what browsers have complained about while they looked at it."""
 
     base: str
-    ground: Ground
+    ground: Any
     browser: "Browser"
     complaints: list[str] = field(default_factory=list)
     contexts: list["BrowserContext"] = field(default_factory=list)
@@ -45,14 +47,20 @@ class Site:
             self.complaints.append(f"request: {request.url}")
 
 
-async def _served(ground: Ground, browser: "Browser") -> AsyncIterator[Site]:
+async def _served(ground: Any, browser: "Browser") -> AsyncIterator[Site]:
+    async with _server_of(ground.app) as base:
+        site = Site(base, ground, browser)
+        yield site
+        for context in site.contexts:
+            await context.close()
+
+
+@asynccontextmanager
+async def _server_of(app: Any) -> AsyncIterator[str]:
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(ground.app, log_level="error", lifespan="off", timeout_graceful_shutdown=2))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=2))
     task = asyncio.create_task(server.serve(sockets=[listener]))
-    site = Site(f"http://127.0.0.1:{listener.getsockname()[1]}/events/dashboard", ground, browser)
-    yield site
-    for context in site.contexts:
-        await context.close()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}/events/dashboard"
     server.should_exit = True
     await task
     listener.close()
@@ -70,6 +78,14 @@ async def empty_site(bare: Ground, browser: "Browser") -> AsyncIterator[Site]:
     """A house without handlers and events, served."""
     async for served in _served(bare, browser):
         yield served
+
+
+@pytest_asyncio.fixture
+async def works_site(clean_database: str, browser: "Browser") -> AsyncIterator[Site]:
+    """An application with jobs and runs of every kind, served."""
+    async with works_on(clean_database) as works:
+        async for served in _served(works, browser):
+            yield served
 
 
 @pytest.fixture

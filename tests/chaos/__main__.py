@@ -12,11 +12,25 @@ from dataclasses import replace
 from pathlib import Path
 
 from fastapi_events.embedded import EmbeddedServer
-from tests.chaos import effectively_once, schedules, transactional_publish
+from tests.chaos import (
+    bridge,
+    cancels,
+    durable_jobs,
+    effectively_once,
+    limits,
+    schedules,
+    ticks,
+    transactional_publish,
+    zombies,
+)
 from tests.chaos.application import warm_up
+from tests.chaos.job_application import JobProgram
 from tests.chaos.options import Options, Twin, read_options
 from tests.chaos.tables import install
+from tests.chaos.twins import check
 from tests.chaos.verdict import Verdict, caught
+
+Program = Callable[[EmbeddedServer, Path, Options, Path, Callable[[str], None]], bool]
 
 
 def main() -> int:
@@ -81,8 +95,33 @@ def _publish(server: EmbeddedServer, data: Path, options: Options, logs: Path, t
     return verdict.green and was_caught
 
 
+def _about_jobs(program: type[JobProgram], twin: Twin) -> Program:
+    """The program, and a small one with its defect planted, each in a database of its own."""
+
+    def perform(server: EmbeddedServer, data: Path, options: Options, logs: Path, tell: Callable[[str], None]) -> bool:
+        check(twin)
+        verdict = program(server.start(data, database=f"chaos_{twin}"), options, logs).perform()
+        tell(verdict.table())
+        broken = program(server.start(data, database=f"chaos_{twin}_broken"), options, logs, twin).perform()
+        was_caught, line = caught(twin, [broken])
+        tell(line)
+        return verdict.green and was_caught
+
+    return perform
+
+
 TWINS: tuple[Twin, ...] = ("fencing", "mark", "crash")
-PROGRAMS = {"once": _once, "schedules": _schedules, "publish": _publish}
+PROGRAMS: dict[str, Program] = {
+    "once": _once,
+    "schedules": _schedules,
+    "publish": _publish,
+    "jobs": _about_jobs(durable_jobs.Run, "jobs"),
+    "ticks": _about_jobs(ticks.Run, "ticks"),
+    "bridge": _about_jobs(bridge.Run, "bridge"),
+    "limits": _about_jobs(limits.Run, "limits"),
+    "cancels": _about_jobs(cancels.Run, "cancels"),
+    "zombies": _about_jobs(zombies.Run, "zombies"),
+}
 
 if __name__ == "__main__":
     sys.exit(main())

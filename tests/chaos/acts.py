@@ -20,6 +20,9 @@ from tests.chaos.twins import plant
 READ_AHEAD = (4, 5)
 """Accounts of the act of the server's crash; their keys are in two partitions."""
 
+PATIENT = {"inline_budget": 120.0, "contended_budget": 120.0}
+"""Whoever waits at a gate stays in its batch: one that is detached plays in another act."""
+
 
 class Paid(Placed, name="chaos.order.paid", aggregate="account", aggregate_id="account"):
     """For the act of the mark: its effects are committed, then the worker dies."""
@@ -132,7 +135,7 @@ def actor(url: str, options: Options, label: str, twin: Twin, *, slow: bool = Fa
 
     async def main() -> None:
         plant(twin)
-        app = Application(url, options, label, stage_module, batch_size=2 if slow else 50)
+        app = Application(url, options, label, stage_module, batch_size=2 if slow else 50, **PATIENT)
         if slow:
             slow_reader(app)
         await app.events.start(drains=True)

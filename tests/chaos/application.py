@@ -40,7 +40,7 @@ class Application:
 
     def __init__(
         self, url: str, options: Options, label: str, make: Callable[[Application], Module], *, pool: int = 8,
-        batch_size: int = 50,
+        batch_size: int = 50, **more: Any,
     ) -> None:  # fmt: skip
         self.label = label
         self.engine: AsyncEngine = create_async_engine(
@@ -58,6 +58,7 @@ class Application:
             concurrency={"events_change": 12},
             breaker_threshold=1000,  # its handlers fail often and by intention: a pause of theirs is no fault of ours
             shutdown_grace=2,
+            **more,
         )
         self.events = Events([make(self)], sessions=self.sessions, settings=settings)
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Twin = Literal["none", "crash", "fencing", "mark", "outside"]
-PROGRAMS = ("once", "schedules", "publish")
+Twin = Literal["none", "crash", "fencing", "mark", "outside", "jobs", "ticks", "bridge", "limits", "cancels", "zombies"]
+PROGRAMS = ("once", "schedules", "publish", "jobs", "ticks", "bridge", "limits", "cancels", "zombies")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,8 @@ class Options:
     seconds: float
     events: int
     requests: int
+    runs: int
+    quick: bool
     workers: int
     lease: float
     seed: int
@@ -46,6 +48,12 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
     parser.add_argument("--seconds", type=float, default=60.0, help="how long events are fed (60)")
     parser.add_argument("--events", type=int, default=10_000, help="domain rows with an event each (10 000)")
     parser.add_argument("--requests", type=int, default=10_000, help="requests of 'publish' (10 000)")
+    parser.add_argument("--runs", type=int, default=2_000, help="runs of 'jobs' (2 000)")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="little of 'ticks', 'bridge', 'limits', 'cancels', 'zombies', as for a twin",
+    )
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--lease", type=float, default=2.0, help="seconds (2)")
     parser.add_argument("--kill-every", type=float, default=0.3, help="seconds between two kills (0.3)")
@@ -57,6 +65,6 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
     given = parser.parse_args(arguments)
     seed = given.seed if given.seed is not None else random.SystemRandom().randrange(10**6)
     return Options(
-        tuple(given.programs) or PROGRAMS, given.seconds, given.events, given.requests, given.workers, given.lease,
-        seed, given.twin, given.kill_every, given.keep,
+        tuple(given.programs) or PROGRAMS, given.seconds, given.events, given.requests, given.runs, given.quick,
+        given.workers, given.lease, seed, given.twin, given.kill_every, given.keep,
     )  # fmt: skip

@@ -62,7 +62,12 @@ async def test_a_version_that_nobody_reads_is_not_taken_for_a_handler_that_nobod
     await seeding.delivery(event, "bakery.gone", "waiting", "no_handler")
     found = (await findings(made(clean_database)))["no_handler deliveries"]
     told(found, "warn", "a process that has bakery.gone (1 waiting). Waiting for another release: bakery.bake", "")
-    told(found, "warn", "", "Start a process that has the handler: it takes them. Start a process of the release")
+    told(
+        found,
+        "warn",
+        "",
+        "Start a process that has the handler, or the job with the trigger: it takes them. Start a process",
+    )
 
 
 async def test_a_paused_lane_is_told_where_handlers_are_listed(run: Run, connection: Any, clean_database: str) -> None:

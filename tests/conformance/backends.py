@@ -1,10 +1,12 @@
 """The two back ends, each as the tests use it: an instance, its transactions, and time that passes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import text
 
 from fastapi_events import Event, Events, EventsSettings, Module
+from fastapi_events.testing import TimeMachine
 from fastapi_events.testing.memory import in_memory
 from tests.delivery.stage import QUICK, Stage, effect
 
@@ -18,6 +20,10 @@ class Backend:
 
     async def idle(self, *modules: Module, **options: Any) -> Events:
         """A started instance that handles events when ``drain_once()`` is called, with an empty table ``effect``."""
+        raise NotImplementedError
+
+    async def running(self, *modules: Module, **options: Any) -> Events:
+        """A started instance that handles events and runs jobs by itself."""
         raise NotImplementedError
 
     async def later(self, seconds: float) -> None:
@@ -42,16 +48,13 @@ class Postgres(Backend):
         self.stage = stage
 
     async def idle(self, *modules: Module, **options: Any) -> Events:
-        return await self.stage.idle(*modules, **options)
+        return await self.stage.idle(*modules, **{"development": True} | options)
+
+    async def running(self, *modules: Module, **options: Any) -> Events:
+        return await self.stage.running(*modules, **{"development": True} | options)
 
     async def later(self, seconds: float) -> None:
-        for table, column in (("parked_key", "due_at"), ("scheduled_event", "due_at")):
-            earlier = f"{column} = {column} - make_interval(secs => $1)"
-            await self.stage.rows(f"UPDATE events.{table} SET {earlier} WHERE {column} < 'infinity'", float(seconds))
-        for table in ("event", "delivery"):
-            await self.stage.rows(
-                f"UPDATE events.{table} SET published_at = published_at - make_interval(secs => $1)", float(seconds)
-            )
+        await TimeMachine(*self.stage.instances).advance(seconds)
 
 
 class Memory(Backend):
@@ -60,15 +63,21 @@ class Memory(Backend):
     def __init__(self) -> None:
         self.started: list[Any] = []
 
-    async def idle(
-        self, *modules: Module, sessions: Any = None, sync_sessions: Any = None, middleware: Any = (),
-        group: str | None = None, **settings: Any,
+    async def idle(self, *modules: Module, **options: Any) -> Events:
+        return await self._start(modules, False, **options)
+
+    async def running(self, *modules: Module, **options: Any) -> Events:
+        return await self._start(modules, True, **options)
+
+    async def _start(
+        self, modules: Sequence[Module], drains: bool, *, sessions: Any = None, sync_sessions: Any = None,
+        middleware: Any = (), group: str | None = None, **settings: Any,
     ) -> Events:  # fmt: skip
         events = Events(
             modules, group=group, sessions=sessions, sync_sessions=sync_sessions, middleware=middleware,
             settings=EventsSettings(**QUICK | settings),
         )  # fmt: skip
-        memory = in_memory(events)
+        memory = in_memory(events, drains=drains)
         await memory.__aenter__()
         self.started.append(memory)
         async with events.session() as session:

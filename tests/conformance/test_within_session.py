@@ -5,7 +5,18 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
-from fastapi_events import Delivery, EventPublisher, HandlerSession, Module, Retry, RetryLater, fixed
+from fastapi_events import (
+    Delivery,
+    EventPublisher,
+    HandlerSession,
+    JobClient,
+    JobContext,
+    Module,
+    Retry,
+    RetryLater,
+    Trigger,
+    fixed,
+)
 from fastapi_events.errors import SettingsError
 from tests.conformance.backends import Backend, effect
 from tests.delivery.stage import Pinged, Placed, Shipped
@@ -152,3 +163,24 @@ async def test_what_is_no_session_is_refused(backend: Backend) -> None:
     events = await backend.idle()
     with pytest.raises(SettingsError, match="AsyncSession or Session"):
         await events.drain_once(session="session")
+
+
+async def test_jobs_are_started_and_not_run(backend: Backend) -> None:
+    module, seen = Module("shop"), list[str]()
+
+    @module.job(triggers=[Trigger(Placed, map=lambda event: f"triggered {event.number}")])
+    async def restock(job: JobContext[str]) -> None:
+        seen.append(job.input)
+
+    @module.on(Placed)
+    async def place(event: Placed, session: HandlerSession, jobs: JobClient) -> None:
+        await jobs.start(restock, f"started {event.number}")
+
+    events = await backend.idle(module)
+    async with events.session() as session:
+        await events.publisher(session)(Placed(order="a", number=1))
+        await events.job_client(session).start(restock, "with the session")
+        assert await events.drain_once(session=session) == 1
+        await session.rollback()
+    await events.drain_once()
+    assert (seen, (await events.jobs.list()).runs) == ([], [])

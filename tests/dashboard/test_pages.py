@@ -92,6 +92,23 @@ async def test_a_handler_that_nobody_has_is_told_with_what_helps(bare: Ground) -
     assert "retire" not in page
 
 
+async def test_triggers_are_shown_with_the_jobs_that_they_start(bare: Ground) -> None:
+    trigger = await bare.seeding.handler("a.restock.low", "shop.order.placed")
+    await bare.connection.execute("UPDATE events.handler SET job = 'a.restock' WHERE id = $1", trigger)
+    event = await bare.seeding.event("shop.order.placed", {}, published_at=bare.seeding.seeded.now)
+    await bare.seeding.delivery(event, "a.restock.low", "waiting", "trigger_unregistered")
+    page = (await bare.client.get(f"/events/dashboard/events/{event['id']}")).text
+    assert "starts a.restock" in page
+    assert "trigger_unregistered" in page
+    assert "starts a.restock" in (await bare.client.get("/events/dashboard/consumers")).text
+    await bare.connection.execute(
+        "UPDATE events.delivery SET state = 'done', reason = 'skipped', note = 'its condition did not hold'"
+    )
+    page = (await bare.client.get(f"/events/dashboard/events/{event['id']}")).text
+    assert "skipped, " in page
+    assert "its condition did not hold" in page
+
+
 async def test_how_many_processes_have_vanished_over_a_delivery_is_told(bare: Ground) -> None:
     await bare.seeding.handler("a.fragile", "shop.order.placed")
     event = await bare.seeding.event("shop.order.placed", {}, published_at=bare.seeding.seeded.now)

@@ -175,3 +175,17 @@ async def test_what_was_parked_before_a_process_started_goes_on_as_soon_as_its_h
     await until(lambda: redelivery._next_full_search > 0.0, "the process to have looked everywhere")
     assert await running.operations.resume(handler="shop.one", actor="me")
     await until(lambda: ("one", 1) in seen)
+
+
+async def test_drain_once_knows_what_others_have_paused_and_resumed(stage: Stage) -> None:
+    """No heartbeat and no notification brings it in time: whoever handles by hand asks."""
+    seen: list[Any] = []
+    deaf: dict[str, Any] = {"heartbeat": 2.0, "notify": "off"}
+    events, other = await stage.idle(shop(seen), **deaf), await stage.idle(shop(seen), **deaf)
+    await other.operations.pause(handler="shop.one", actor="me")
+    await publish(events, [Placed(order="a", number=1)])
+    await events.drain_once()
+    assert seen == [("two", 1)]
+    await other.operations.resume(handler="shop.one", actor="me")
+    await events.drain_once()
+    assert seen == [("two", 1), ("one", 1)]

@@ -196,7 +196,7 @@ async def test_threads_that_never_come_back_cost_nobody_an_attempt(stage: Stage)
         assert attempts == []
         [waiting] = await stage.deliveries("waiting")
         assert (waiting["attempts"], waiting["postponed"]) == (0, 1)
-        assert "held by def handlers that have outlived their time-outs" in waiting["error_message"]
+        assert "held by def functions that have outlived their time-outs" in waiting["error_message"]
     finally:
         release.set()
 

@@ -77,6 +77,10 @@ def test_options_are_all_named() -> None:
     assert not [name for name in event.OPTION_NAMES if f"`{name}`" not in events]
     given = [*Events.on.__kwdefaults__, *inspect.signature(Events).parameters]
     assert not [name for name in given if f"| `{name}` |" not in handlers]
+    jobs, job = text_of("docs/reference/jobs.md"), inspect.signature(Events.job).parameters
+    assert not [name for name in job if name not in ("self", "unknown") and f"| `{name}` |" not in jobs]
+    every = inspect.signature(Events.every).parameters
+    assert not [name for name in every if name not in ("self", "unknown") and f"| `{name}` |" not in jobs]
 
 
 def test_every_reason_is_explained() -> None:

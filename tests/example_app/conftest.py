@@ -56,6 +56,16 @@ class Shop:
         mine = {event["id"] for event in await self.events_of(order_id)}
         return [letter for letter in page["dead_letters"] if letter["event_id"] in mine]
 
+    async def runs(self, **where: str) -> list[Any]:
+        """Runs of jobs, as the JSON API tells them."""
+        terms = " ".join(f"{key}:{value}" for key, value in where.items())
+        page = await self.client.get("/events/api/runs", params={"filter": terms})
+        return list(page.raise_for_status().json()["runs"])
+
+    async def told_of(self, run_id: str) -> Any:
+        """One run with all that is known of it."""
+        return (await self.client.get(f"/events/api/runs/{run_id}")).raise_for_status().json()
+
     async def until(self, condition: Callable[[], Awaitable[bool]]) -> None:
         """Handle what is due until the condition holds."""
         async with asyncio.timeout(WITHIN):
@@ -105,6 +115,7 @@ def shop_environment(shop_database: str, tmp_path_factory: pytest.TempPathFactor
         "EVENTS_DEV": "1",
         "EVENTS_DATABASE_URL": shop_database,
         "EVENTS_AUTO_UPGRADE": "1",
+        "SHOP_DELIVERY_SECONDS": "0.01",
         "SHOP_INVOICE_FOLDER": str(tmp_path_factory.mktemp("invoices")),
     }
 

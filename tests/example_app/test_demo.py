@@ -74,6 +74,9 @@ def test_it_needs_nothing_and_ends_by_itself_with_a_summary(demo: Demo, tmp_path
     assert summary["deliveries handled"] > summary["events published"]
     ends = ("confirmed", "rejected", "held up by a dead letter")
     assert sum(summary[end] for end in ends) == summary["orders accepted"]
+    assert summary["orders shipped"] == summary["sales in the nightly report"] == summary["confirmed"]
+    assert summary["in parcels"] >= summary["orders shipped"]
+    assert summary["restocks"] == summary["started by an event"] + 1
     assert not re.search(r"^0 orders|[ \t]$", output, re.MULTILINE)
     assert processes_of(tmp_path) == {}
     assert list(tmp_path.iterdir()) == []

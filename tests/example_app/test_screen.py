@@ -29,7 +29,7 @@ def test_the_summary_has_no_blanks_at_the_end(
     from example_app.demo.screen import Screen
     from example_app.demo.traffic import Traffic
 
-    Screen().summary(Traffic("run"), Figures(published=1200), {"confirmed": 3}, [])
+    Screen().summary(Traffic("run"), Figures(published=1200), {"  confirmed": 3}, [])
     lines = capsys.readouterr().out.splitlines()
     assert "1,200" in "".join(lines)
     assert [line for line in lines if line != line.rstrip()] == []

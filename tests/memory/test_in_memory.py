@@ -88,7 +88,7 @@ async def test_an_advanced_clock_wakes_the_instances_own_loop(seen: list[int]) -
     events = Events([module])
     async with in_memory(events, drains=True) as memory:
         await events.publish(Placed(order="a", number=1))
-        await until(lambda: seen == [1])
+        await until(lambda: memory.kept.deliveries.next_time() is not None)
         memory.clock.advance(timedelta(hours=1, seconds=1))
         await until(lambda: seen == [1, 1])
     with pytest.raises(SettingsError, match="ahead"):

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -26,6 +27,12 @@ REFUSED: dict[str, Callable[[Events], Awaitable[Any]]] = {
     "reset_breaker": lambda events: events.operations.reset_breaker("shop.note", actor="ann"),
     "erase": lambda events: events.operations.erase("order", "a", actor="ann", reason="asked"),
     "replays": lambda events: events.operations.replays.preview("shop.note"),
+    "set_pool": lambda events: events.operations.set_pool("events_change", 3, actor="ann"),
+    "runs": lambda events: events.observe.runs(),
+    "run": lambda events: events.observe.run(uuid4()),
+    "jobs": lambda events: events.observe.jobs(),
+    "pools": lambda events: events.observe.pools(),
+    "schedules": lambda events: events.observe.schedules(),
     "remove_group": lambda events: events.operations.remove_group("other", actor="ann", reason="gone"),
 }
 

@@ -474,7 +474,7 @@ class TestDefHandlersWithASession:
         assert (dead["state"], dead["reason"]) == ("dead", "timed_out")
         executor = events.runtime.executor
         async with asyncio.timeout(10):
-            while executor._threads_busy:
+            while executor.threads._busy:
                 await asyncio.sleep(0.005)
         assert seen == ["cancelled"]
         assert await effects(stage) == [2]

@@ -25,7 +25,7 @@ def guarded(app: FastAPI) -> Iterator[tuple[str, str]]:
         path: str = getattr(route, "path", "") or ""
         if path.startswith("/events") and path not in OPEN:
             for method in getattr(route, "methods", None) or ():
-                yield method, re.sub(r"{(event|delivery|replay)_id}", SOME_ID, path)
+                yield method, re.sub(r"{(event|delivery|replay|run|schedule)_id}", SOME_ID, path)
 
 
 async def request(app: FastAPI, method: str, path: str, **headers: str) -> Any:
@@ -75,6 +75,8 @@ async def test_an_authorise_of_the_users_rules_in_development_too(shop: Ground) 
 def needed(method: str, path: str) -> Permission:
     if "erase" in path or "erasure" in path:
         return Permission.admin
+    if path.endswith("/edit"):
+        return Permission.edit
     if method == "POST" or "/gates/" in path or path.endswith(("/confirm", "/audit", "/actions", "/replays/new")):
         return Permission.operate
     return Permission.view
@@ -89,6 +91,13 @@ async def test_every_route_asks_for_its_permission(shop: Ground) -> None:
             assert (answer.status_code != 403) is may, (role, method, path, answer.status_code)
             if not may:
                 assert f"lacks the permission &#39;{needed(method, path)}&#39;" in answer.text.replace("'", "&#39;")
+
+
+async def test_every_action_refuses_what_another_site_sends(shop: Ground) -> None:
+    for method, path in guarded(shop.app):
+        if method == "POST":
+            answer = await request(shop.app, method, path, **{"Sec-Fetch-Site": "cross-site"})
+            assert (answer.status_code, "Refused" in answer.text) == (403, True), path
 
 
 @pytest.mark.parametrize("returned", [None, True, {"id": "x", "permissions": ["view"]}, "admin"])

@@ -78,6 +78,15 @@ class Planner:
             yield from self._walk(inner)
 
 
+async def parents_of_indexes(stage: Stage) -> dict[str, str]:
+    """By the names of a partitioned table's indexes in its parts, those that they have in all of it."""
+    rows = await stage.rows(
+        "SELECT i.inhrelid::regclass::text AS child, p.relname AS parent FROM pg_inherits i JOIN pg_class p "
+        "ON p.oid = i.inhparent WHERE p.relkind = 'I'"
+    )
+    return {row["child"].removeprefix("events."): row["parent"] for row in rows}
+
+
 @pytest_asyncio.fixture(params=["0", "100", "100000"])
 async def planner(
     request: pytest.FixtureRequest, server_url: str, filled: Filled
@@ -88,11 +97,7 @@ async def planner(
     stage = Stage(url_of(server_url, name))
     database = Database(stage.url)
     await database.open()
-    rows = await stage.rows(
-        "SELECT i.inhrelid::regclass::text AS child, p.relname AS parent FROM pg_inherits i JOIN pg_class p "
-        "ON p.oid = i.inhparent WHERE p.relkind = 'I'"
-    )
-    indexes = {row["child"].removeprefix("events."): row["parent"] for row in rows}
+    indexes = await parents_of_indexes(stage)
     async with database.acquire() as connection:
         yield Planner(connection, indexes), stage, SimpleNamespace(runtime=SimpleNamespace(statements=Statements()))
     await database.close()

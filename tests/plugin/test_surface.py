@@ -9,13 +9,18 @@ import pytest
 import fastapi_events
 
 PUBLIC = {
-    "Actor", "AttemptContext", "AttemptNext", "AttemptOutcome", "Breaker", "DeadLetter", "Delivery", "Discard",
-    "EmitsEvents", "Event", "EventPublisher", "Events", "EventsError", "EventsSettings", "HandleContext",
-    "HandleNext", "HandlerConnection", "HandlerSession", "Middleware", "Module", "Permission", "PublishContext",
-    "PublishNext", "Published", "Publisher", "RawEvent", "Retry", "RetryLater", "Secret", "SessionDep",
-    "SyncEventPublisher", "SyncHandlerSession", "SyncPublisher", "SyncSessionDep", "deterministic_id", "emits",
-    "events", "events_router", "exponential", "fixed", "linear", "publisher_on", "sync_publisher_on", "tenant",
-    "tenant_from", "without_events",
+    "Actor", "AttemptContext", "AttemptNext", "AttemptOutcome", "Breaker", "Child", "Concurrency", "CyclicSpawn",
+    "DeadLetter", "Dedupe", "Delivery", "Discard", "DuplicateJob", "DuplicateSchedule", "DuplicateStep",
+    "DuplicateTrigger", "EmitsEvents", "Event", "EventPublisher", "Events", "EventsError", "EventsSettings",
+    "HandleContext", "HandleNext", "HandlerConnection", "HandlerSession", "InvalidInput", "InvalidJob", "InvalidResult",
+    "InvalidSchedule", "Job", "JobCanceled", "JobCollisionError", "JobContext", "JobError", "JobFailed", "JobTimedOut",
+    "Middleware", "Module", "Permission", "PublishContext", "PublishNext", "Published", "Publisher", "RateLimit",
+    "RawEvent", "ReservedPoolViolationError", "ResultTimeout", "Retry", "RetryLater", "RunConflict", "RunEnded",
+    "RunInfo",
+    "RunNotFound", "Secret", "SessionDep", "Started", "StepError", "SyncEventPublisher", "SyncHandlerSession",
+    "SyncPublisher", "SyncSessionDep", "Trigger", "JobClient", "Jobs", "RunPage", "RunView", "UnknownJob",
+    "UnstableSteps", "jobs_on", "WaitTimeout", "deterministic_id", "emits", "events", "events_router", "exponential",
+    "fixed", "linear", "publisher_on", "sync_publisher_on", "tenant", "tenant_from", "without_events",
 }  # fmt: skip
 
 
@@ -39,7 +44,7 @@ def test_a_name_that_does_not_exist_is_an_ordinary_attribute_error() -> None:
 
 
 def test_declaring_events_and_handlers_imports_neither_web_framework_nor_sqlmodel() -> None:
-    names = "Event, Events, Module, Retry, EventPublisher, HandlerSession, Delivery, Discard"
+    names = "Event, Events, Module, Retry, EventPublisher, HandlerSession, Delivery, Discard, JobContext, Trigger"
     loaded = run(f"import sys; from fastapi_events import {names}; print(*sorted(sys.modules))").split()
     assert not {"fastapi", "starlette", "sqlmodel"} & set(loaded)
 

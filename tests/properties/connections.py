@@ -56,7 +56,11 @@ class Call:
 @cache
 def _labels() -> dict[str, str]:
     folder = files("fastapi_events.store").joinpath("sql")
-    return {_first_line(file.read_text(encoding="utf-8")): file.name[:-4] for file in folder.iterdir()}
+    return {
+        _first_line(file.read_text(encoding="utf-8")): file.name[:-4]
+        for file in folder.iterdir()
+        if file.name.endswith(".sql")
+    }
 
 
 def _first_line(text: str) -> str:

@@ -123,7 +123,7 @@ class Console(Process):
         self.group = 0
         self.operations = make_operations(
             self.database, Statements(), lambda: self.group, keys_due=_nothing, handlers_changed=_nothing,
-            handler_kinds=dict,
+            handler_kinds=dict, jobs=dict, runs_told=_told, announce=_told,
         )  # fmt: skip
         self.spawn(self.database.open())
         self.loop.settle()
@@ -253,3 +253,7 @@ async def _quietly(end: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 def _nothing() -> None:
     return
+
+
+def _told(places: object) -> None:
+    del places

@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from fastapi_events.engine.registering import register_worker
 from fastapi_events.errors import NotStarted, OperationRefused
 from fastapi_events.store.replays import Order
 from tests.delivery.stage import Placed, Stage, collecting, publish, until
@@ -169,7 +170,7 @@ async def test_a_process_that_wakes_up_after_the_removal_does_nothing(stage: Sta
     assert await frozen.drain_once() == 0
     assert seen == []
     with pytest.raises(NotStarted, match="removed this process's consumer group"):
-        await frozen.runtime._register_worker()
+        await register_worker(frozen.runtime)
     heart = frozen.runtime._services[-1]
     await until(lambda: "consumer group" in (heart.trouble or ""))
     assert await count(stage, "worker", f"group_id = {frozen.runtime.group_id}") == 0

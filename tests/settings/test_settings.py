@@ -142,7 +142,10 @@ but it is 6 s and lease is 10 s. Lower heartbeat or raise lease."""
             {"concurrency": "events_chnge=5"},
             r"'events_chnge'. Did you mean 'events_change'\? Given is 'events_chnge=5'. Correct or remove it\.",
         ),
-        ({"concurrency": {"zzz": 5}}, r"The pools are events_inbound, .*\. Given is \{'zzz': 5\}\. Correct"),
+        (
+            {"concurrency": {"events_zzz": 5}},
+            r"The pools of events are events_inbound, .*\. Given is .*'events_zzz': 5",
+        ),
         ({"db_schema": "x"}, "did you mean schema"),
         ({"EVENTS_LEASE": 1}, "EVENTS_LEASE: there is no such setting; did you mean lease"),
         ({"zzz": 1}, "zzz: there is no such setting; remove it"),

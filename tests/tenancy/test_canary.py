@@ -1,8 +1,10 @@
 """What is marked as secret is found nowhere but in the database, whatever a handler does with it: a canary tells."""
 
+import itertools
 import json
 import logging
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Annotated, Any
 
 import httpx
@@ -19,6 +21,7 @@ from fastapi_events import (
     Event,
     Events,
     HandlerSession,
+    JobContext,
     Module,
     Permission,
     Retry,
@@ -55,6 +58,19 @@ class Paid(Event, name="pay.card.paid", aggregate_id="payment"):
         return value.get_secret_value()
 
 
+class Refund(BaseModel):
+    """What a run is given, and what it returns."""
+
+    how: str
+    note: Annotated[str, Secret] = CANARY
+    number: SecretStr = SecretStr(CANARY)
+    payer: Person = Person(name="Ada", iban=CANARY)
+
+    @field_serializer("number", when_used="json")
+    def _kept(self, value: SecretStr) -> str:
+        return value.get_secret_value()
+
+
 class Leaky(Exception):
     """An error that tells whatever it was given."""
 
@@ -83,6 +99,28 @@ def leaking() -> Module:
         connection = await session.connection()
         await connection.execute(text("SELECT :note::no_such_type"), {"note": event.note})
 
+    @module.every(timedelta(days=1), input=Refund(how="well"))
+    @module.job("pay.refund", retry=Retry(max_attempts=1))
+    async def refund(job: JobContext[Refund]) -> Refund:
+        given = job.input
+        if given.how == "repr":
+            raise Leaky(f"cannot refund {given!r} {given}")
+        if given.how == "value":
+            raise Leaky(f"{given.note} and {given.number.get_secret_value()!r}, {given.payer}")
+        if given.how == "cause":
+            try:
+                raise Leaky(given.payer.iban)
+            except Leaky as error:
+                raise RuntimeError("it did not work") from error
+        if given.how == "dead":
+            raise DeadLetter(f"never {given.note}")
+
+        async def pay() -> Person:
+            return given.payer
+
+        await job.step("pay", pay)
+        return given
+
     return module
 
 
@@ -97,13 +135,15 @@ async def events(stage: Stage, caplog: pytest.LogCaptureFixture) -> AsyncIterato
     await events.start(drains=False)
     for how in HOWS:
         await events.publish(Paid(payment=how, how=how), headers={"authorization": f"Bearer {CANARY}"})
+        await events.jobs.start(events.registry.jobs["pay.refund"], Refund(how=how))
 
     async def tried() -> bool:
         await stage.make_due()
         await events.drain_once()
-        return len(await stage.deliveries("waiting")) == 0
+        return len(await stage.deliveries("waiting")) == 0 and not await stage.rows("SELECT FROM events.run_queue")
 
     await until(tried)
+    await stage.rows("UPDATE events.run SET schedule_id = (SELECT id FROM events.schedule), scheduled_for = created_at")
     yield events
 
 
@@ -118,6 +158,8 @@ async def test_it_is_in_no_page_and_no_answer(events: Events, stage: Stage) -> N
     app.state.fastapi_events = events
     rows = await stage.rows("SELECT id, correlation_id FROM events.event")
     deliveries = await stage.deliveries()
+    runs = await stage.rows("SELECT id FROM events.run")
+    [schedule] = await events.observe.schedules()
     replay = await events.operations.replays.start("pay.settle", actor="ada")
     answers: dict[Any, str] = {}
     transport = httpx.ASGITransport(app)
@@ -125,13 +167,22 @@ async def test_it_is_in_no_page_and_no_answer(events: Events, stage: Stage) -> N
         for method, path in routes(app):
             if method != "GET" or path.endswith("/confirm") or "/gates/" in path:
                 continue
-            for event in rows if "{event_id}" in path else rows[:1]:
-                for delivery in deliveries if "{delivery_id}" in path else deliveries[:1]:
-                    filled = path.format(event_id=event["id"], delivery_id=delivery["id"], replay_id=replay.id)
-                    for headers in ({}, {"hx-request": "true", "hx-target": "live"}):
-                        answer = await client.get(filled, headers=headers)
-                        assert answer.status_code == 200, filled
-                        answers[(filled, *headers)] = answer.text
+            for event, delivery, run in itertools.product(
+                rows if "{event_id}" in path else rows[:1],
+                deliveries if "{delivery_id}" in path else deliveries[:1],
+                runs if "{run_id}" in path else runs[:1],
+            ):
+                filled = path.format(
+                    event_id=event["id"],
+                    delivery_id=delivery["id"],
+                    replay_id=replay.id,
+                    run_id=run["id"],
+                    schedule_id=schedule.id,
+                )
+                for headers in ({}, {"hx-request": "true", "hx-target": "live"}):
+                    answer = await client.get(filled, headers=headers)
+                    assert answer.status_code == 200, filled
+                    answers[(filled, *headers)] = answer.text
     assert len(answers) > 40
     without_canary("pages and answers", answers)
     assert any(HIDDEN in answer for answer in answers.values())
@@ -144,6 +195,11 @@ async def test_it_is_in_no_stored_error_and_no_log(
     kept = {
         **{("delivery", n): str(dict(row) | {"event": None}) for n, row in enumerate(await stage.deliveries())},
         **{("attempt", n): str(row) for n, row in enumerate(await stage.rows("SELECT * FROM events.attempt"))},
+        **{("run attempt", n): str(row) for n, row in enumerate(await stage.rows("SELECT * FROM events.run_attempt"))},
+        **{
+            ("run end", n): str(dict(row) | {"result": None})
+            for n, row in enumerate(await stage.rows("SELECT * FROM events.run_end"))
+        },
     }
     assert len(kept) > 15
     without_canary("stored errors", kept)

@@ -1,5 +1,6 @@
 """What is another tenant's is not there: every route of the router, every filter, every action, every figure."""
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlencode
@@ -24,6 +25,12 @@ SCHEDULED = {"/events/api/scheduled/cancel", "/events/dashboard/scheduled/cancel
 """Routes that take the id of a scheduled event."""
 REPLAYS = {"/events/api/replays": 409, "/events/api/replays/preview": 200, "/events/dashboard/replays": 409}
 """Routes that count a replay, and what they answer when there is nothing of one's own in it."""
+RUNS = {
+    f"/events/{part}/runs/{act}" for part in ("api", "dashboard") for act in ("cancel", "retry", "replay", "discard")
+}
+RUNS |= {"/events/dashboard/runs/confirm"}
+"""Routes that take ids of runs."""
+EDIT = {"input": {"text": "x"}, "reason": "x"}
 
 
 @pytest_asyncio.fixture
@@ -47,6 +54,16 @@ async def request(
         if "/api/" in path:
             return await client.post(path, json=plan)
         return await client.post(path, content=urlencode(plan), headers=FORM)
+    if path in RUNS or path.endswith("/edit"):
+        run = str(tenant.runs[0] if tenant else ids[0])
+        if method == "GET":
+            return await client.get(path, params={"action": "retry", "id": run})
+        if "/dashboard/" in path:
+            form = {"id": run, "reason": "x", "input": json.dumps(EDIT["input"])}
+            return await client.post(path, content=urlencode(form), headers=FORM)
+        return await client.post(path, json=EDIT if path.endswith("/edit") else {"ids": [run], "reason": "x"})
+    if path.endswith("/retry-matching"):  # one's own are not to be changed either, so there are none
+        return await client.post(path, json={"finished_before": "2001-01-01T00:00:00Z", "reason": "x"})
     if "/replays/" in path and path.endswith("/confirm"):
         return await client.get(path, params={"action": "cancel"})
     if path.endswith("/change"):
@@ -82,7 +99,9 @@ async def test_every_route_with_foreign_ids(ground: Ground) -> None:
             elif method == "POST" and path in REPLAYS:
                 assert answer.status_code == REPLAYS[path], (method, path, answer.text[:300])
                 assert REPLAYS[path] == 409 or answer.json()["count"] == 0, (method, path, answer.text[:300])
-            elif "{" in path or path in IDS | SCHEDULED or "/erasures" in path:
+            elif path.endswith("/retry-matching"):
+                assert (answer.status_code, answer.json()["changed"]) == (200, 0)
+            elif "{" in path or path in IDS | SCHEDULED | RUNS or "/erasures" in path:
                 assert answer.status_code == 404, (method, path, answer.text[:300])
             else:
                 assert (method, answer.status_code) == ("GET", 200), (method, path, answer.text[:300])
@@ -91,7 +110,9 @@ async def test_every_route_with_foreign_ids(ground: Ground) -> None:
                     or path
                     in (
                         "/events/api/handlers",
+                        "/events/api/jobs",
                         "/events/dashboard/consumers",
+                        "/events/dashboard/jobs",
                         "/events/dashboard/scheduled/confirm",
                         "/events/dashboard/replays/new",
                     )
@@ -155,7 +176,7 @@ async def test_what_holds_for_everybody_is_for_staff(ground: Ground) -> None:
     assert await operations.resume(handler="shop.charge", actor="staff", reason="bank")
     assert [action.action for action in await operations.actions(limit=2)] == ["resume_handler", "pause_handler"]
     seen = {action.action for action in await operations.within(OWN, FOREIGN).actions()}
-    assert seen == {"discard"}, "the record shows it to staff alone"
+    assert seen == {"discard", "cancel_runs"}, "the record shows it to staff alone"
 
 
 async def test_own_ones_are_changed(ground: Ground) -> None:
@@ -186,6 +207,15 @@ def foreign_filters(foreign: Tenant) -> list[str]:
         f"key:{FOREIGN}/invoice/{foreign.canary}-1", f"payload.text:{foreign.canary}",
         f"tenant:{FOREIGN} status:dead", f"payload.text:{foreign.canary} handler:shop.charge",
     ]  # fmt: skip
+
+
+async def test_runs_that_match_are_ones_own(ground: Ground) -> None:
+    bound = {"job": "shop.bill", "state": "canceled", "finished_before": "2999-01-01T00:00:00Z", "reason": "x"}
+    async with ground.client() as client:
+        answer = await client.post("/events/api/runs/retry-matching", json=bound)
+        assert answer.json() == {"asked": 1, "changed": 1, "conflicts": []}, answer.text
+    states = await ground.states()
+    assert (states[ground.own.runs[0]], states[ground.foreign.runs[0]]) == ("r", "canceled")
 
 
 async def test_no_filter_finds_what_is_foreign(ground: Ground) -> None:
@@ -257,9 +287,10 @@ async def test_the_record_of_actions_shows_what_concerned_nobody_else(ground: Gr
             [action["details"]["reason"] for action in (await asker.get("/events/api/actions")).json()["actions"]]
             for asker in (client, both, staff)
         ]
-    assert reasons[0] == ["one", f"{ground.own.canary}-reason"]
-    assert reasons[1] == reasons[2] == ["one", "both", f"{ground.foreign.canary}-reason", f"{ground.own.canary}-reason"]
-    assert len(await operations.within(OWN).actions()) == 2
+    own, foreign = ([f"{tenant.canary}-reason"] * 2 for tenant in (ground.own, ground.foreign))
+    assert reasons[0] == ["one", *own]
+    assert reasons[1] == reasons[2] == ["one", "both", *foreign, *own]
+    assert len(await operations.within(OWN).actions()) == 3
 
 
 async def test_of_no_tenant_is_for_nobody_but_staff(ground: Ground) -> None:

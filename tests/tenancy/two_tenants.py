@@ -11,8 +11,9 @@ from uuid import UUID
 import httpx
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.routing import iter_route_contexts
+from pydantic import BaseModel
 
-from fastapi_events import Actor, Event, Events, Module, Permission, Retry
+from fastapi_events import Actor, Event, Events, Job, JobContext, Module, Permission, Retry
 from fastapi_events.model.context import flowing
 from tests.delivery.stage import Stage
 
@@ -20,7 +21,14 @@ OWN, FOREIGN = "acme", "nordwind"
 OPEN = {"/events/health", "/events/health/ready", "/events/dashboard/static/{version}/{name}"}
 FLEET = {
     "/events/api/broadcasts", "/events/api/workers", "/events/dashboard/workers", "/events/api/pause",
-    "/events/api/resume", "/events/api/breakers/reset", "/events/dashboard/gates/{act}",
+    "/events/api/resume", "/events/api/breakers/reset", "/events/dashboard/gates/{act}", "/events/api/pools",
+    "/events/api/jobs/pause", "/events/api/jobs/resume", "/events/dashboard/jobs/confirm",
+    "/events/dashboard/jobs/pause", "/events/dashboard/pools/confirm", "/events/dashboard/pools/set",
+    "/events/dashboard/pools/reset", "/events/api/pools/{name}/set", "/events/api/pools/{name}/reset",
+    "/events/dashboard/jobs/resume", "/events/dashboard/schedules", "/events/dashboard/schedules/{schedule_id}",
+    "/events/dashboard/schedules/{schedule_id}/confirm", "/events/dashboard/schedules/{schedule_id}/change",
+    "/events/api/schedules", "/events/api/schedules/{schedule_id}", "/events/api/schedules/pause",
+    "/events/api/schedules/resume", "/events/api/schedules/run",
 }  # fmt: skip
 """Pages about processes, and what holds for everybody's events: not for people of some tenants."""
 
@@ -33,6 +41,12 @@ class Billed(Event, name="shop.invoice.billed", aggregate_id="invoice"):
     fails: bool = True
 
 
+class Bill(BaseModel):
+    """What a run is given; it says whose it is too."""
+
+    text: str
+
+
 @dataclass
 class Tenant:
     """What there is of one tenant; ``canary`` is in every text of its."""
@@ -42,6 +56,7 @@ class Tenant:
     dead: list[UUID] = field(default_factory=list)
     scheduled: list[UUID] = field(default_factory=list)
     replays: list[UUID] = field(default_factory=list)
+    runs: list[UUID] = field(default_factory=list)
 
     @property
     def canary(self) -> str:
@@ -64,7 +79,11 @@ class Ground:
         return httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://testserver", headers=headers)
 
     async def states(self) -> dict[UUID, str]:
-        rows = await self.stage.rows("SELECT id, state FROM events.delivery")
+        """Of the deliveries, and of the runs with what was asked of them."""
+        rows = await self.stage.rows(
+            "SELECT id, state FROM events.delivery UNION ALL SELECT run_id, state::text || coalesce(cancel_reason, '') "
+            "FROM events.run_queue UNION ALL SELECT run_id, state FROM events.run_end"
+        )
         return {row["id"]: row["state"] for row in rows}
 
     async def waiting_for_their_time(self) -> set[UUID]:
@@ -94,6 +113,10 @@ async def two_tenants(stage: Stage) -> Ground:
         if event.fails:
             raise RuntimeError(f"no money: {event.text}")
 
+    @module.job("shop.bill", retry=Retry(max_attempts=1), scope=lambda bill: ("invoice", bill.text))
+    async def bill(job: JobContext[Bill]) -> None:
+        raise RuntimeError(f"no money: {job.input.text}")
+
     events = stage.make(module, multi_tenant=True)
     events.authorize = by_header
     await events.start(drains=False)
@@ -102,11 +125,11 @@ async def two_tenants(stage: Stage) -> Ground:
     app.state.fastapi_events = events
     ground = Ground(stage, events, app, Tenant(OWN), Tenant(FOREIGN))
     for tenant in (ground.own, ground.foreign):
-        await _fill(ground, tenant)
+        await _fill(ground, tenant, bill)
     return ground
 
 
-async def _fill(ground: Ground, tenant: Tenant) -> None:
+async def _fill(ground: Ground, tenant: Tenant, bill: Job[Bill, None]) -> None:
     text, events = tenant.canary, ground.events
     with flowing(tenant_id=tenant.name, actor=f"{text}-actor"):
         first = await events.publish(
@@ -124,6 +147,10 @@ async def _fill(ground: Ground, tenant: Tenant) -> None:
                 detached=True,
             )  # fmt: skip
             tenant.scheduled.append(later.event_id)
+        for delay in (None, None, 3600):
+            run = await events.jobs.start(bill, Bill(text=text), delay=delay, tags=[f"{text}-tag"])
+            tenant.runs.append(run.run)
+    await events.operations.runs.cancel(tenant.runs[:1], actor=f"{text}-clerk", reason=f"{text}-reason")
     await events.drain_once()
     rows = await ground.stage.rows(
         "INSERT INTO events.replay (id, handler_id, state, from_position, to_position, tenants, total, created_by, "
@@ -152,5 +179,6 @@ def filled(path: str, tenant: Tenant) -> str:
     """The path with ids of a tenant; a parameter that is new has to be told whose ids it takes."""
     values: dict[str, Any] = {
         "event_id": tenant.events[0], "delivery_id": tenant.dead[0], "replay_id": tenant.replays[0], "act": "pause",
+        "run_id": tenant.runs[0], "schedule_id": 1, "name": "batch",
     }  # fmt: skip
     return re.sub(r"{(\w+)}", lambda match: str(values[match[1]]), path)

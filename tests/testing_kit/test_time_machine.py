@@ -32,6 +32,17 @@ _DUMMIES = {
 }
 
 
+_FITTING = (
+    ("delivery", "state", "dead"),
+    ("run_queue", "state", "t"),
+    ("run_end", "state", "failed"),
+    ("run_step", "kind", "step"),
+    ("run_step", "state", "done"),
+    ("schedule", "missed", "once"),
+)
+"""What a column takes that does not take everything."""
+
+
 async def _moments(stage: Stage) -> list[tuple[str, str, str]]:
     """Every column of the schema that holds moments: table, column, type."""
     rows = await stage.rows(
@@ -60,8 +71,9 @@ async def _fill(stage: Stage, table: str, moments: dict[str, str]) -> None:
     values = {row["attname"]: _DUMMIES.get(row["type"], "'1'") for row in columns}
     for name, kind in moments.items():
         values[name] = f"ARRAY['{_MOMENT}'::timestamptz]" if kind.endswith("[]") else f"'{_MOMENT}'"
-    if table == "delivery":
-        values["state"] = "'dead'"
+    for where, column, value in _FITTING:
+        if where == table:
+            values[column] = f"'{value}'"
     statement = f"INSERT INTO events.{table} ({', '.join(values)}) VALUES ({', '.join(values.values())})"
     if table not in ("installation", "schema_version"):  # they have the only row that they may
         await stage.rows(statement)

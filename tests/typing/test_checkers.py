@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 SNIPPETS = Path(__file__).parent / "snippets"
-NAMES = ("fine", "wrong", "keywords", "middleware", "testing")
+NAMES = ("fine", "wrong", "keywords", "middleware", "jobs", "testing")
 ROOT = Path(__file__).parents[2]
 
 Found = dict[str, dict[int, str]]
@@ -53,7 +53,8 @@ def found_by_mypy(folder: Path, cached: str, *options: str) -> Found:
 
 def found_by_pyright(folder: Path) -> Found:
     project = {"include": copied(folder), "typeCheckingMode": "strict", "pythonVersion": "3.11",
-               "venvPath": str(ROOT), "venv": ".venv"}  # fmt: skip
+               "venvPath": str(ROOT), "venv": ".venv",
+               "extraPaths": [str(ROOT)]}  # fmt: skip
     settings = folder / "pyrightconfig.json"
     settings.write_text(json.dumps(project))
     done = subprocess.run(

@@ -12,7 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from fastapi_events.api.dependencies.instance import instance_of
+from fastapi_events.api.dependencies.jobs import jobs_on
 from fastapi_events.api.dependencies.publishers import for_endpoints_only, publisher_on, sync_publisher_on
+from fastapi_events.api.jobs import JobClient
 from fastapi_events.api.publisher import EventPublisher, SyncEventPublisher
 from fastapi_events.engine.handler_session import HandlerSession, SyncHandlerSession
 
@@ -53,3 +55,8 @@ Publisher = Annotated[EventPublisher, Depends(ready_publisher)]
 
 SyncPublisher = Annotated[SyncEventPublisher, Depends(ready_sync_publisher)]
 """A publisher on ``SyncSessionDep``'s session."""
+
+ready_jobs = jobs_on(SessionDep)
+
+Jobs = Annotated[JobClient, Depends(ready_jobs)]
+"""What starts jobs on ``SessionDep``'s session."""

@@ -38,6 +38,11 @@ def concerns(
         *_lost_workers(workers),
         *_skipped_broadcasts(workers),
     ]
+    return worst_first(*found)
+
+
+def worst_first(*found: Concern) -> tuple[Concern, ...]:
+    """Errors before warnings, else in their order."""
     return tuple(sorted(found, key=lambda concern: concern.severity != "error"))
 
 
@@ -112,11 +117,15 @@ def _stopped_handlers(handlers: Sequence[HandlerView]) -> Iterator[Concern]:
             yield Concern(severity="warning", what=f"{handler.name} is paused", why=waits, page="handlers")
 
 
+def _name(handler: HandlerView) -> str:
+    return handler.name if handler.job is None else f"{handler.name}, which starts job {handler.job}"
+
+
 def _missing_handlers(handlers: Sequence[HandlerView]) -> Iterator[Concern]:
     for handler in handlers:
         if handler.status == "missing" and handler.waiting:
             yield Concern(
-                severity="warning", what=f"No live process has {handler.name}",
+                severity="warning", what=f"No live process has {_name(handler)}",
                 why=f"{_count(handler.waiting, 'delivery', 'deliveries')} waiting for it. Start a process that has it.",
                 page="handlers",
             )  # fmt: skip

@@ -20,6 +20,8 @@ from fastapi_events.api.observe.filters import (
 from fastapi_events.api.observe.given import aware, position, tenants_within, whole
 from fastapi_events.api.observe.groups import GroupView, groups
 from fastapi_events.api.observe.history import MAX_ATTEMPTS, event_detail, event_page
+from fastapi_events.api.observe.job_readings import JobReadings
+from fastapi_events.api.observe.job_schedules import ScheduleDetail, ScheduleView, schedule_detail, schedule_views
 from fastapi_events.api.observe.overview import (
     handler_views,
     lane_views,
@@ -27,6 +29,7 @@ from fastapi_events.api.observe.overview import (
     tenants_overview,
     worker_views,
 )
+from fastapi_events.api.observe.page_size import page_size
 from fastapi_events.api.observe.retention import KeptLog, kept_log
 from fastapi_events.api.observe.schedule import SchedulePage, schedule, schedule_page
 from fastapi_events.api.observe.shaping import attempts_by_delivery, dead_letter, delivery_detail, view_of
@@ -49,14 +52,12 @@ from fastapi_events.store.statements import Statements
 
 COUNT_LIMIT = 10_000
 """Where counting stops; a count that reaches it means "or more"."""
-MAX_PAGE = 100
-"""Rows of one page at most."""
 _BEHIND_LIMIT = 1_000
 _GROUP_LIMIT = 100
 _BROADCAST_LIMIT = 1_000
 
 
-class Observe:
+class Observe(JobReadings):
     """What happened and how things stand, without changing anything.
 
     Every method is one read-only transaction on a pool of at most two connections of its own. Raises ``InvalidFilter``
@@ -101,7 +102,7 @@ class Observe:
     ) -> EventPage:
         """A page of history, newest first: the newest, or next to a position that an earlier page gave."""
         wanted = parse_event_filter(where) if isinstance(where, str) else where
-        before, after, size = position("before", before), position("after", after), _page_size(limit)
+        before, after, size = position("before", before), position("after", after), page_size(limit)
         async with self._reading() as reader:
             return await event_page(reader, self.group, self._tenants, wanted, before=before, after=after, limit=size)
 
@@ -114,13 +115,13 @@ class Observe:
     async def scheduled(self, *, cursor: str | None = None, limit: int = 50) -> SchedulePage:
         """A page of the events that wait for their time, of every group; what is due first."""
         async with self._reading() as reader:
-            return await schedule_page(reader, cursor, _page_size(limit), COUNT_LIMIT, self._tenants)
+            return await schedule_page(reader, cursor, page_size(limit), COUNT_LIMIT, self._tenants)
 
     async def dead_letters(
         self, where: str | DeadLetterFilter = "", *, cursor: str | None = None, limit: int = 50
     ) -> DeadLetterPage:
         """A page of dead letters, newest first, and how many match up to this moment."""
-        wanted, size = _dead_letter_filter(where), _page_size(limit)
+        wanted, size = _dead_letter_filter(where), page_size(limit)
         moment, row_id = place_of(cursor)
         async with self._reading() as reader:
             count = await self._count(reader, wanted, None)
@@ -177,6 +178,21 @@ class Observe:
             rows = await reader.rows("read_broadcasts", self.group, _BROADCAST_LIMIT)
         return [view_of(BroadcastView, row, group=row["group_name"]) for row in rows]
 
+    async def schedules(self) -> Sequence[ScheduleView]:
+        """The schedules of jobs, by name; 1,000 at most. They are no tenant's: within some, there are none."""
+        if self._tenants is not None:
+            return []
+        async with self._reading() as reader:
+            return await schedule_views(reader, self.group)
+
+    async def schedule(self, schedule_id: int) -> ScheduleDetail | None:
+        """One schedule with its recent ticks; None if there is none of this number, and within tenants."""
+        number = whole("schedule_id", schedule_id, kind=InvalidFilter)
+        if self._tenants is not None or not 0 < number < 2**31:
+            return None
+        async with self._reading() as reader:
+            return await schedule_detail(reader, self.group, number)
+
     async def workers(self) -> Sequence[WorkerView]:
         """The processes, those alive first; 200 at most. They are no tenant's: within some, there are none."""
         if self._tenants is not None:
@@ -186,7 +202,7 @@ class Observe:
 
     async def actions(self, *, cursor: str | None = None, limit: int = 50) -> ActionPage:
         """What operators did, newest first."""
-        size = _page_size(limit)
+        size = page_size(limit)
         moment, row_id = place_of(cursor)
         async with self._reading() as reader:
             rows = await reader.rows("read_actions", moment, row_id, size + 1, self._tenants)
@@ -235,6 +251,9 @@ class Observe:
     def _reading(self) -> AbstractAsyncContextManager[Reader]:
         return self._pool.transaction(self._statements)
 
+    def _shown_group(self) -> str | None:
+        return self.group
+
     async def _count(self, reader: Reader, wanted: DeadLetterFilter, cut_off: datetime | None) -> Any:
         return await reader.row(
             "read_dead_letter_count", cut_off, wanted.handler, wanted.event_name, wanted.fingerprint, self.group,
@@ -244,9 +263,3 @@ class Observe:
 
 def _dead_letter_filter(given: str | DeadLetterFilter) -> DeadLetterFilter:
     return parse_dead_letter_filter(given) if isinstance(given, str) else given
-
-
-def _page_size(limit: int) -> int:
-    if not 1 <= whole("limit", limit, kind=InvalidFilter) <= MAX_PAGE:
-        raise InvalidFilter(f"limit={limit} is not from 1 to {MAX_PAGE}.")
-    return limit

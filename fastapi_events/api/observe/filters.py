@@ -77,7 +77,7 @@ def parse_event_filter(text: str) -> EventFilter:
     ``30m``, ``2h``, ``7d``; ``key:`` is a whole ordering key, ``tenant/aggregate/value`` (``/order/4711`` without a
     tenant); ``payload.customer.id:4711`` compares one value. A bare word is an id or a name.
     """
-    terms = tuple(_terms(text, EVENT_TERMS))
+    terms = tuple(terms_of(text, EVENT_TERMS))
     status: StatusTerm | None = next((_status(term) for term in terms if term.key == "status"), None)
     payload = tuple(_payload_value(term) for term in terms if term.key.startswith("payload."))
     if len(payload) > MAX_PAYLOAD_TERMS:
@@ -94,12 +94,19 @@ def parse_event_filter(text: str) -> EventFilter:
 
 def parse_dead_letter_filter(text: str) -> DeadLetterFilter:
     """Understand a filter of dead letters (``handler:``, ``name:``, ``cause:``); raises ``InvalidFilter``."""
-    terms = tuple(_terms(text, DEAD_LETTER_TERMS))
+    terms = tuple(terms_of(text, DEAD_LETTER_TERMS))
     values = {term.key: term.value for term in terms}
     cause = values.get("cause")
-    if cause is not None and not _FINGERPRINT.match(cause):
-        raise InvalidFilter(f"cause:{cause[:40]} is not the fingerprint of an error, which is hexadecimal digits.")
+    if cause is not None:
+        cause = fingerprint_of(cause)
     return DeadLetterFilter(terms, values.get("handler"), values.get("name"), cause)
+
+
+def fingerprint_of(cause: str) -> str:
+    """The fingerprint of an error; raises ``InvalidFilter``."""
+    if not _FINGERPRINT.match(cause):
+        raise InvalidFilter(f"cause:{cause[:40]} is not the fingerprint of an error, which is hexadecimal digits.")
+    return cause
 
 
 def check_text(text: str, what: str) -> str:
@@ -124,6 +131,13 @@ def checked_id(given: UUID | str, what: str) -> UUID:
     return found
 
 
+def about(parameter: str, problem: str) -> InvalidFilter:
+    """The error that says which parameter it is about."""
+    error = InvalidFilter(problem)
+    error.where = parameter
+    return error
+
+
 def is_whole_key(text: str) -> bool:
     """Whether it can be a key as it is stored, which a bare value never equals: asked for one, the log has nothing."""
     return text.count("/") >= 2
@@ -134,7 +148,8 @@ def own_part(key: str) -> str:
     return key[:40].rpartition("/")[2]
 
 
-def _terms(text: str, known: tuple[str, ...]) -> Iterator[Term]:
+def terms_of(text: str, known: tuple[str, ...], *, names: str = "name") -> Iterator[Term]:
+    """The parts of a filter; a bare word with a dot is of the key ``names``. Raises ``InvalidFilter``."""
     if len(text) > MAX_LENGTH:
         raise InvalidFilter(f"The filter has {len(text)} characters; {MAX_LENGTH} are allowed.")
     matches = list(_TERM.finditer(check_text(text, "The filter")))
@@ -142,7 +157,7 @@ def _terms(text: str, known: tuple[str, ...]) -> Iterator[Term]:
         raise InvalidFilter(f"The filter has {len(matches)} terms; {MAX_TERMS} are allowed.")
     seen: set[str] = set()
     for match in matches:
-        key, value = _key_of(match, known), match[2] if match[2] is not None else match[3]
+        key, value = _key_of(match, known, names), match[2] if match[2] is not None else match[3]
         if key in seen:
             raise InvalidFilter(f"{key}: is given twice; terms are joined by “and”. Keep one of them.")
         if not value:
@@ -151,17 +166,17 @@ def _terms(text: str, known: tuple[str, ...]) -> Iterator[Term]:
         yield Term(key, value, match[0])
 
 
-def _key_of(match: re.Match[str], known: tuple[str, ...]) -> str:
+def _key_of(match: re.Match[str], known: tuple[str, ...], names: str) -> str:
     key, bare = match[1], match[3]
     if key is None:
         if bare and "id" in known and _is_uuid(bare):
             return "id"
-        if bare and "name" in known and "." in bare and ":" not in bare:
-            return "name"
+        if bare and names in known and "." in bare and ":" not in bare:
+            return names
         if bare and bare.endswith(":"):
             raise InvalidFilter(f"{bare[:60]} has no value. Write {bare[:60]}something, or drop it.")
         raise InvalidFilter(f"{match[0][:60]!r} is no filter term. Write key:value; the keys are {', '.join(known)}.")
-    if key in known or ("id" in known and key.startswith("payload.") and len(key) > len("payload.")):
+    if key in known or (known is EVENT_TERMS and key.startswith("payload.") and len(key) > len("payload.")):
         return key
     near = get_close_matches(key, known, n=1)
     mend = f"Did you mean {near[0]}:?" if near else f"The keys are {', '.join(known)}."
@@ -199,9 +214,9 @@ def _fields(term: Term) -> dict[str, Any]:
     if key == "tier":
         return {"audit": _tier(value) == "audit"}
     if key in ("after", "before"):
-        return {"published_from" if key == "after" else "published_before": _moment(term)}
+        return {"published_from" if key == "after" else "published_before": moment_of(term)}
     if key in ("id", "correlation", "causation"):
-        return {key if key == "id" else f"{key}_id": _uuid(term)}
+        return {key if key == "id" else f"{key}_id": uuid_of(term)}
     return {"tenant_id" if key == "tenant" else key: _ordering_key(value) if key == "key" else value}
 
 
@@ -220,7 +235,8 @@ def _ordering_key(value: str) -> str:
     return value
 
 
-def _uuid(term: Term) -> UUID:
+def uuid_of(term: Term) -> UUID:
+    """The UUID that a term has; raises ``InvalidFilter``."""
     if not _is_uuid(term.value):
         raise InvalidFilter(f"{term.key}:{term.value[:40]} is not a UUID such as 0197c0de-0000-7000-8000-000000000000.")
     return UUID(term.value)
@@ -230,7 +246,8 @@ def _is_uuid(text: str) -> bool:
     return re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", text) is not None
 
 
-def _moment(term: Term) -> datetime:
+def moment_of(term: Term) -> datetime:
+    """The moment that a term has: a date, a time, or an age; raises ``InvalidFilter``."""
     ago = _AGO.match(term.value)
     try:
         if ago:

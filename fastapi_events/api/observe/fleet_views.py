@@ -13,7 +13,7 @@ class HandlerView(View):
     """A handler and its load. ``processes`` counts live ones that have it; counts stop at ``COUNT_LIMIT``.
 
     While ``paused_at`` or ``breaker_opened_at`` says since when, it is not called. Since ``catching_up_since`` it is
-    given the history that it begins with.
+    given the history that it begins with. ``job`` is the job that it starts runs of, if it is a trigger.
     """
 
     id: int
@@ -35,6 +35,7 @@ class HandlerView(View):
     paused_at: datetime | None
     breaker_opened_at: datetime | None
     catching_up_since: datetime | None
+    job: str | None = None
 
 
 class BroadcastView(View):

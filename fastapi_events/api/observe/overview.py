@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from fastapi_events.api.observe.concerns import concerns
+from fastapi_events.api.observe.concerns import concerns, worst_first
 from fastapi_events.api.observe.fleet_views import HandlerView, LaneView, WorkerView
+from fastapi_events.api.observe.job_concerns import job_standing, tenants_standing
 from fastapi_events.api.observe.retention import kept_for
 from fastapi_events.api.observe.schedule import Schedule, schedule
 from fastapi_events.api.observe.shaping import handler_view, lane_name, view_of
@@ -30,8 +31,10 @@ async def tenants_overview(reader: Reader, group: str | None, limit: int, tenant
     handlers = await handler_views(reader, group, limit, tenants)
     waits = await schedule(reader, limit, tenants)
     rate = await publish_rate_of(reader, tenants)
+    jobs = await tenants_standing(reader, group, tenants)
+    found = worst_first(*concerns(rate.ends_at, (), handlers, (), None, limit), *jobs.concerns)
     return Overview(
-        moment=rate.ends_at, fleet=False, concerns=concerns(rate.ends_at, (), handlers, (), None, limit),
+        moment=rate.ends_at, fleet=False, concerns=found, dead_runs=jobs.dead, jobs=jobs.jobs,
         **_loads(handlers, waits, limit), oldest_pending=None, published_per_minute=rate.per_minute,
         published_exact=rate.exact, latency_p50=None, latency_p99=None, lanes=(), handlers=tuple(handlers), workers=(),
     )  # fmt: skip
@@ -47,10 +50,11 @@ async def overview(reader: Reader, group: str | None, limit: int, history_retent
     unread = await kept_for(reader, rate.ends_at, history_retention)
     waits = await schedule(reader, limit)
     everything = [row["latency"] for row in latencies]
+    jobs = await job_standing(reader, group, rate.ends_at)
     return Overview(
         moment=moment or rate.ends_at,
         fleet=True,
-        concerns=concerns(rate.ends_at, lanes, handlers, workers, waits, limit, unread),
+        concerns=worst_first(*concerns(rate.ends_at, lanes, handlers, workers, waits, limit, unread), *jobs.concerns),
         **_loads(handlers, waits, limit),
         oldest_pending=min((lane.oldest_pending for lane in lanes if lane.oldest_pending), default=None),
         published_per_minute=rate.per_minute,
@@ -60,6 +64,9 @@ async def overview(reader: Reader, group: str | None, limit: int, history_retent
         lanes=tuple(lanes),
         handlers=tuple(handlers),
         workers=tuple(workers),
+        jobs=jobs.jobs,
+        dead_runs=jobs.dead,
+        dead_runs_capped=jobs.capped,
     )
 
 

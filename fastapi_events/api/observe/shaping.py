@@ -68,13 +68,16 @@ def handler_delivery(
     consumer, row = standing.consumer, standing.delivery
     if row is None:
         success = next((s for s in successes if consumer.id in s["handler_ids"]), None)
+        note = success["note"] if success else None
         return HandlerDelivery(
-            handler=consumer.name, group=consumer.group, state=standing.state,
+            handler=consumer.name, group=consumer.group, state=standing.state, job=consumer.job, note=note,
+            reason="skipped" if note is not None else None,
             done_at=standing.marked_at or (success["finished_at"] if success else None),
             worker_id=success["worker_id"] if success else None,
         )  # fmt: skip
     return HandlerDelivery(
-        handler=consumer.name, group=consumer.group, state=standing.state, reason=row["reason"], delivery_id=row["id"],
+        handler=consumer.name, group=consumer.group, state=standing.state, job=consumer.job, reason=row["reason"],
+        delivery_id=row["id"],
         note=row["note"], attempts=row["attempts"], redrives=row["redrives"], crashes=row["crashes"],
         error_type=row["error_type"], error_message=row["error_message"], fingerprint=row["fingerprint"],
         due_at=_due(row), done_at=row["changed_at"] if standing.state == "done" else None,
@@ -110,7 +113,7 @@ def handler_view(consumer: readings_states.Consumer, counts: Any) -> HandlerView
         waiting_reasons=tuple(sorted(counts["reasons"])), oldest_waiting=counts["oldest_waiting"], dead=counts["dead"],
         newest_dead=counts["newest_dead"], registered_at=consumer.registered_at, last_seen_at=consumer.last_seen_at,
         retired_at=consumer.retired_at, paused_at=consumer.paused_at, breaker_opened_at=consumer.breaker_opened_at,
-        catching_up_since=consumer.catching_up_since,
+        catching_up_since=consumer.catching_up_since, job=consumer.job,
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 from uuid import UUID
 
 from fastapi_events.api.observe.fleet_views import BroadcastView, HandlerView, LaneView, WorkerView
+from fastapi_events.api.observe.job_views import JobView
 from fastapi_events.api.observe.view import View
 
 __all__ = [
@@ -99,7 +100,8 @@ class Attempt(View):
 class HandlerDelivery(Standing):
     """What one handler did with an event. ``delivery_id`` is None when it succeeded at once or has not begun.
 
-    ``crashes`` counts the processes that have vanished while they ran it alone.
+    ``crashes`` counts the processes that have vanished while they ran it alone. ``job`` is the job that it starts runs
+    of, if it is a trigger: one that had nothing to start is ``done``, its reason ``skipped``, and ``note`` says why.
     """
 
     delivery_id: UUID | None = None
@@ -113,6 +115,7 @@ class HandlerDelivery(Standing):
     done_at: datetime | None = None
     worker_id: UUID | None = None
     history: tuple[Attempt, ...] = ()
+    job: str | None = None
 
 
 class EventDetail(EventSummary):
@@ -226,7 +229,7 @@ class Concern(View):
     severity: Literal["error", "warning"]
     what: str
     why: str
-    page: Literal["dead-letters", "handlers", "workers", "events", "scheduled"]
+    page: Literal["dead-letters", "handlers", "workers", "events", "scheduled", "jobs", "runs", "schedules"]
     filter: str = ""
 
 
@@ -234,7 +237,8 @@ class Overview(View):
     """Everything at a glance, worst first in ``concerns``. Rates and latencies are samples of the newest events.
 
     Without ``fleet`` it is for people of some tenants: lanes, processes, latencies and pending events, which are
-    everybody's, are left out.
+    everybody's, are left out. ``jobs`` are those of the group, those in trouble first; ``dead_runs`` counts their dead
+    runs, beside ``dead``, which counts deliveries.
     """
 
     moment: datetime
@@ -254,6 +258,9 @@ class Overview(View):
     lanes: tuple[LaneView, ...]
     handlers: tuple[HandlerView, ...]
     workers: tuple[WorkerView, ...]
+    jobs: tuple[JobView, ...] = ()
+    dead_runs: int = 0
+    dead_runs_capped: bool = False
 
 
 class ActionView(View):

@@ -16,14 +16,14 @@ from sqlalchemy.pool import Pool
 
 from fastapi_events.api.publishing.port import PublishingPort
 from fastapi_events.errors import NotInTransaction, WrongDatabase
-from fastapi_events.model.envelope import Envelope
 from fastapi_events.model.lane import LogPlace
+from fastapi_events.model.run_start import Sealed
 from fastapi_events.store.log import DatabaseIdentity
 
 _identities: WeakKeyDictionary[Pool, DatabaseIdentity] = WeakKeyDictionary()
 
 
-def append_on(connection: Connection, port: PublishingPort, envelopes: Sequence[Envelope]) -> list[bool]:
+def append_on(connection: Connection, port: PublishingPort, envelopes: Sequence[Sealed]) -> list[bool]:
     """Append the events and say of each whether it is a duplicate.
 
     Raises ``NotInTransaction`` on a connection in autocommit mode, ``WrongDatabase`` if the drain reads another
@@ -75,7 +75,7 @@ def _check_database(connection: Connection, port: PublishingPort) -> None:
     check_identity(port, found)
 
 
-def _append_by_driver(connection: Connection, port: PublishingPort, envelopes: Sequence[Envelope]) -> list[bool]:
+def _append_by_driver(connection: Connection, port: PublishingPort, envelopes: Sequence[Sealed]) -> list[bool]:
     async def append(driver: Any) -> list[bool]:
         duplicates = await port.log.append(driver, envelopes)
         if port.notify == "transactional":
@@ -110,7 +110,7 @@ def _as_sqlalchemy_raises(connection: Connection, error: Exception) -> exc.DBAPI
     return kind("fastapi_events: append events", None, error, connection_invalidated=lost)
 
 
-def _places(envelopes: Sequence[Envelope]) -> set[LogPlace]:
+def _places(envelopes: Sequence[Sealed]) -> set[LogPlace]:
     return {envelope.place for envelope in envelopes}
 
 

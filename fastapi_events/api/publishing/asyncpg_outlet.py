@@ -15,8 +15,8 @@ from fastapi_events.api.publishing.append import check_identity
 from fastapi_events.api.publishing.caller import Site
 from fastapi_events.api.publishing.port import PublishingPort
 from fastapi_events.errors import NotInTransaction, SessionClosed
-from fastapi_events.model.envelope import Envelope
 from fastapi_events.model.lane import LogPlace
+from fastapi_events.model.run_start import Sealed
 from fastapi_events.store.log import DatabaseIdentity
 
 _identities: WeakKeyDictionary[Any, DatabaseIdentity] = WeakKeyDictionary()
@@ -35,7 +35,7 @@ class AsyncpgOutlet:
         self._places: set[LogPlace] = set()
         self._listening = False
 
-    async def put(self, envelopes: Sequence[Envelope], _site: Site, /) -> list[bool]:
+    async def put(self, envelopes: Sequence[Sealed], _site: Site, /) -> list[bool]:
         self._check_transaction()
         await self._check_database()
         port, connection = self._port, self._connection

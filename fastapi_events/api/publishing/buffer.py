@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from fastapi_events.api.publishing.caller import Site
 from fastapi_events.api.publishing.changes import Change
-from fastapi_events.model.envelope import Envelope
+from fastapi_events.model.run_start import Sealed
 
 Scope = object
 
@@ -23,7 +23,7 @@ class Entry:
     a flush did to a row that tells of itself: of those of one row, the last stands for all.
     """
 
-    envelope: Envelope
+    envelope: Sealed
     scope: Scope
     site: Site
     written_in: Scope | None = None
@@ -41,7 +41,7 @@ class EventBuffer:
         self.written: list[Entry] = []
         self.waiting: list[Entry] = []
 
-    def add(self, envelopes: Sequence[Envelope], scope: Scope, site: Site) -> list[Entry]:
+    def add(self, envelopes: Sequence[Sealed], scope: Scope, site: Site) -> list[Entry]:
         """Note events published in ``scope``."""
         added = [Entry(envelope, scope, site) for envelope in envelopes]
         self.waiting += added
@@ -57,7 +57,7 @@ class EventBuffer:
         gone = set(entries)
         self.waiting = [entry for entry in self.waiting if entry not in gone]
 
-    def add_change(self, envelope: Envelope, change: Change, scope: Scope, site: Site) -> None:
+    def add_change(self, envelope: Sealed, change: Change, scope: Scope, site: Site) -> None:
         """Note what a flush in ``scope`` did to a row; ``envelope`` tells of it, and of what came before."""
         self.waiting.append(Entry(envelope, scope, site, change=change))
         self.has_changes = True

@@ -1,7 +1,8 @@
-"""Taking scheduled events back, in the caller's transaction."""
+"""Taking scheduled events back, in the caller's transaction; and what cannot be done without one."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NoReturn
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from sqlalchemy import Connection
 from fastapi_events.api.publishing.append import check_connection
 from fastapi_events.api.publishing.port import PublishingPort
 from fastapi_events.errors import NotInTransaction, PublishError
+from fastapi_events.model.run_start import RunStart, Sealed
 
 
 def cancel_on(connection: Connection, port: PublishingPort, event_id: UUID) -> bool:
@@ -36,3 +38,14 @@ def refuse_without_session() -> NoReturn:
         "session: HandlerSession to the handler, or call events.operations.cancel_scheduled(event_id, actor=...), "
         "which commits by itself."
     )
+
+
+def refuse_undecided(sealed: Sequence[Sealed]) -> None:
+    """For attempts without a session: whether such a run is started would be decided after its answer was given."""
+    for one in sealed:
+        if isinstance(one, RunStart) and one.explicit_id:
+            raise NotInTransaction(
+                f"jobs.start({one.name}, ...) without a session: whether the run is started at all, or another one "
+                "stands for it, is decided in a transaction, and there is none before the attempt has succeeded. Add a "
+                "parameter session: HandlerSession."
+            )

@@ -19,13 +19,13 @@ from fastapi_events.api.publishing.port import PublishingPort
 from fastapi_events.api.publishing.session_events import bind_events
 from fastapi_events.api.publishing.wake_after import wake_after
 from fastapi_events.errors import SessionClosed
-from fastapi_events.model.envelope import Envelope
+from fastapi_events.model.run_start import Sealed
 
 
 class SyncOutlet(Protocol):
     """Takes events by plain calls."""
 
-    def put(self, envelopes: Sequence[Envelope], site: Site, /) -> list[bool]:
+    def put(self, envelopes: Sequence[Sealed], site: Site, /) -> list[bool]:
         """Take events, in order; says of each whether it is a duplicate."""
         ...
 
@@ -37,7 +37,7 @@ class SyncOutlet(Protocol):
 class Outlet(Protocol):
     """Takes events on an event loop."""
 
-    async def put(self, envelopes: Sequence[Envelope], site: Site, /) -> list[bool]:
+    async def put(self, envelopes: Sequence[Sealed], site: Site, /) -> list[bool]:
         """Take events, in order; says of each whether it is a duplicate."""
         ...
 
@@ -55,7 +55,7 @@ class SessionOutlet:
         session_hooks.install()
         self._session, self._events = session, bind_events(session, port)
 
-    def put(self, envelopes: Sequence[Envelope], site: Site, /) -> list[bool]:
+    def put(self, envelopes: Sequence[Sealed], site: Site, /) -> list[bool]:
         return self._events.publish(self._session, envelopes, site)
 
     def cancel(self, event_id: UUID, /) -> bool:
@@ -73,7 +73,7 @@ class AsyncSessionOutlet:
         self._events = bind_events(self._inner, port)
         self._events.task = this_task()
 
-    async def put(self, envelopes: Sequence[Envelope], site: Site, /) -> list[bool]:
+    async def put(self, envelopes: Sequence[Sealed], site: Site, /) -> list[bool]:
         if self._events.needs_sql(envelopes):
             return await self._session.run_sync(self._events.publish, envelopes, site)
         return self._events.buffered(self._inner, envelopes, site)
@@ -88,7 +88,7 @@ class ConnectionOutlet:
     def __init__(self, port: PublishingPort, connection: Connection) -> None:
         self._port, self._connection = port, connection
 
-    def put(self, envelopes: Sequence[Envelope], _site: Site, /) -> list[bool]:
+    def put(self, envelopes: Sequence[Sealed], _site: Site, /) -> list[bool]:
         connection = self._opened()
         duplicates = append_on(connection, self._port, envelopes)
         fresh = zip(envelopes, duplicates, strict=True)
@@ -110,7 +110,7 @@ class AsyncConnectionOutlet:
     def __init__(self, port: PublishingPort, connection: AsyncConnection) -> None:
         self._port, self._connection = port, connection
 
-    async def put(self, envelopes: Sequence[Envelope], site: Site, /) -> list[bool]:
+    async def put(self, envelopes: Sequence[Sealed], site: Site, /) -> list[bool]:
         opened = self._opened()
         return await opened.run_sync(lambda inner: ConnectionOutlet(self._port, inner).put(envelopes, site))
 
@@ -129,7 +129,7 @@ class PlainOutlet:
     def __init__(self, inner: SyncOutlet) -> None:
         self._inner = inner
 
-    async def put(self, envelopes: Sequence[Envelope], site: Site, /) -> list[bool]:
+    async def put(self, envelopes: Sequence[Sealed], site: Site, /) -> list[bool]:
         return self._inner.put(envelopes, site)
 
     async def cancel(self, event_id: UUID, /) -> bool:

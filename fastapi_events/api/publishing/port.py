@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Literal, NamedTuple, Protocol
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from fastapi_events.model.lane import LogPlace
 from fastapi_events.model.onion import PublishOnion
 from fastapi_events.model.registry import Registry
 from fastapi_events.store.log import DatabaseIdentity, EventLog
+from fastapi_events.store.run_readings import RunReadings
 
 
 class Published(NamedTuple):
@@ -37,6 +38,23 @@ class PublishingPort(Protocol):
     @property
     def log(self) -> EventLog:
         """Where events are appended."""
+        ...
+
+    @property
+    def run_readings(self) -> RunReadings:
+        """Where runs are read."""
+        ...
+
+    def job_numbers(self) -> Mapping[str, int]:
+        """The numbers of all jobs of this application, by name."""
+        ...
+
+    def job_number(self, name: str) -> int:
+        """The number that the database has for a job of this application; raises ``UnknownJob``."""
+        ...
+
+    def trigger_number(self, trigger_id: str) -> int:
+        """The number that the database has for a trigger of a job of this application."""
         ...
 
     @property

@@ -19,7 +19,7 @@ from fastapi_events.api.publishing.closing import TaskReference, closing_excepti
 from fastapi_events.api.publishing.port import PublishingPort
 from fastapi_events.api.publishing.wake_after import wake_after
 from fastapi_events.errors import NotInTransaction, PublishError, SessionClosed
-from fastapi_events.model.envelope import Envelope
+from fastapi_events.model.run_start import Sealed
 
 logger = logging.getLogger("fastapi_events")
 
@@ -60,7 +60,7 @@ class SessionEvents:
         # The session was garbage before anybody closed it.
         self._report_lost(_forgotten(self.buffer.clear()))
 
-    def needs_sql(self, envelopes: Sequence[Envelope]) -> bool:
+    def needs_sql(self, envelopes: Sequence[Sealed]) -> bool:
         """Whether publishing these asks the database at once: for the answer, for the lock, or because it is late."""
         for envelope in envelopes:
             if envelope.explicit_id or envelope.serialize:
@@ -74,7 +74,7 @@ class SessionEvents:
         """
         return session.in_transaction() or session.identity_map is self._identities
 
-    def publish(self, session: Session, envelopes: Sequence[Envelope], site: Site) -> list[bool]:
+    def publish(self, session: Session, envelopes: Sequence[Sealed], site: Site) -> list[bool]:
         """Take events into the session's current (sub)transaction; says of each whether it is a duplicate."""
         if not self.needs_sql(envelopes):
             return self.buffered(session, envelopes, site)
@@ -88,12 +88,12 @@ class SessionEvents:
             self.buffer.remove(entries)
             raise
 
-    def buffered(self, session: Session, envelopes: Sequence[Envelope], site: Site) -> list[bool]:
+    def buffered(self, session: Session, envelopes: Sequence[Sealed], site: Site) -> list[bool]:
         """The same for events that need no SQL yet."""
         self.buffer.add(envelopes, self._scope(session), site)
         return [False] * len(envelopes)
 
-    def changed(self, session: Session, envelope: Envelope, change: Change) -> None:
+    def changed(self, session: Session, envelope: Sealed, change: Change) -> None:
         """Take what a flush did to a row that tells of itself; its event is written when the session commits."""
         self.buffer.add_change(envelope, change, self._scope(session), _A_FLUSH)
         if self.late:

@@ -11,9 +11,11 @@ from fastapi_events.api.routes.erasing_routes import ErasingRoutes
 from fastapi_events.api.routes.gating_routes import GatingRoutes
 from fastapi_events.api.routes.guard import Guard
 from fastapi_events.api.routes.health_routes import HealthRoutes
+from fastapi_events.api.routes.job_routes import JobRoutes
 from fastapi_events.api.routes.json_route import JsonRoute
 from fastapi_events.api.routes.reading_routes import ReadingRoutes
 from fastapi_events.api.routes.replay_routes import ReplayRoutes
+from fastapi_events.api.routes.schedule_routes import ScheduleRoutes
 
 __all__ = ["api_router", "health_router"]
 
@@ -33,6 +35,8 @@ def api_router(port: OperatorPort, *, include_in_schema: bool = False) -> APIRou
     ErasingRoutes().add_to(router, guard)
     GatingRoutes().add_to(router, guard)
     ReplayRoutes().add_to(router, guard)
+    JobRoutes(port).add_to(router, guard)
+    ScheduleRoutes().add_to(router, guard)
     return router
 
 

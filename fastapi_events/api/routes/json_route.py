@@ -11,7 +11,15 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
-from fastapi_events.errors import EventsError, InvalidFilter, NotFound, OperationRefused, ReadingUnavailable
+from fastapi_events.errors import (
+    EventsError,
+    InvalidFilter,
+    JobCollisionError,
+    NotFound,
+    OperationRefused,
+    ReadingUnavailable,
+    RunConflict,
+)
 
 MAX_BODY = 262_144
 """Bytes of a request's body at most."""
@@ -22,7 +30,7 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
 }
 _STATUS: dict[type[EventsError], int] = {InvalidFilter: 422, ReadingUnavailable: 503, NotFound: 404,
-    OperationRefused: 409,
+    OperationRefused: 409, RunConflict: 409, JobCollisionError: 409,
 }  # fmt: skip
 _logger = logging.getLogger("fastapi_events.routes")
 

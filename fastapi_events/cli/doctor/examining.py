@@ -11,6 +11,7 @@ import asyncpg
 from fastapi_events.cli.database_problems import DatabaseProblem, address_of, database_problems
 from fastapi_events.cli.doctor.application_checks import application_findings, unhandled_finding
 from fastapi_events.cli.doctor.finding import Finding, fail, ok
+from fastapi_events.cli.doctor.job_checks import job_findings
 from fastapi_events.cli.doctor.listen_check import listen_finding
 from fastapi_events.cli.doctor.schema_checks import schema_findings, version_finding
 from fastapi_events.cli.doctor.server_checks import (
@@ -87,11 +88,14 @@ async def _database(events: Any, url: str) -> AsyncIterator[Finding]:
 async def _work(events: Any, server: Any, examination: Examination) -> AsyncIterator[Finding]:
     async with events.connect() as operators:
         overview, log = await operators.observe.overview(), await operators.observe.log()
+        jobs, pools = await operators.observe.jobs(), await operators.observe.pools()
     yield unhandled_finding(events, await examination.selections())
     needed, processes = needed_connections(overview, events.settings.handler_connections)
     yield connection_finding(server, needed, processes)
     yield kept_finding(log)
     for finding in work_findings(overview, await examination.parked_keys(events.group), events.group):
+        yield finding
+    for finding in job_findings(jobs, pools):
         yield finding
 
 

@@ -14,6 +14,7 @@ from fastapi_events.cli.moments import ago
 
 READINGS = 2
 """Connections that a process opens for readings."""
+_ABSENT = frozenset({"no_handler", "trigger_unregistered"})
 
 
 def needed_connections(overview: Overview, handler_connections: int) -> tuple[int, int]:
@@ -99,7 +100,7 @@ def _missing(handlers: Sequence[HandlerView]) -> Finding:
 
 
 def _no_handler(handlers: Sequence[HandlerView]) -> Finding:
-    waiting = [handler for handler in handlers if "no_handler" in handler.waiting_reasons]
+    waiting = [handler for handler in handlers if not _ABSENT.isdisjoint(handler.waiting_reasons)]
     absent = [f"{h.name} ({h.waiting:,} waiting)" for h in waiting if h.status != "live"]
     older = [f"{h.name} ({h.waiting:,} waiting)" for h in waiting if h.status == "live"]
     if not waiting:
@@ -107,7 +108,7 @@ def _no_handler(handlers: Sequence[HandlerView]) -> Finding:
     what, mends = list[str](), list[str]()
     if absent:
         what.append(f"Waiting for a process that has {some(absent)}.")
-        mends.append("Start a process that has the handler: it takes them.")
+        mends.append("Start a process that has the handler, or the job with the trigger: it takes them.")
     if older:
         what.append(
             f"Waiting for another release: {some(older)}, some of a newer version of the event than its live processes "

@@ -14,9 +14,9 @@ from fastapi_events.engine.handlers import Handler
 from fastapi_events.engine.item import Item
 from fastapi_events.engine.outcomes import outcome_of
 from fastapi_events.engine.run import Run
-from fastapi_events.model.envelope import Envelope
 from fastapi_events.model.lane import AUDIT
 from fastapi_events.model.outcome import Outcome
+from fastapi_events.model.run_start import Sealed
 
 ROOM = 1_000
 """Events that may wait for one handler; further ones are left in the log, which holds up the others' reading too."""
@@ -25,7 +25,7 @@ ROOM = 1_000
 class PublishingRuns:
     """Makes attempts, and commits what a successful one has published in a transaction of its own."""
 
-    def __init__(self, runs: Runs, append: Callable[[tuple[Envelope, ...]], Awaitable[None]]) -> None:
+    def __init__(self, runs: Runs, append: Callable[[tuple[Sealed, ...]], Awaitable[None]]) -> None:
         self._runs, self._append = runs, append
 
     async def run(self, run: Run) -> Outcome:

@@ -9,8 +9,8 @@ from fastapi_events.engine.broadcasting.reading import Broadcasts, interest_of, 
 from fastapi_events.engine.executor import Executor
 from fastapi_events.engine.handlers import Handler
 from fastapi_events.engine.wake import LogFlag, Wake
-from fastapi_events.model.envelope import Envelope
 from fastapi_events.model.lane import LogPlace
+from fastapi_events.model.run_start import Sealed
 from fastapi_events.settings import EventsSettings
 from fastapi_events.store.database import Database
 from fastapi_events.store.log import EventLog
@@ -30,7 +30,7 @@ def make_broadcasts(
 ) -> Broadcasts:  # fmt: skip
     """The service that calls these handlers; from now on ``wake`` wakes it too."""
 
-    async def append(children: tuple[Envelope, ...]) -> None:
+    async def append(children: tuple[Sealed, ...]) -> None:
         await log.append_alone(database, children)
         committed({child.place for child in children})
 

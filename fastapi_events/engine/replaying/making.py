@@ -9,6 +9,7 @@ from fastapi_events.engine.drain import LaneDrain
 from fastapi_events.engine.executor import Executor
 from fastapi_events.engine.gates import Gates
 from fastapi_events.engine.handlers import HandlerPlan
+from fastapi_events.engine.pool_numbers import REPLAYS, PoolNumbers
 from fastapi_events.engine.replaying.replays import Replays
 from fastapi_events.model.lane import LogPlace
 from fastapi_events.settings import EventsSettings
@@ -20,7 +21,7 @@ from fastapi_events.store.statements import Statements
 
 def make_replays(
     settings: EventsSettings, database: Database, statements: Statements, log: EventLog, executor: Executor,
-    plan: HandlerPlan, gates: Gates, lanes: Sequence[LaneDrain], *, worker: UUID,
+    plan: HandlerPlan, gates: Gates, lanes: Sequence[LaneDrain], numbers: PoolNumbers, *, worker: UUID,
     refresh_plan: Callable[[], Awaitable[None]], changed: Callable[[], None],
     committed: Callable[[Collection[LogPlace]], None], keys_due: Callable[[], None], lost: Callable[[int], None],
 ) -> Replays:  # fmt: skip
@@ -35,9 +36,11 @@ def make_replays(
         await refresh_plan()
         changed()
 
-    return Replays(
+    replays = Replays(
         ReplayShareStore(database, statements, log, worker=worker, lease=settings.lease), executor, plan, gates,
-        concurrency=settings.concurrency["events_replay"], heartbeat=settings.heartbeat,
+        concurrency=numbers.of(REPLAYS), heartbeat=settings.heartbeat,
         live_at_rest=at_rest, caught_up=caught_up,
         committed=committed, keys_due=keys_due, lost=lost,
     )  # fmt: skip
+    numbers.tell(replays, REPLAYS)
+    return replays

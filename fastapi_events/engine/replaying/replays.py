@@ -49,7 +49,7 @@ class Replays(Loop):
     ) -> None:  # fmt: skip
         super().__init__()
         self._store, self._executor, self._plan, self._gates = store, executor, plan, gates
-        self._concurrency, self._heartbeat, self._manners = concurrency, heartbeat, Manners(live_at_rest)
+        self.concurrency, self._heartbeat, self._manners = concurrency, heartbeat, Manners(live_at_rest)
         self._committed, self._keys_due, self._lost = committed, keys_due, lost
         self._caught_up = caught_up
         self._flag, self._cut_off = asyncio.Event(), asyncio.Event()
@@ -135,7 +135,7 @@ class Replays(Loop):
         """Work until there is nothing to take. While one hand is busy for long, nothing else waits for it: shares keep
         their leases, what is at its end is ended, and of the others one at a time looks again."""
         now = asyncio.get_running_loop().time
-        hands = {asyncio.create_task(self._hand(number, giving_way=giving_way)) for number in range(self._concurrency)}
+        hands = {asyncio.create_task(self._hand(number, giving_way=giving_way)) for number in range(self.concurrency)}
         handled, renewal, failed = 0, now() + self._heartbeat, list[asyncio.Task[int]]()
         try:
             while hands:
@@ -149,7 +149,7 @@ class Replays(Loop):
                     self._flag.set()  # the others begin no further event, and then it is told
                 elif hands and not self.stopping.is_set():
                     await self._look_beside()
-                    if len(hands) < self._concurrency:
+                    if len(hands) < self.concurrency:
                         hands.add(asyncio.create_task(self._hand(len(hands), giving_way=giving_way)))
         finally:
             for hand in hands:

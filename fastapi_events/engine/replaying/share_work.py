@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from fastapi_events.engine.dispatch import attempt_row, delivery_row, reason_of, tombstone_of
+from fastapi_events.engine.delivery_rows import attempt_row, delivery_row, reason_of, tombstone_of
 from fastapi_events.engine.failure import failure_of
 from fastapi_events.engine.handlers import Handler, Taker
 from fastapi_events.engine.item import Item
@@ -60,7 +60,10 @@ class ShareWork:
         item, result = run.item, self.result
         result.position = item.position
         if outcome.kind in ("done", "duplicate"):
-            result.done += 1
+            if outcome.note is None:
+                result.done += 1
+            else:
+                result.skipped += 1
             if run.mark is not None and outcome.kind == "done" and not outcome.committed:
                 result.marks.append((run.mark, item.position, "d"))
             result.children.extend(outcome.children)

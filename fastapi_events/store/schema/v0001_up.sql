@@ -91,7 +91,7 @@ CREATE SEQUENCE {schema}.handler_revision AS bigint;
 -- that is not visible in it is always claimed by somebody who knows the handler. A renamed handler keeps the names it
 -- had: processes of the release before go on under them, whichever starts when. start_position, start_time and
 -- start_pattern say of which history a replay begins in the statement that sets started_after; a null position: of
--- none.
+-- none. job: the job that it starts, if it is a trigger.
 CREATE TABLE {schema}.handler (
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     group_id integer NOT NULL REFERENCES {schema}.consumer_group (id),
@@ -109,6 +109,7 @@ CREATE TABLE {schema}.handler (
     last_seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     retired_at timestamptz,
     paused_at timestamptz,
+    job text,
     UNIQUE (group_id, name) DEFERRABLE
 );
 
@@ -116,7 +117,7 @@ CREATE INDEX handler_by_revision ON {schema}.handler (group_id, revision);
 
 -- Processes: a random id per start, alive as long as the lease is extended. broadcasts: the handlers that it calls for
 -- itself, which are registered nowhere else. alone_with: the delivery that it runs alone since that moment,
--- because it may have ended other processes.
+-- because it may have ended other processes. jobs: the numbers of those that it runs; pools: how many at once, by pool.
 CREATE TABLE {schema}.worker (
     id uuid PRIMARY KEY,
     group_id integer NOT NULL REFERENCES {schema}.consumer_group (id),
@@ -135,7 +136,9 @@ CREATE TABLE {schema}.worker (
     broadcast_failures bigint NOT NULL DEFAULT 0,
     broadcast_skipped bigint NOT NULL DEFAULT 0,
     alone_with uuid,
-    alone_since timestamptz
+    alone_since timestamptz,
+    jobs integer[] NOT NULL DEFAULT '{}',
+    pools jsonb NOT NULL DEFAULT '{}'
 ) WITH (fillfactor = 50);
 
 CREATE INDEX worker_alive ON {schema}.worker (group_id, lease_until);
@@ -175,7 +178,7 @@ CREATE TABLE {schema}.processing_mark (
     PRIMARY KEY (handler_id, key, replay_id)
 );
 
--- Successes of a batch, one row per set of handlers.
+-- Successes of a batch, one row per set of handlers. note: why a trigger has started nothing.
 CREATE TABLE {schema}.success_batch (
     group_id integer NOT NULL,
     lane smallint NOT NULL,
@@ -185,7 +188,8 @@ CREATE TABLE {schema}.success_batch (
     positions bigint[] NOT NULL,
     worker_id uuid NOT NULL,
     started_at timestamptz NOT NULL,
-    finished_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    finished_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    note text
 );
 
 CREATE INDEX success_batch_by_position ON {schema}.success_batch (group_id, lane, last_position);
@@ -353,7 +357,7 @@ CREATE TABLE {schema}.sweep (
 -- shares' snapshots show and every filter lets through. paced_until: no share is taken before; it is how a rate holds
 -- for all processes together. starts: it began with its handler, which is ordered or not; what is live waits for its
 -- end if it is. total: as counted at the start, null where nobody has counted; done: given to the handler, or found to
--- be done; skipped: erased.
+-- be done; skipped: erased, or nothing to do for a trigger.
 CREATE TABLE {schema}.replay (
     id uuid PRIMARY KEY,
     handler_id integer NOT NULL REFERENCES {schema}.handler (id),
@@ -406,4 +410,332 @@ CREATE TABLE {schema}.replay_share (
     worker_id uuid,
     crashes smallint NOT NULL DEFAULT 0,
     PRIMARY KEY (replay_id, lane, partition)
-) WITH (fillfactor = 50)
+) WITH (fillfactor = 50);
+
+-- Jobs that a group has or had. A renamed job keeps its row and the names it had, as a handler does.
+CREATE TABLE {schema}.job (
+    id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    group_id integer NOT NULL REFERENCES {schema}.consumer_group (id),
+    name text NOT NULL,
+    former_names text[] NOT NULL DEFAULT '{}',
+    pool text NOT NULL,
+    announces boolean NOT NULL DEFAULT false,
+    revision bigint NOT NULL DEFAULT 0,
+    registered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    last_seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    paused_at timestamptz,
+    UNIQUE (group_id, name) DEFERRABLE
+);
+
+CREATE INDEX job_announcing ON {schema}.job (id) WHERE announces;
+
+-- Runs of jobs, as they were started: what is written here never changes, but for an input that is edited. limits: the keys by which it is bounded, for a
+-- run that begins anew. number: the order of starting, by the
+-- database; clients' clocks decide nothing.
+CREATE SEQUENCE {schema}.run_number AS bigint;
+
+CREATE TABLE {schema}.run (
+    id uuid PRIMARY KEY,
+    number bigint NOT NULL,
+    job_id integer NOT NULL,
+    priority smallint NOT NULL DEFAULT 0,
+    depth smallint NOT NULL DEFAULT 0,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    source text NOT NULL DEFAULT 'manual' CHECK (source IN ('manual', 'schedule', 'event', 'parent')),
+    source_ref text,
+    parent_id uuid,
+    root_id uuid,
+    on_parent_close text,
+    correlation_id uuid NOT NULL,
+    causation_id uuid,
+    tenant_id text,
+    actor text,
+    scope text,
+    scope_id text,
+    tags text[],
+    traceparent text,
+    event_id uuid,
+    trigger_id integer,
+    schedule_id integer,
+    scheduled_for timestamptz,
+    limits jsonb,
+    input jsonb NOT NULL
+);
+
+-- An event starts one run by a trigger, the number of its handler. Also what is found of an event.
+CREATE UNIQUE INDEX run_event ON {schema}.run (event_id, trigger_id) WHERE event_id IS NOT NULL;
+
+CREATE UNIQUE INDEX run_tick ON {schema}.run (schedule_id, scheduled_for) WHERE schedule_id IS NOT NULL;
+
+CREATE INDEX run_of_job ON {schema}.run (job_id, number);
+
+CREATE INDEX run_scope ON {schema}.run (scope, scope_id, number) WHERE scope IS NOT NULL;
+
+CREATE INDEX run_parent ON {schema}.run (parent_id, number) WHERE parent_id IS NOT NULL;
+
+CREATE INDEX run_root ON {schema}.run (root_id, number) WHERE root_id IS NOT NULL;
+
+CREATE INDEX run_tenant ON {schema}.run (tenant_id, number) WHERE tenant_id IS NOT NULL;
+
+-- Runs that have not ended: one narrow row each, the only thing that changes while a run lives. state: r ready, t waits for
+-- its time (a start in the future, a back-off), x is being run, w waits for children, g waits at a gate. due_at: when a waiting one is due, or when the lease of
+-- one that is being run is over; null for ready ones. token is the fence. crashes: how many processes have vanished with
+-- it. children: how many it has spawned that have not ended; has_family: whether it has spawned any; news: how many have ended,
+-- by which one that goes to wait learns of those that end meanwhile; wakes: it waits for some of them, and looks at each end.
+-- postponed: attempts that spent nothing; resumed: it has been worked on, so that it may have steps. attempts_before: those before the last redrive, which do not count.
+-- limit_key and rate_key: of what no more than so many may be at work, or begin; null for a run that is not limited. gate: where
+-- it waits, 'c' and its limit_key or 'r' and its rate_key. holds: it has passed its gates, and counts until its attempt is over.
+-- exclusive: starts of its limit_key look for it. dedupe_key: the row of run_dedupe that goes with it.
+CREATE TABLE {schema}.run_queue (
+    run_id uuid PRIMARY KEY,
+    number bigint NOT NULL,
+    job_id integer NOT NULL,
+    priority smallint NOT NULL,
+    state "char" NOT NULL CHECK (state IN ('r', 't', 'x', 'w', 'g')),
+    crashes smallint NOT NULL DEFAULT 0,
+    crashes_alone smallint NOT NULL DEFAULT 0,
+    alone_since timestamptz,
+    due_at timestamptz,
+    token bigint NOT NULL DEFAULT 0,
+    attempts integer NOT NULL DEFAULT 0,
+    attempts_before integer NOT NULL DEFAULT 0,
+    postponed integer NOT NULL DEFAULT 0,
+    redrives integer NOT NULL DEFAULT 0,
+    resumed boolean NOT NULL DEFAULT false,
+    parent_id uuid,
+    on_parent_close text CHECK (on_parent_close IN ('terminate', 'cancel', 'abandon')),
+    children integer NOT NULL DEFAULT 0,
+    has_family boolean NOT NULL DEFAULT false,
+    wakes boolean NOT NULL DEFAULT false,
+    news bigint NOT NULL DEFAULT 0,
+    worker_id uuid,
+    cancel_reason text,
+    limit_key text,
+    rate_key text,
+    gate text,
+    holds boolean NOT NULL DEFAULT false,
+    exclusive boolean NOT NULL DEFAULT false,
+    dedupe_key text
+) WITH (fillfactor = 70);
+
+CREATE INDEX run_queue_ready ON {schema}.run_queue (job_id, priority DESC, number) WHERE state = 'r';
+
+CREATE INDEX run_queue_canceled ON {schema}.run_queue (run_id) WHERE cancel_reason IS NOT NULL AND state <> 'x';
+
+CREATE INDEX run_queue_parent ON {schema}.run_queue (parent_id) WHERE parent_id IS NOT NULL;
+
+CREATE INDEX run_queue_of_job ON {schema}.run_queue (job_id, state, number);
+
+CREATE INDEX run_queue_gated ON {schema}.run_queue (job_id, gate, priority DESC, number) WHERE state = 'g';
+
+CREATE INDEX run_queue_holding ON {schema}.run_queue (job_id, limit_key) WHERE holds AND limit_key IS NOT NULL;
+
+CREATE INDEX run_queue_exclusive ON {schema}.run_queue (job_id, limit_key, number) WHERE exclusive;
+
+CREATE INDEX run_queue_due ON {schema}.run_queue (due_at) WHERE due_at IS NOT NULL;
+
+-- How runs ended: one row each, which goes again if a run is redriven. expires_at: until when its result is kept. discarded_at: since
+-- when nobody is to be told any more that it has failed.
+CREATE TABLE {schema}.run_end (
+    run_id uuid PRIMARY KEY,
+    job_id integer NOT NULL,
+    state text NOT NULL CHECK (state IN ('completed', 'failed', 'timed_out', 'canceled')),
+    reason text,
+    note text,
+    result jsonb,
+    error_type text,
+    error_message text,
+    fingerprint text,
+    attempts integer NOT NULL,
+    redrives integer NOT NULL DEFAULT 0,
+    worker_id uuid,
+    duration double precision NOT NULL DEFAULT 0,
+    finished_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    expires_at timestamptz,
+    discarded_at timestamptz
+);
+
+CREATE INDEX run_end_of_job ON {schema}.run_end (job_id, state, finished_at);
+
+-- Runs that are dead: they have failed, and nobody has dealt with it.
+CREATE INDEX run_end_dead ON {schema}.run_end (job_id, finished_at) WHERE state IN ('failed', 'timed_out') AND discarded_at IS NULL;
+
+-- Attempts at runs that did not simply succeed at once.
+CREATE TABLE {schema}.run_attempt (
+    run_id uuid NOT NULL,
+    number integer NOT NULL,
+    outcome text NOT NULL,
+    error_type text,
+    error_message text,
+    traceback text,
+    worker_id uuid NOT NULL,
+    duration double precision NOT NULL DEFAULT 0,
+    finished_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE INDEX run_attempt_of_run ON {schema}.run_attempt (run_id, finished_at);
+
+-- What runs have done and wait for: one row per step, by its id. number: its turn in the attempt that first came to it, by
+-- which an id that is not the same in each attempt is found out. source: the function that it calls. due_at: until when a
+-- sleep lasts. A step that is tried again has a row too, with its attempts.
+CREATE TABLE {schema}.run_step (
+    run_id uuid NOT NULL,
+    name text NOT NULL,
+    number integer NOT NULL,
+    kind text NOT NULL CHECK (kind IN ('step', 'sleep', 'checkpoint', 'spawn', 'signal', 'event')),
+    state text NOT NULL CHECK (state IN ('done', 'waiting', 'retry')),
+    source text,
+    result jsonb,
+    secret boolean NOT NULL DEFAULT false,
+    attempts integer NOT NULL DEFAULT 1,
+    error_type text,
+    error_message text,
+    duration double precision NOT NULL DEFAULT 0,
+    due_at timestamptz,
+    changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (run_id, name)
+);
+
+-- How far runs are, as they say themselves.
+CREATE TABLE {schema}.run_progress (
+    run_id uuid PRIMARY KEY,
+    done double precision NOT NULL,
+    total double precision,
+    changed_at timestamptz NOT NULL DEFAULT clock_timestamp()
+) WITH (fillfactor = 70);
+
+-- Signals that were sent to runs and that those have not taken yet, in the order of sending.
+CREATE TABLE {schema}.run_signal (
+    number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    run_id uuid NOT NULL,
+    name text NOT NULL,
+    payload jsonb NOT NULL,
+    sent_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE INDEX run_signal_of_run ON {schema}.run_signal (run_id, name, number);
+
+-- Events that runs wait for, each by its step. places: where such an event would be stored, as lane * 1024 + partition; since: what
+-- was there already, and is not meant.
+CREATE TABLE {schema}.run_wait (
+    run_id uuid NOT NULL,
+    name text NOT NULL,
+    event_name text NOT NULL,
+    key text,
+    places integer[] NOT NULL,
+    since pg_snapshot NOT NULL,
+    PRIMARY KEY (run_id, name)
+);
+
+-- Schedules: what starts a job by itself, as the process that started last has declared it (declared_by). next_at: the tick
+-- that comes next, from which alone the one after it follows. input, priority and scope are those of each run, limits the keys that
+-- bound it, made of the input. last_note: why the last tick has started no run, but last_run_id stands for it.
+CREATE TABLE {schema}.schedule (
+    id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    group_id integer NOT NULL REFERENCES {schema}.consumer_group (id),
+    name text NOT NULL,
+    former_names text[] NOT NULL DEFAULT '{}',
+    job_id integer NOT NULL,
+    spec text NOT NULL,
+    tz text NOT NULL,
+    missed text NOT NULL CHECK (missed IN ('once', 'skip', 'all')),
+    input jsonb NOT NULL,
+    priority smallint NOT NULL,
+    scope text,
+    scope_id text,
+    limits jsonb,
+    next_at timestamptz NOT NULL,
+    last_tick_at timestamptz,
+    last_run_id uuid,
+    last_note text,
+    registered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    last_seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    declared_by uuid NOT NULL,
+    paused_at timestamptz,
+    UNIQUE (group_id, name) DEFERRABLE
+) WITH (fillfactor = 70);
+
+-- The runs that stand for further starts of the same key. expires_at: until when, for a window; null until the run has ended,
+-- or begun (until_started).
+CREATE TABLE {schema}.run_dedupe (
+    job_id integer NOT NULL,
+    key text NOT NULL,
+    run_id uuid NOT NULL,
+    until_started boolean NOT NULL,
+    expires_at timestamptz,
+    PRIMARY KEY (key, job_id)
+);
+
+CREATE INDEX run_dedupe_over ON {schema}.run_dedupe (expires_at) WHERE expires_at IS NOT NULL;
+
+-- What opens a gate is one statement at a time: its row is locked by whoever lets runs through, and its version tells whether
+-- others have since the statement began. Nothing is counted here: who is at work is asked of run_queue, so that no count can be
+-- wrong. tat: the theoretical arrival time of a rate. turn_at: for when its next turn is in run_turn already. Gates: 'c' and 'r' as in
+-- run_queue, 's' where starts of a key are one at a time.
+CREATE TABLE {schema}.run_limit (
+    job_id integer NOT NULL,
+    gate text NOT NULL,
+    version bigint NOT NULL DEFAULT 0,
+    tat timestamptz,
+    turn_at timestamptz,
+    PRIMARY KEY (gate, job_id)
+) WITH (fillfactor = 70);
+
+-- Occasions to look at a gate: a run has come, one has gone, or time has. Rows are only added and taken, so that nobody waits.
+CREATE TABLE {schema}.run_turn (
+    job_id integer NOT NULL,
+    gate text NOT NULL,
+    due_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE INDEX run_turn_due ON {schema}.run_turn (job_id, due_at);
+
+-- Runs that were at work when another one took their place: they are told by the next renewal. A table of its own, because the
+-- transaction that says so is the application's, and must not hold rows that workers write.
+CREATE TABLE {schema}.run_replaced (
+    run_id uuid PRIMARY KEY,
+    reason text NOT NULL
+);
+
+-- Inputs that operators have replaced, as they were before, each by the action that did so.
+CREATE TABLE {schema}.run_edit (
+    action_id uuid PRIMARY KEY,
+    run_id uuid NOT NULL,
+    input jsonb NOT NULL,
+    edited_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE INDEX run_edit_of_run ON {schema}.run_edit (run_id, edited_at);
+
+-- What runs say of themselves: lines are only added, each flush of a process in one statement. number: their order, within a run.
+-- level: as Python's logging numbers it. step: in which it was said; logger: the one that it came from, if it was not the run's own.
+CREATE TABLE {schema}.run_log (
+    run_id uuid NOT NULL,
+    number bigint GENERATED ALWAYS AS IDENTITY,
+    said_at timestamptz NOT NULL,
+    attempt integer NOT NULL,
+    level smallint NOT NULL,
+    step text,
+    logger text,
+    message text NOT NULL,
+    fields jsonb,
+    traceback text,
+    PRIMARY KEY (run_id, number)
+);
+
+-- How many lines of a run are left out, since it has said too much.
+CREATE TABLE {schema}.run_log_cut (
+    run_id uuid PRIMARY KEY,
+    lines bigint NOT NULL
+) WITH (fillfactor = 70);
+
+-- How many are at work at once in each process of a group, by pool, where an operator has said so over the settings. concurrency: null
+-- once that was taken back; the row stays for its revision.
+CREATE TABLE {schema}.pool (
+    group_id integer NOT NULL REFERENCES {schema}.consumer_group (id),
+    name text NOT NULL,
+    concurrency integer,
+    revision bigint NOT NULL,
+    changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (group_id, name)
+)

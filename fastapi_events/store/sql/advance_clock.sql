@@ -55,5 +55,36 @@ replay AS (
 replay_share AS (
     UPDATE {schema}.replay_share SET lease_until = lease_until - $1::interval
     WHERE lease_until IS NOT NULL AND (worker_id IS NULL OR worker_id <> ALL ($2::uuid[]))),
-sweep AS (UPDATE {schema}.sweep SET changed_at = changed_at - $1::interval)
+sweep AS (UPDATE {schema}.sweep SET changed_at = changed_at - $1::interval),
+job AS (
+    UPDATE {schema}.job
+    SET registered_at = registered_at - $1::interval, last_seen_at = last_seen_at - $1::interval,
+        paused_at = paused_at - $1::interval),
+run AS (
+    UPDATE {schema}.run SET created_at = created_at - $1::interval, scheduled_for = scheduled_for - $1::interval),
+-- due_at is a lease while somebody runs it.
+run_queue AS (
+    UPDATE {schema}.run_queue SET due_at = due_at - $1::interval, alone_since = alone_since - $1::interval
+    WHERE due_at IS NOT NULL AND (worker_id IS NULL OR worker_id <> ALL ($2::uuid[]))),
+run_end AS (
+    UPDATE {schema}.run_end
+    SET finished_at = finished_at - $1::interval, expires_at = expires_at - $1::interval,
+        discarded_at = discarded_at - $1::interval),
+run_attempt AS (UPDATE {schema}.run_attempt SET finished_at = finished_at - $1::interval),
+run_step AS (
+    UPDATE {schema}.run_step SET due_at = due_at - $1::interval, changed_at = changed_at - $1::interval),
+run_progress AS (UPDATE {schema}.run_progress SET changed_at = changed_at - $1::interval),
+run_signal AS (UPDATE {schema}.run_signal SET sent_at = sent_at - $1::interval),
+run_dedupe AS (UPDATE {schema}.run_dedupe SET expires_at = expires_at - $1::interval),
+run_limit AS (UPDATE {schema}.run_limit SET tat = tat - $1::interval, turn_at = turn_at - $1::interval),
+run_turn AS (UPDATE {schema}.run_turn SET due_at = due_at - $1::interval),
+pool AS (UPDATE {schema}.pool SET changed_at = changed_at - $1::interval),
+run_log AS (UPDATE {schema}.run_log SET said_at = said_at - $1::interval),
+run_edit AS (UPDATE {schema}.run_edit SET edited_at = edited_at - $1::interval),
+-- The next tick comes sooner; those behind it follow from the rule again.
+schedule AS (
+    UPDATE {schema}.schedule
+    SET next_at = next_at - $1::interval, last_tick_at = last_tick_at - $1::interval,
+        registered_at = registered_at - $1::interval, last_seen_at = last_seen_at - $1::interval,
+        paused_at = paused_at - $1::interval)
 SELECT clock_timestamp() AS moment

@@ -2,7 +2,7 @@
 -- $1 worker, $2 lease in seconds, $3 how it is woken, $4 stale settles since the last beat,
 -- $5 handlers, $6 slots and $7 tokens of the keys held, $8 calls of broadcast handlers that have failed since it started
 -- and $9 positions that they may have skipped. Returns one row if the worker is registered,
--- with the newest revision of its group's handlers.
+-- with the newest revisions of its group's handlers, jobs and pools.
 WITH alive AS (
     UPDATE {schema}.worker
     SET lease_until = clock_timestamp() + make_interval(secs => $2), wake_up = $3, stale_settles = stale_settles + $4,
@@ -22,4 +22,7 @@ keys AS (
     UPDATE {schema}.parked_key k
     SET due_at = clock_timestamp() + make_interval(secs => $2)
     WHERE k.ctid = ANY (ARRAY(SELECT place FROM held)))
-SELECT (SELECT coalesce(max(h.revision), 0) FROM {schema}.handler h WHERE h.group_id = a.group_id) AS revision FROM alive a
+SELECT (SELECT coalesce(max(h.revision), 0) FROM {schema}.handler h WHERE h.group_id = a.group_id) AS revision,
+       (SELECT coalesce(max(j.revision), 0) FROM {schema}.job j WHERE j.group_id = a.group_id) AS jobs_revision,
+       (SELECT coalesce(max(p.revision), 0) FROM {schema}.pool p WHERE p.group_id = a.group_id) AS pools_revision
+FROM alive a

@@ -1,5 +1,5 @@
 -- The handlers, what keeps each from being called, and how many live processes have it. $1 group (null: every group), $2 handlers at most.
-SELECT h.id, h.name, h.selects, h.ordered, h.on_dead, h.started_after::text AS started_after, h.registered_at,
+SELECT h.id, h.name, h.selects, h.ordered, h.on_dead, h.job, h.started_after::text AS started_after, h.registered_at,
        h.last_seen_at, h.retired_at, h.paused_at, b.opened_at AS breaker_opened_at, h.group_id, g.name AS group_name,
        r.created_at AS catching_up_since,
        (SELECT count(*) FROM {schema}.worker w

@@ -1,17 +1,18 @@
 -- Makes handlers known to the group; only a change raises the revision, which makes other processes read anew.
--- $1 group, $2 a JSON array of handlers: id (null: a new one), name, former_names, selects, ordered, on_dead, and for a new
--- one start_position, start_time and start_pattern: see start_handlers.
+-- $1 group, $2 a JSON array of handlers: id (null: a new one), name, former_names, selects, ordered, on_dead, job (which
+-- it starts: a trigger), and for a new one start_position, start_time and start_pattern: see start_handlers.
 WITH given AS MATERIALIZED (
     SELECT h.* FROM jsonb_to_recordset($2::jsonb)
         AS h(id integer, name text, former_names text[], selects text, ordered boolean, on_dead text, start_position bigint,
-             start_time timestamptz, start_pattern text)),
+             start_time timestamptz, start_pattern text, job text)),
 -- A renamed handler keeps its row, and with it its deliveries, marks and start.
 known AS (
     UPDATE {schema}.handler h
     SET name = g.name, former_names = g.former_names, selects = g.selects, ordered = g.ordered, on_dead = g.on_dead,
-        last_seen_at = clock_timestamp(), retired_at = NULL,
+        job = g.job, last_seen_at = clock_timestamp(), retired_at = NULL,
         revision = CASE WHEN (h.name, h.former_names, h.selects, h.ordered, h.on_dead)
-                             = (g.name, g.former_names, g.selects, g.ordered, g.on_dead) AND h.retired_at IS NULL
+                             = (g.name, g.former_names, g.selects, g.ordered, g.on_dead)
+                             AND h.job IS NOT DISTINCT FROM g.job AND h.retired_at IS NULL
                         THEN h.revision ELSE nextval('{schema}.handler_revision') END
     FROM given g
     WHERE h.id = g.id),
@@ -43,6 +44,6 @@ keys AS (
                   ORDER BY q.handler_id, q.needs, q.due_at
                   FOR UPDATE) newer) found)))
 INSERT INTO {schema}.handler (group_id, name, former_names, selects, ordered, on_dead, start_position, start_time,
-                              start_pattern)
-SELECT $1, g.name, g.former_names, g.selects, g.ordered, g.on_dead, g.start_position, g.start_time, g.start_pattern
+                              start_pattern, job)
+SELECT $1, g.name, g.former_names, g.selects, g.ordered, g.on_dead, g.start_position, g.start_time, g.start_pattern, g.job
 FROM given g WHERE g.id IS NULL ORDER BY g.name

@@ -6,7 +6,7 @@
 -- that was given up can still commit),
 -- $18..$20 successes: partition, position, set of handlers; $21 the sets, a JSON array of arrays of handler ids,
 -- $22 when the batch began, $23 deliveries and $24 their attempts: JSON arrays, $25 for each partition of $5 how many
--- processes in a row have vanished at its place.
+-- processes in a row have vanished at its place, $26 for each set of $21 why its handlers had nothing to do, or nothing at all.
 -- A delivery that died although an attempt that was given up has committed after all is done: see its mark.
 -- Returns the partitions that were still this worker's, each with its new fencing token.
 WITH own AS (
@@ -43,10 +43,10 @@ marks AS (
     RETURNING m.handler_id, m.key, m.position, m.outcome),
 successes AS (
     INSERT INTO {schema}.success_batch (group_id, lane, first_position, last_position, handler_ids, positions,
-                                        worker_id, started_at)
+                                        worker_id, started_at, note)
     SELECT $1, $2, s.lowest, s.highest,
            ARRAY(SELECT h.id::integer FROM jsonb_array_elements_text($21::jsonb -> s.set_number) AS h(id)),
-           s.positions, $3, $22
+           s.positions, $3, $22, ($26::text[])[s.set_number + 1]
     FROM (SELECT u.set_number, min(u.position) AS lowest, max(u.position) AS highest,
                  array_agg(u.position) AS positions
           FROM unnest($18::smallint[], $19::bigint[], $20::integer[]) AS u(partition, position, set_number)

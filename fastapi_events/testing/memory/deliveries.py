@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from fastapi_events.engine.dispatch import attempt_row, delivery_row
+from fastapi_events.engine.delivery_rows import attempt_row, delivery_row
 from fastapi_events.engine.handlers import Handler, Taker
 from fastapi_events.engine.item import Item
 from fastapi_events.model.outcome import Outcome

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from fastapi_events.engine.broadcasting.feed import Feed, PublishingRuns
-from fastapi_events.engine.dispatch import reason_of
+from fastapi_events.engine.delivery_rows import reason_of
 from fastapi_events.engine.handlers import Handler, HandlerPlan, Taker
 from fastapi_events.engine.item import Item
 from fastapi_events.engine.item_list import as_given
@@ -14,9 +14,9 @@ from fastapi_events.engine.key_results import note
 from fastapi_events.engine.report import report
 from fastapi_events.engine.run import Run
 from fastapi_events.errors import NotOnMemory
-from fastapi_events.model.envelope import Envelope
 from fastapi_events.model.lane import AUDIT
 from fastapi_events.model.outcome import Outcome
+from fastapi_events.model.run_start import Sealed
 from fastapi_events.store.parked import KeyClaim, KeyResult
 from fastapi_events.testing.memory.attempts import Attempts
 from fastapi_events.testing.memory.clock import Clock
@@ -88,7 +88,7 @@ class MemoryDrain:
                 feed.begin()
                 await feed.rest()
 
-    async def _append(self, children: tuple[Envelope, ...]) -> None:
+    async def _append(self, children: tuple[Sealed, ...]) -> None:
         self._log.append_now(children)
 
     async def _handle(self, event: Row) -> None:

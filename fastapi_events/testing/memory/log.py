@@ -13,9 +13,12 @@ from sqlalchemy import Connection, literal, select
 from fastapi_events.api.publishing.caller import Site
 from fastapi_events.errors import NotInTransaction
 from fastapi_events.model.envelope import Envelope
+from fastapi_events.model.run_start import Sealed, apart, merged
 from fastapi_events.store.log import DatabaseIdentity, EventLog
 from fastapi_events.testing.memory.clock import Clock
 from fastapi_events.testing.memory.held_back import held_elsewhere, held_on, hold, lock, settle
+from fastapi_events.testing.memory.jobs.runs import KeptRuns
+from fastapi_events.testing.memory.jobs.starting import start_runs
 from fastapi_events.testing.memory.refusing import refuse
 
 Row = dict[str, Any]
@@ -47,28 +50,32 @@ class MemoryLog(EventLog):
 
     in_memory = True
 
-    def __init__(self, clock: Clock, changed: Callable[[], None]) -> None:
-        self._clock, self._changed = clock, changed
+    def __init__(self, clock: Clock, runs: KeptRuns, changed: Callable[[], None]) -> None:
+        self._clock, self._runs, self._changed = clock, runs, changed
         self.events: list[Row] = []
         self.waiting: dict[UUID, Written] = {}
         """The schedule, in publishing order."""
         self._given: set[UUID] = set()
 
-    def append_through(self, connection: Connection, envelopes: Sequence[Envelope]) -> list[bool]:
+    def append_through(self, connection: Connection, sealed: Sequence[Sealed]) -> list[bool]:
+        envelopes, starts = apart(sealed)
         _check_transaction(connection)
         settle()
+        existing = start_runs(self._runs, starts, connection) if starts else []
         duplicates: list[bool] = []
         for envelope in envelopes:
             duplicate = envelope.explicit_id and self._is_taken(connection, envelope)
             duplicates.append(duplicate)
             if not duplicate:
                 hold(connection, self, [self._written(envelope)])
-        return duplicates
+        return merged(sealed, duplicates, existing)
 
-    def append_now(self, envelopes: Sequence[Envelope]) -> list[bool]:
+    def append_now(self, sealed: Sequence[Sealed]) -> list[bool]:
         """Append in a transaction of their own."""
+        envelopes, starts = apart(sealed)
         with lock:
             settle()
+            existing = start_runs(self._runs, starts) if starts else []
             duplicates: list[bool] = []
             for envelope in envelopes:
                 duplicate = envelope.explicit_id and self._is_taken(None, envelope)
@@ -76,7 +83,7 @@ class MemoryLog(EventLog):
                 if not duplicate:
                     self._keep(self._written(envelope))
         self._changed()
-        return duplicates
+        return merged(sealed, duplicates, existing)
 
     def cancel_through(self, connection: Connection, event_id: UUID) -> bool:
         _check_transaction(connection)
@@ -175,7 +182,7 @@ class MemoryLog(EventLog):
     def _cancelled_somewhere(self) -> Iterator[UUID]:
         return (one.event_id for one in held_elsewhere(None, self) if isinstance(one, Cancelled))
 
-    async def append(self, connection: Any, envelopes: Sequence[Envelope]) -> list[bool]:  # noqa: ARG002
+    async def append(self, connection: Any, envelopes: Sequence[Sealed]) -> list[bool]:  # noqa: ARG002
         _refuse_driver(connection)
 
     async def cancel(self, connection: Any, event_id: UUID) -> bool:  # noqa: ARG002 - as the log's
@@ -194,7 +201,7 @@ class Alone:
     def __init__(self, log: MemoryLog) -> None:
         self._log = log
 
-    async def put(self, envelopes: Sequence[Envelope], _site: Site, /) -> list[bool]:
+    async def put(self, envelopes: Sequence[Sealed], _site: Site, /) -> list[bool]:
         return self._log.append_now(envelopes)
 
     async def cancel(self, event_id: UUID, /) -> bool:

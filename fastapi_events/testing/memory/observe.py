@@ -19,6 +19,7 @@ from fastapi_events.api.observe.filters import (
     parse_event_filter,
 )
 from fastapi_events.api.observe.given import aware, position, tenants_within, whole
+from fastapi_events.api.observe.job_views import JobSigns
 from fastapi_events.api.observe.schedule import ScheduledEvent, SchedulePage
 from fastapi_events.api.observe.shaping import lane_name, status_of, view_of
 from fastapi_events.api.observe.views import (
@@ -51,7 +52,8 @@ class MemoryObserve(Observe):
     """``events.observe`` on memory.
 
     It has ``events``, ``event``, ``delivery``, ``dead_letters``, ``dead_letter_count`` and ``scheduled``, each as one
-    page, and ``oldest_pending_age``; the rest is about processes and tables, and is refused with ``NotOnMemory``.
+    page, ``oldest_pending_age``, and ``job_signs``, which are of none; the rest is about processes and tables, and is
+    refused with ``NotOnMemory``.
     """
 
     def __init__(self, log: MemoryLog, deliveries: Deliveries, plan: HandlerPlan, clock: Clock, group: str) -> None:
@@ -123,6 +125,9 @@ class MemoryObserve(Observe):
         if cut_off is not None:
             aware("cut_off", cut_off, kind=InvalidFilter)
         return len(self._dead(where, cut_off))
+
+    async def job_signs(self) -> JobSigns:
+        return JobSigns(jobs=0, dead=0)
 
     async def delivery(self, delivery_id: UUID | str) -> DeliveryDetail | None:
         one = self._deliveries.by_id(checked_id(delivery_id, "delivery_id"))

@@ -10,13 +10,20 @@ from uuid import UUID
 
 from fastapi_events.api.operations import Operations
 from fastapi_events.api.replays import ReplayOperations
+from fastapi_events.api.run_operations import Jobs
 from fastapi_events.errors import NotFound
 from fastapi_events.model.identity import new_id
 from fastapi_events.store.dead_letters import DeadLetterStore, Tenants
+from fastapi_events.store.run_actions import RunActionStore
 from fastapi_events.store.schedule import ScheduleStore
+from fastapi_events.store.statements import Statements
 from fastapi_events.testing.memory.clock import Clock
 from fastapi_events.testing.memory.deliveries import Deliveries
+from fastapi_events.testing.memory.jobs.actions import MemoryRunActions
+from fastapi_events.testing.memory.jobs.runs import KeptRuns
+from fastapi_events.testing.memory.jobs.schedules import MemorySchedules
 from fastapi_events.testing.memory.log import MemoryLog
+from fastapi_events.testing.memory.pools import MemoryPools
 from fastapi_events.testing.memory.refusing import Refusing
 
 
@@ -38,7 +45,7 @@ class MemoryDeadLetters(DeadLetterStore):
 
     def __init__(self, deliveries: Deliveries, record: Record, names: Collection[str]) -> None:
         self.database = cast("Any", Refusing("events.operations.erase()"))
-        self.statements = cast("Any", {})
+        self.statements = Statements("memory")
         self._deliveries, self._record, self._names = deliveries, record, names
 
     async def handler_names(self, group_id: int) -> list[str]:  # noqa: ARG002 - there is one
@@ -117,17 +124,26 @@ class MemoryOperations(Operations):
         refused: Any = Refusing("events.operations.replays")
         return cast("ReplayOperations", refused)
 
+    def runs_kept_in(self, store: RunActionStore) -> None:
+        """Where runs and jobs are. Of pools nothing can be said."""
+        self._run_actions, self._pools = store, MemoryPools()
+
 
 def make_operations(
-    log: MemoryLog, deliveries: Deliveries, clock: Clock, names: Collection[str], changed: Callable[[], None]
-) -> Operations:
-    """``events.operations`` on memory: redrive, discard, cancel and the record of actions; the rest is refused."""
-    record = Record(clock)
+    log: MemoryLog, deliveries: Deliveries, runs: KeptRuns, schedules: MemorySchedules, record: Record,
+    names: Collection[str], *, jobs: Jobs, changed: Callable[[], None], jobs_changed: Callable[[], None],
+) -> Operations:  # fmt: skip
+    """``events.operations`` on memory: dead letters, scheduled events, runs, jobs, schedules and the record of actions;
+    the rest is refused."""
     gates, removal = (
-        Refusing("events.operations.pause(), resume() and reset_breaker()"),
+        Refusing("events.operations.pause(), resume(), reset_breaker(), set_pool() and reset_pool()"),
         Refusing("events.operations.remove_group()"),
     )
-    return MemoryOperations(
+    operations = MemoryOperations(
         MemoryDeadLetters(deliveries, record, names), cast("Any", gates), cast("Any", gates),
-        MemorySchedule(log, record), cast("Any", removal), lambda: 1, keys_due=changed, handlers_changed=changed,
+        MemorySchedule(log, record), cast("Any", removal), lambda: 1, keys_due=changed, handlers_changed=jobs_changed,
+        jobs=jobs, runs_told=lambda _: changed(), announce=lambda _: changed(),
     )  # fmt: skip
+    operations.schedules_kept_in(schedules)
+    operations.runs_kept_in(MemoryRunActions(runs, record.add))
+    return operations

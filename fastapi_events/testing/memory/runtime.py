@@ -6,60 +6,47 @@ import asyncio
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
+from uuid import UUID
 
 from sqlalchemy import Connection
 
 from fastapi_events.api.observe import Observe
 from fastapi_events.api.operations import Operations
 from fastapi_events.api.operator_port import Health
+from fastapi_events.engine.executor import Executor
 from fastapi_events.engine.handler_connection import HandlerConnection
 from fastapi_events.engine.handler_session import HandlerSession, SyncHandlerSession, handler_session_class
-from fastapi_events.engine.handler_transaction import PlainTransactions, session_options
+from fastapi_events.engine.handler_transaction import session_options
 from fastapi_events.engine.handlers import Handler, HandlerPlan
+from fastapi_events.engine.jobs.side import JobSide
 from fastapi_events.engine.news import News
+from fastapi_events.engine.pool_numbers import PoolNumbers
+from fastapi_events.engine.scheduler import Scheduler
 from fastapi_events.engine.service import Loop
-from fastapi_events.errors import SettingsError
+from fastapi_events.engine.wake import Wake
+from fastapi_events.errors import NotOnMemory, SettingsError
+from fastapi_events.model.identity import new_id
 from fastapi_events.model.lane import AUDIT, LANES, LogPlace
 from fastapi_events.model.registry import Registry
 from fastapi_events.settings import EventsSettings
 from fastapi_events.store.group import HandlerRow, KnownHandler
 from fastapi_events.testing.memory.attempts import Attempts, MakePublisher
 from fastapi_events.testing.memory.clock import Clock
-from fastapi_events.testing.memory.deliveries import Deliveries
 from fastapi_events.testing.memory.drain import MemoryDrain
 from fastapi_events.testing.memory.held_back import settle
-from fastapi_events.testing.memory.log import Alone, MemoryLog, Row, row_of
+from fastapi_events.testing.memory.jobs.schedules import MemorySchedules
+from fastapi_events.testing.memory.jobs.stores import MemoryTransactions, memory_stores
+from fastapi_events.testing.memory.kept import Kept
+from fastapi_events.testing.memory.log import Alone, Row, row_of
 from fastapi_events.testing.memory.marks import MemoryMarks
 from fastapi_events.testing.memory.observe import MemoryObserve
-from fastapi_events.testing.memory.operations import make_operations
+from fastapi_events.testing.memory.operations import Record, make_operations
+from fastapi_events.testing.memory.pools import MemoryPools
 from fastapi_events.testing.memory.refusing import refuse
 
 Drain = Literal["running", "standalone", "disabled", "stopped"]
 
 _LONGEST_WAIT = 1.0
-
-
-class Kept:
-    """What memory keeps: log, schedule, deliveries, marks, and the clock that they go by."""
-
-    def __init__(self) -> None:
-        self._told: Callable[[], None] | None = None
-        self.clock = Clock()
-        self.log = MemoryLog(self.clock, self.changed)
-        self.deliveries = Deliveries(self.clock.now)
-        self.marks = MemoryMarks()
-        self.read = 0
-        """How many events of the log have been read."""
-        self.clock.when_moved(self.changed)
-
-    def changed(self) -> None:
-        """There may be something to do."""
-        if self._told is not None:
-            self._told()
-
-    def tell(self, call: Callable[[], None] | None) -> None:
-        """Have ``call`` told of it, in whichever thread it happens."""
-        self._told = call
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +74,17 @@ class MemoryRuntime:
         self.drains = parts.drains and parts.settings.enabled
         self.broadcast_handlers = list(parts.broadcast)
         self._news = News()
+        self.jobs: JobSide | None = None
+        self.worker: UUID = new_id()
+        self.wake = Wake([])
+        self.pool_numbers = PoolNumbers(MemoryPools(), parts.settings.concurrency)
+        self.scheduler: Scheduler | None = None
         self.plan.learn(_known(self.plan), 1)
         self.parts, self.sessions, self.alone = parts, parts.sessions, Alone(kept.log)
+        self.transactions = _transactions(parts, kept.marks)
         self.attempts = Attempts(
             parts.settings, parts.registry, kept.marks, publishers=parts.publishers,
-            make_publisher=parts.make_publisher, transactions=_transactions(parts, kept.marks),
+            make_publisher=parts.make_publisher, transactions=self.transactions,
             sync_sessions=_sync_sessions(parts.sync_sessions),
         )  # fmt: skip
         lanes = frozenset(int(LANES[name]) for name in parts.settings.lanes)
@@ -102,9 +95,18 @@ class MemoryRuntime:
         self.loop = asyncio.get_running_loop()
         self._drain_loop = _DrainLoop(self)
         self.observe: Observe = MemoryObserve(kept.log, kept.deliveries, self.plan, kept.clock, parts.group)
+        record = Record(kept.clock)
+        schedules = MemorySchedules(kept.runs, kept.schedules, record.add)
+        self.stores = memory_stores(kept.runs, kept.log, schedules)
         self.operations: Operations = make_operations(
-            kept.log, kept.deliveries, kept.clock, self.plan.handlers.keys(), kept.changed
-        )
+            kept.log, kept.deliveries, kept.runs, schedules, record, self.plan.handlers.keys(),
+            jobs=lambda: parts.registry.jobs, changed=kept.changed, jobs_changed=self._jobs_changed,
+        )  # fmt: skip
+
+    @property
+    def executor(self) -> Executor:
+        """What makes attempts of handlers, with their share of connections and threads."""
+        return self.attempts.executor
 
     @property
     def clock(self) -> Clock:
@@ -112,13 +114,21 @@ class MemoryRuntime:
         return self.kept.clock
 
     async def start(self) -> None:
-        """Begin to handle events by itself, where that is wanted."""
+        """Begin to handle events and to run jobs by itself, where that is wanted."""
+        self.wake.attach(self.loop)
+        self.kept.runs.give_back()
+        if self.jobs is not None:
+            await self.jobs.register(1)
         self.kept.tell(self._wake)
         if self.drains:
             await self._drain_loop.start()
+            if self.jobs is not None:
+                await self.jobs.start(works=True)
 
     async def stop(self) -> None:
         """Handle nothing more; what is kept stays."""
+        if self.jobs is not None:
+            await self.jobs.stop(self.settings.shutdown_grace)
         await self._drain_loop.stop(self.settings.shutdown_grace)
         await self._drain.stop()
         self.kept.tell(None)
@@ -126,9 +136,36 @@ class MemoryRuntime:
         await self.attempts.close()
 
     async def drain_once(self) -> int:
-        """Handle what is there until nothing is due; raises ``SettingsError`` on another event loop."""
+        """Handle what is there, and run what is ready, until nothing is due, one after the other.
+
+        Raises ``SettingsError`` on another event loop, and ``NotOnMemory`` for a handler that memory cannot call, after
+        everything else has been handled.
+        """
         self._check_loop()
-        return await self._drain.drain()
+        handled, refused = 0, list[NotOnMemory]()
+        while True:
+            count = await self.handle(refused) + await self.run_jobs()
+            handled += count
+            if not count:
+                break
+        if refused:
+            raise refused[0]
+        return handled
+
+    async def handle(self, refused: list[NotOnMemory] | None = None) -> int:
+        """Handle events until none is due; ``refused`` is told of what else would be raised."""
+        try:
+            return await self._drain.drain()
+        except NotOnMemory as error:
+            if refused is None:
+                raise
+            refused.append(error)
+            return 0
+
+    async def run_jobs(self) -> int:
+        """Run what is ready or due until nothing is, one run after the other; returns the number of attempts."""
+        self._check_loop()
+        return await self.jobs.drain(at_once=1) if self.jobs is not None else 0
 
     def hear(self) -> News:
         """Tells of what is committed and handled; raises ``SettingsError`` on another event loop."""
@@ -149,9 +186,17 @@ class MemoryRuntime:
         """Raise ``NotOnMemory`` for whoever asks for the services of PostgreSQL."""
         refuse("events.runtime", "there are no such services without PostgreSQL")
 
-    def committed(self, _: Collection[LogPlace]) -> None:
+    def committed(self, places: Collection[LogPlace]) -> None:
         """A transaction has been committed."""
         settle()
+        self.wake.places(places)
+
+    def lost(self, count: int) -> None:
+        """Attempts have come too late to be recorded: somebody has ended their runs."""
+
+    def poll_interval(self) -> float:
+        """Seconds between two looks of what runs jobs by itself, while nothing wakes it."""
+        return self.settings.poll_interval
 
     def written_on(self, connection: Connection) -> list[Row]:
         """The events that a connection's open transaction has written to the log, as the drain would read them."""
@@ -170,6 +215,15 @@ class MemoryRuntime:
         if not self.loop.is_closed():
             self.loop.call_soon_threadsafe(self._drain_loop.wake.set)
             self.loop.call_soon_threadsafe(self._news.tell)
+            self.wake.everything()
+
+    def _jobs_changed(self) -> None:
+        """Jobs were paused, or let go on."""
+        for known in self.kept.runs.jobs:
+            ready = None if self.jobs is None else self.jobs.plan.by_number.get(known.id)
+            if ready is not None:
+                ready.paused = known.paused
+        self.kept.changed()
 
     def _check_loop(self) -> None:
         if asyncio.get_running_loop() is not self.loop:
@@ -211,7 +265,7 @@ class _DrainLoop(Loop):
             pass
         self.wake.clear()
         if not self.stopping.is_set():
-            await self._runtime.drain_once()
+            await self._runtime.handle()
 
 
 def _known(plan: HandlerPlan) -> dict[str, KnownHandler]:
@@ -223,10 +277,10 @@ def _known(plan: HandlerPlan) -> dict[str, KnownHandler]:
     return {row.name: known(number, row) for number, row in enumerate(plan.rows(), 1)}
 
 
-def _transactions(parts: Parts, marks: MemoryMarks) -> PlainTransactions:
+def _transactions(parts: Parts, marks: MemoryMarks) -> MemoryTransactions:
     sessions = parts.sessions
     kind, options = handler_session_class(sessions.class_, HandlerSession), session_options(sessions)
-    return PlainTransactions(lambda: kind(**options), marks)
+    return MemoryTransactions(lambda: kind(**options), marks)
 
 
 def _sync_sessions(sessions: Any) -> Callable[[], Any] | None:

@@ -16,8 +16,8 @@ from fastapi_events.errors import NotStarted, SettingsError
 from fastapi_events.model.registry import Registry
 from fastapi_events.testing.memory.clock import Clock
 from fastapi_events.testing.memory.held_back import settle
+from fastapi_events.testing.memory.kept import Kept
 from fastapi_events.testing.memory.log import Row
-from fastapi_events.testing.memory.runtime import Kept
 
 
 class Switched(Protocol):

@@ -32,8 +32,8 @@ from fastapi_events.engine.handlers import Handler, HandlerPlan
 from fastapi_events.engine.item import Item
 from fastapi_events.engine.item_list import as_given
 from fastapi_events.errors import OperationRefused
-from fastapi_events.model.envelope import Envelope
 from fastapi_events.model.outcome import Outcome
+from fastapi_events.model.run_start import Sealed
 from fastapi_events.testing.memory.attempts import Attempts, WatchedRun
 from fastapi_events.testing.memory.marks import MemoryMarks
 
@@ -138,7 +138,7 @@ class WithinSession:
     def _read_on(self, connection: Connection) -> Callable[[Session], Any]:
         return lambda _: self._read(connection)
 
-    def _append(self, children: Sequence[Envelope], session: Session) -> None:
+    def _append(self, children: Sequence[Sealed], session: Session) -> None:
         append_on(session.connection(), self._port, children)
 
     def _raise(self) -> None:

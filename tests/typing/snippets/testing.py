@@ -4,8 +4,18 @@ from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fastapi_events import Event, Events
-from fastapi_events.testing import HandlerMock, PublishedEvent, PublishedEvents, TimeMachine, mock_handler, wait_for
+from fastapi_events import Event, Events, Job
+from fastapi_events.testing import (
+    FakeJobContext,
+    HandlerMock,
+    PublishedEvent,
+    PublishedEvents,
+    StartedRun,
+    StartedRuns,
+    TimeMachine,
+    mock_handler,
+    wait_for,
+)
 
 
 class OrderPlaced(Event, name="orders.order.placed"):
@@ -34,3 +44,16 @@ async def test_it(events: Events, session: AsyncSession) -> None:
     await wait_for(events, OrderPlaced, handler="inventory.reserve", state="dead", order_id=7)
     await wait_for(events, OrderPlaced, state="asleep")  # wrong
     print(paid, wrong)
+
+
+async def test_jobs(events: Events, session: AsyncSession, count: Job[str, int]) -> None:
+    started = StartedRuns(events)
+    one: StartedRun[str] = await started.one(count, "a")
+    text: str = one.input
+    await started(session).none(count, where=lambda given: given.startswith("a"))
+    await started.none(count, 7)  # wrong
+    wrong: StartedRun[int] = await started.one(count)  # wrong
+    job = FakeJobContext(count, "a", steps={"first": 1}, tags=[text])
+    number: int = await job.call(session=session)
+    FakeJobContext(count, 7)  # wrong
+    print(number, wrong)

@@ -12,7 +12,13 @@ EventsError
 │   ├── InvalidUpcaster
 │   ├── DuplicateUpcaster
 │   ├── MissingUpcaster
-│   └── AuditEventTriggerError
+│   ├── AuditEventTriggerError
+│   ├── InvalidJob
+│   ├── DuplicateJob
+│   ├── DuplicateTrigger
+│   ├── InvalidSchedule
+│   ├── DuplicateSchedule
+│   └── ReservedPoolViolationError
 ├── PublishError                a publish that was refused before any SQL, or that would leave the transaction
 │   ├── UnknownEvent
 │   ├── MissingTenantIdError
@@ -23,6 +29,22 @@ EventsError
 │   ├── SessionClosed
 │   ├── WrongDatabase
 │   └── BulkChangeRefused
+├── JobError                    a run that was not started, or that did not end as it was hoped for
+│   ├── UnknownJob
+│   ├── InvalidInput
+│   ├── InvalidResult
+│   ├── JobCollisionError
+│   ├── RunNotFound
+│   ├── RunConflict
+│   ├── StepError               steps that contradict those of an earlier attempt
+│   │   ├── DuplicateStep
+│   │   ├── UnstableSteps
+│   │   └── CyclicSpawn
+│   ├── JobFailed
+│   ├── JobCanceled
+│   ├── JobTimedOut
+│   ├── WaitTimeout
+│   └── ResultTimeout
 ├── TransactionAborted          a handler went on after a database error; its transaction could not commit
 ├── HandlerSessionMisuse        a handler tried to end the transaction that the library owns
 ├── MiddlewareMisuse            a middleware did not call call_next exactly once, or with something else
@@ -43,17 +65,47 @@ EventsError
 
 from __future__ import annotations
 
-from datetime import timedelta
+from fastapi_events.errors.jobs import (
+    CyclicSpawn,
+    DuplicateStep,
+    InvalidInput,
+    InvalidResult,
+    JobCanceled,
+    JobCollisionError,
+    JobError,
+    JobFailed,
+    JobTimedOut,
+    ResultTimeout,
+    RunConflict,
+    RunNotFound,
+    StepError,
+    UnknownJob,
+    UnstableSteps,
+    WaitTimeout,
+)
+from fastapi_events.errors.root import EventsError
+from fastapi_events.errors.steering import (
+    LONGEST_DELAY,
+    SHORTEST_POSTPONEMENT,
+    DeadLetter,
+    Discard,
+    RetryLater,
+    Steering,
+)
 
-LONGEST_DELAY = 10 * 365 * 86_400.0
-"""Seconds: what is postponed further than ten years is a mistake, and soon more than a timestamp can hold."""
-
-SHORTEST_POSTPONEMENT = 0.1
-"""Seconds that ``RetryLater`` waits at least."""
-
-
-class EventsError(Exception):
-    """Root of every error raised by fastapi_events."""
+__all__ = [
+    "LONGEST_DELAY", "SHORTEST_POSTPONEMENT", "AuditEventTriggerError", "BulkChangeRefused", "ContradictoryOptions",
+    "CyclicSpawn", "DeadLetter", "DeclarationError", "DetachedPublish", "Discard", "DuplicateEvent", "DuplicateHandler",
+    "DuplicateJob", "DuplicateSchedule", "DuplicateStep", "DuplicateTrigger", "DuplicateUpcaster", "EventsError",
+    "HandlerSessionMisuse", "InvalidEventName", "InvalidFilter", "InvalidHandler", "InvalidInput", "InvalidJob",
+    "InvalidMiddleware", "InvalidPayload", "InvalidResult", "InvalidSchedule", "InvalidUpcaster", "JobCanceled",
+    "JobCollisionError", "JobError", "JobFailed", "JobTimedOut", "MiddlewareMisuse", "MissingTenantIdError",
+    "MissingUpcaster", "NotFound", "NotInTransaction", "NotOnMemory", "NotStarted", "OperationRefused",
+    "OperationUnavailable", "PayloadTooLarge", "PublishError", "ReadingUnavailable", "ReservedPoolViolationError",
+    "ResultTimeout", "RetryLater", "RunConflict", "RunNotFound", "SchemaOutOfDate", "SessionClosed", "SettingsError",
+    "Steering", "StepError", "TransactionAborted", "UnknownEvent", "UnknownJob", "UnknownOption", "UnstableSteps",
+    "WaitTimeout", "WrongDatabase",
+]  # fmt: skip
 
 
 class DeclarationError(EventsError):
@@ -102,6 +154,30 @@ class MissingUpcaster(DeclarationError):
 
 class AuditEventTriggerError(DeclarationError):
     """An audit event is to start durable work, which it never does."""
+
+
+class InvalidJob(DeclarationError):
+    """A job's signature or options ask for something that no run can be given, or that cannot be stored."""
+
+
+class DuplicateJob(DeclarationError):
+    """Two jobs of one application have the same name, or one has the former name of the other."""
+
+
+class DuplicateTrigger(DeclarationError):
+    """Two triggers have the same id, or one has that of a handler."""
+
+
+class InvalidSchedule(DeclarationError):
+    """A schedule would never tick, cannot be read, or gives its job what that does not take."""
+
+
+class DuplicateSchedule(DeclarationError):
+    """Two schedules have the same id."""
+
+
+class ReservedPoolViolationError(DeclarationError):
+    """A job asks for a pool whose name belongs to the lanes of events."""
 
 
 class PublishError(EventsError):
@@ -199,45 +275,3 @@ class SchemaOutOfDate(EventsError):
 
 class NotStarted(EventsError):
     """An operation needs a started ``Events`` instance."""
-
-
-class Steering(EventsError):
-    """Raised by a handler to decide the fate of its delivery; never a defect."""
-
-
-class RetryLater(Steering):
-    """Try again after ``delay`` seconds without spending an attempt.
-
-    ``max_age`` (seconds, default 24 hours, counted from the event's publication) bounds the postponing: past
-    it the delivery is dead with reason ``max_attempts``. A delay below a tenth of a second is a tenth, since the
-    database is asked again each time. Raises ``ValueError`` for a delay that is no number of seconds from 0 to ten
-    years.
-    """
-
-    def __init__(self, delay: float | timedelta, *, max_age: float | timedelta = 86_400.0) -> None:
-        self.delay = _seconds(delay)
-        self.max_age = _seconds(max_age)
-        if not 0 <= self.delay <= LONGEST_DELAY:
-            raise ValueError(f"RetryLater(delay={self.delay:g}): a delay is 0 seconds to ten years.")
-        self.delay = max(self.delay, SHORTEST_POSTPONEMENT)
-        super().__init__(f"retry after {self.delay:g} s")
-
-
-class Discard(Steering):
-    """This handler is done with the event without having handled it; ``reason`` is kept with the delivery."""
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-        super().__init__(reason)
-
-
-class DeadLetter(Steering):
-    """The delivery is dead at once, whatever attempts are left; ``reason`` is kept with it."""
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-        super().__init__(reason)
-
-
-def _seconds(value: float | timedelta) -> float:
-    return value.total_seconds() if isinstance(value, timedelta) else float(value)

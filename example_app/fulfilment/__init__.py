@@ -1,0 +1,1 @@
+"""Fulfilment: packs what has been ordered, and hands it over."""

@@ -1,0 +1,1 @@
+"""Reports: what has been sold, written up every night."""

@@ -1,0 +1,295 @@
+"""The steps of one attempt: what has a result gets it, what has none is done now and recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from typing import Any, NoReturn
+
+from fastapi_events.engine.failure import failure_of
+from fastapi_events.engine.handler_session import HandlerSession
+from fastapi_events.engine.infrastructure import is_infrastructure
+from fastapi_events.engine.injection import Needs, fill
+from fastapi_events.engine.jobs.family import Spawned, given_of
+from fastapi_events.engine.jobs.job_run import NO_LANE, JobRun
+from fastapi_events.engine.jobs.job_secrecy import discreet_failure
+from fastapi_events.engine.jobs.run_log import current_step
+from fastapi_events.engine.jobs.step_function import StepFunction, read_step
+from fastapi_events.engine.jobs.step_ids import StepIds, called
+from fastapi_events.engine.jobs.step_time import ended, within_time
+from fastapi_events.engine.jobs.suspension import Leaving, RunLost, Suspended
+from fastapi_events.engine.jobs.tools import JobTools
+from fastapi_events.engine.jobs.waits import Found, timed_out
+from fastapi_events.errors import InvalidResult, Steering, UnstableSteps
+from fastapi_events.model.event import Event
+from fastapi_events.model.handler_options import check_retry
+from fastapi_events.model.job import Job
+from fastapi_events.model.job_context import Child
+from fastapi_events.model.retry import Retry
+from fastapi_events.store.steps import StepRecord
+
+LONGEST_PAUSE = 1.0
+"""Seconds that a run waits where it is, rather than be left and taken up again."""
+
+
+class Steps:
+    """What one attempt does, step by step."""
+
+    def __init__(self, run: JobRun, tools: JobTools) -> None:
+        self._run, self._tools = run, tools
+        self._stored: dict[str, Any] | None = None
+        self._reading = asyncio.Lock()
+        self._ids = StepIds(f"job {run.job.id!r}")
+        self._count = 0
+        self._spawned: list[Child[Any]] = []
+        self._under_way: set[asyncio.Future[Any]] = set()
+        self.left: Leaving | None = None
+        """Why the job was left, once it was: whatever it does from then on counts for nothing."""
+
+    async def step(
+        self, name: str, function: Callable[..., Any], arguments: tuple[Any, ...], retry: Retry | None,
+        timeout: float | None,
+    ) -> Any:  # fmt: skip
+        """The result of a step: the recorded one, or what the function returns now."""
+        self._ids.take(name)
+        about = self._about(name)
+        check_retry(retry, about)
+        number, read = self._next(), read_step(function, len(arguments), self._tools.givers, owner=about)
+        stored = (await self._known()).get(name)
+        if stored is None:
+            self._ids.check_stable(await self._known(), name, number, read.source)
+        elif stored["source"] != read.source or stored["kind"] != "step":
+            raise UnstableSteps(
+                f"{self._owner}: step {name!r} was recorded as {stored['source'] or stored['kind']}, and is "
+                f"{read.source} now. An id means the same in each attempt: give the other step an id of its own."
+            )
+        elif stored["state"] == "done":
+            return read.result.load(stored["result"], owner=about)
+        return await self._do(name, number, read, arguments, retry, timeout, stored["attempts"] if stored else 0)
+
+    async def sleep(self, seconds: float, chosen: str | None = None) -> None:
+        """Wait until a moment that is fixed when it is first come to."""
+        name, number = self._ids.own("sleep", chosen), self._next()
+        stored = (await self._known()).get(name)
+        if stored is None:
+            stored = await self._record(StepRecord(name, number, "sleep", "waiting", delay=seconds))
+        left: float = stored["seconds_left"]
+        if left > LONGEST_PAUSE:
+            self._leave(Suspended(left))
+        await asyncio.sleep(max(left, 0.0))
+
+    async def spawn(self, job: Job[Any, Any], value: Any, on_parent_close: str, chosen: str | None) -> Child[Any]:
+        """Start a run below this one, once."""
+        name, number = self._ids.own("spawn", chosen), self._next()
+        child = self._tools.family.seal(self._run, job, value, on_parent_close)
+        stored = (await self._known()).get(name)
+        if stored is not None:
+            known = Spawned.of(stored)
+            if known.job != job.name or (chosen is None and known.given != given_of(child)):
+                what = "with another input" if known.job == job.name else f"of {job.name}"
+                raise UnstableSteps(
+                    f"{self._owner}: its {called(name)} started a run of {known.job}, and is one "
+                    f"{what} now. Spawn in the same order in each attempt, or give each an id: spawn(..., id='for-1')."
+                )
+            return known.child
+        if self._run.abandoned or not await self._tools.family.spawn(self._run, child, name=name, number=number):
+            self._leave(RunLost())
+        self._spawned.append(Child(child.id, job.name))
+        return self._spawned[-1]
+
+    async def children(self, wanted: Sequence[Child[Any]]) -> list[Any]:
+        """The results of children, once all have ended."""
+        self._next()
+        spawned = [Spawned.of(row).child for row in (await self._known()).values() if row["kind"] == "spawn"]
+        known = {child.run: child for child in (*spawned, *self._spawned)}
+        chosen = list(wanted) or list(known.values())
+        news, results = await self._tools.family.results(self._run.claim.run_id, chosen)
+        if results is None:
+            self._run.seen, self._run.wakes = news, len({child.run for child in chosen}) < len(known)
+            self._leave(Suspended(0.0))
+        return results
+
+    async def signal(self, name: str, kind: Any, timeout: float | None, chosen: str | None) -> Any:
+        """Take a signal, or wait for one."""
+        about = f"{self._owner}, signal {name!r}"
+        text = await self._waited("signal", chosen, name, about, lambda step, number: self._tools.waits.signal(
+            self._run, step, number, name, timeout))  # fmt: skip
+        return self._tools.waits.read_signal(text, kind, owner=about)
+
+    async def event(self, event: type[Event], key: str | None, timeout: float | None, chosen: str | None) -> Any:
+        """Wait for an event."""
+        awaited = self._tools.waits.awaited(self._run, event, key)
+        about = f"{self._owner}, {event.__qualname__}" + (f" of {key!r}" if key is not None else "")
+        text = await self._waited("event", chosen, awaited.source, about, lambda step, number: self._tools.waits.event(
+            self._run, step, number, awaited, timeout))  # fmt: skip
+        return self._tools.waits.read_event(text, event)
+
+    async def _waited(
+        self, kind: str, chosen: str | None, what: str, about: str, ask: Callable[[str, int], Awaitable[Found]]
+    ) -> str:  # fmt: skip
+        """What came of a wait; the job is left until something has."""
+        step, number = self._ids.own(kind, chosen), self._next()
+        stored = (await self._known()).get(step)
+        if stored is not None and stored["source"] != what:
+            raise UnstableSteps(
+                f"{self._owner}: its {called(step)} waited for {stored['source']}, and is for {what}"
+                " now. Wait in the same order in each attempt, or give each wait an id of its own: id='paid'."
+            )
+        if stored is None or stored["state"] == "waiting":
+            if self._run.abandoned or (found := await ask(step, number)) is None:
+                self._leave(RunLost())
+            stored, news = found
+            if stored["state"] == "waiting":
+                left: float | None = stored["seconds_left"]
+                if left is None or left > 0:
+                    self._run.seen, self._run.wakes, self._run.awaits = news, True, kind == "event"
+                    self._leave(Suspended(left or 0.0))
+                await self._record(StepRecord(step, number, kind, "done", what, error_type="WaitTimeout"))
+                raise timed_out(about)
+        if stored["result"] is None:
+            raise timed_out(about)
+        result: str = stored["result"]
+        return result
+
+    async def end(self, *, cancel: bool) -> None:
+        """Begin no step any more, and return when those that others of the job's tasks have begun are over.
+
+        What is put down lets them finish; what ends cancels them. An attempt has no work left when it is recorded.
+        """
+        self.left = self.left or RunLost()
+        if self._under_way:
+            await ended(self._under_way, cancel=cancel)
+
+    async def checkpoint(self, chosen: str | None) -> None:
+        """Mark a place."""
+        name, number = self._ids.own("checkpoint", chosen), self._next()
+        if name not in await self._known():
+            await self._record(StepRecord(name, number, "checkpoint", "done"))
+
+    async def _do(
+        self, name: str, number: int, read: StepFunction, arguments: tuple[Any, ...], retry: Retry | None,
+        timeout: float | None, before: int,
+    ) -> Any:  # fmt: skip
+        attempts = before
+        while True:
+            attempts += 1
+            began = asyncio.get_running_loop().time()
+            try:
+                record = StepRecord(name, number, "step", "done", read.source, attempts=attempts)
+                return await self._called(record, read, arguments, timeout, began)
+            except Exception as error:
+                if retry is None or isinstance(error, Steering | InvalidResult) or is_infrastructure(error):
+                    raise
+                if not retry.permits(error) or attempts >= retry.max_attempts:
+                    raise
+                await self._pause(name, number, read, attempts, error, retry.backoff.delay(attempts))
+
+    async def _pause(
+        self, name: str, number: int, read: StepFunction, attempts: int, error: Exception, delay: float
+    ) -> None:  # fmt: skip
+        what = discreet_failure(failure_of(error), self._run)
+        await self._record(
+            StepRecord(
+                name, number, "step", "retry", read.source, attempts=attempts, error_type=what.error_type,
+                error_message=what.message,
+            )
+        )  # fmt: skip
+        if delay > LONGEST_PAUSE:
+            self._leave(Suspended(delay))
+        await asyncio.sleep(delay)
+
+    async def _called(
+        self, record: StepRecord, read: StepFunction, arguments: tuple[Any, ...], timeout: float | None, began: float
+    ) -> Any:  # fmt: skip
+        work = self._in_session if read.transactional else self._plainly
+        return await within_time(work(record, read, arguments, began), timeout, record.name, self._under_way)
+
+    async def _plainly(self, record: StepRecord, read: StepFunction, arguments: tuple[Any, ...], began: float) -> Any:
+        current_step.set(record.name)
+        async with AsyncExitStack() as stack:
+            values = {
+                kind: self._tools.make_giver(self._run, kind) for kind in self._tools.givers & read.signature.wants
+            }
+            given = await fill(read.signature, Needs(values, stack))
+            value = await self._result_of(read, arguments, given)
+        text = read.result.dump(value, owner=self._about(record.name), max_size=self._tools.max_size)
+        await self._record(_done(record, read, text, began))
+        return read.result.load(text, owner=self._about(record.name))
+
+    async def _in_session(
+        self, record: StepRecord, read: StepFunction, arguments: tuple[Any, ...], began: float
+    ) -> Any:  # fmt: skip
+        current_step.set(record.name)
+        slot = await self._tools.connections.take(NO_LANE)
+        transaction = await self._tools.open_transaction()
+        problem: BaseException | None = None
+        try:
+            await transaction.begin_unmarked(self._run.job.timeout)
+            session = transaction.session
+            session.sync_session.delivery = (self._run, self._tools.make_giver)
+            async with AsyncExitStack() as stack:
+                values: dict[type[Any], Any] = {HandlerSession: session}
+                for kind in self._tools.givers & read.signature.wants:
+                    values[kind] = self._tools.bind_giver(session, kind)
+                given = await fill(read.signature, Needs(values, stack))
+                value = await self._result_of(read, arguments, given)
+            text = read.result.dump(value, owner=self._about(record.name), max_size=self._tools.max_size)
+            await self._record(_done(record, read, text, began), transaction.execute)
+            await transaction.commit()
+        except BaseException as error:
+            problem = error
+            raise
+        finally:
+            await transaction.end(problem)
+            slot.release()
+        return read.result.load(text, owner=self._about(record.name))
+
+    async def _result_of(self, read: StepFunction, arguments: tuple[Any, ...], given: dict[str, Any]) -> Any:
+        if read.is_async:
+            return await read.function(*arguments, **given)
+        value, error = await self._tools.threads.run(functools.partial(read.function, *arguments, **given))
+        if error is not None:
+            raise error
+        return await value if inspect.isawaitable(value) else value
+
+    async def _known(self) -> dict[str, Any]:
+        async with self._reading:
+            if self._stored is None:
+                fresh = self._run.attempts == 1 and not self._run.redelivered and not self._run.item.row["resumed"]
+                self._stored = {} if fresh else await self._tools.steps.read(self._run.claim.run_id)
+            return self._stored
+
+    async def _record(self, step: StepRecord, execute: Any = None) -> Any:
+        if self._run.abandoned:
+            self._leave(RunLost())
+        row = await self._tools.steps.record(self._run.claim, step, execute)
+        if row is None:
+            self._leave(RunLost())
+        return row
+
+    def _leave(self, leaving: Leaving) -> NoReturn:
+        self.left = self.left or leaving
+        raise leaving
+
+    def _next(self) -> int:
+        if self.left is not None:
+            raise self.left
+        self._count += 1
+        return self._count
+
+    def _about(self, name: str) -> str:
+        return f"{self._owner}, step {name!r}"
+
+    @property
+    def _owner(self) -> str:
+        return f"job {self._run.job.id!r}"
+
+
+def _done(record: StepRecord, read: StepFunction, text: str, began: float) -> StepRecord:
+    return StepRecord(
+        record.name, record.number, record.kind, record.state, record.source, text, record.attempts,
+        duration=asyncio.get_running_loop().time() - began, secret=read.result.secret,
+    )  # fmt: skip

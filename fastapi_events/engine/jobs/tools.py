@@ -1,0 +1,41 @@
+"""What attempts at runs work with, the same for all of a process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi_events.engine.handler_transaction import FencedTransaction, FencedTransactions
+from fastapi_events.engine.jobs.family import Family
+from fastapi_events.engine.jobs.log_keeping import LogKeeping
+from fastapi_events.engine.jobs.waits import Waits
+from fastapi_events.engine.run import Run
+from fastapi_events.engine.slots import Slots
+from fastapi_events.engine.threads import Threads
+from fastapi_events.errors import InvalidHandler
+from fastapi_events.store.steps import StepStore
+
+
+@dataclass(frozen=True, slots=True)
+class JobTools:
+    """``make_giver`` gives what is injected by type into a job, ``bind_giver`` the same on a step's session."""
+
+    steps: StepStore
+    family: Family
+    waits: Waits
+    transactions: FencedTransactions | None
+    connections: Slots
+    threads: Threads
+    givers: frozenset[type[Any]]
+    make_giver: Callable[[Run, type[Any]], Any]
+    bind_giver: Callable[[Any, type[Any]], Any]
+    max_size: int
+    logs: LogKeeping | None = None
+    """None where nothing that runs say is kept."""
+
+    async def open_transaction(self) -> FencedTransaction:
+        """A transaction with a session."""
+        if self.transactions is None:
+            raise InvalidHandler("a HandlerSession is asked for, but none can be made.")
+        return await self.transactions.open(session=True)

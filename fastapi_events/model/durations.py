@@ -1,0 +1,33 @@
+"""Lengths of time as users give them, in seconds or as a ``timedelta``, checked where they are written."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from fastapi_events.errors import LONGEST_DELAY, ContradictoryOptions
+
+
+def checked_span(
+    span: Any, name: str, owner: str, *, none: str = "is no time at all", zero: bool = False
+) -> float | None:  # fmt: skip
+    """Seconds, more than 0 and at most ten years; None if it was left out. ``none`` says what is wrong with 0.
+
+    With ``zero``, 0 is a time as well.
+
+    Raises ``ContradictoryOptions``, which names ``owner`` and the option.
+    """
+    if span is None:
+        return None
+    if isinstance(span, bool) or not isinstance(span, int | float | timedelta):
+        raise ContradictoryOptions(
+            f"{owner}: {name}={ascii(span)[:80]} is not a number of seconds. Write {name}=5, or a timedelta."
+        )
+    seconds = span.total_seconds() if isinstance(span, timedelta) else float(span)
+    if zero and seconds == 0:
+        return 0.0
+    if not seconds > 0:
+        raise ContradictoryOptions(f"{owner}: {name}={seconds:g} {none}. Use {'0 or more' if zero else 'more than 0'}.")
+    if seconds > LONGEST_DELAY:
+        raise ContradictoryOptions(f"{owner}: {name}={seconds:g} is longer than ten years. Use less.")
+    return seconds

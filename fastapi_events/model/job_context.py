@@ -1,0 +1,232 @@
+"""What a job is given to work with, and what its starter gets back."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, Literal, TypeVar, overload
+from uuid import UUID
+
+from fastapi_events.model.event import Event
+from fastapi_events.model.job import Job
+from fastapi_events.model.retry import Retry, Seconds
+
+Out_co = TypeVar("Out_co", covariant=True)
+In = TypeVar("In")
+In_co = TypeVar("In_co", covariant=True)
+Out = TypeVar("Out")
+R = TypeVar("R")
+T = TypeVar("T")
+E = TypeVar("E", bound=Event)
+
+RunState = Literal["pending", "running", "completed", "failed", "timed_out", "canceled"]
+ClosePolicy = Literal["terminate", "cancel", "abandon"]
+RunSource = Literal["manual", "schedule", "event", "parent"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """A run as its job sees it; ``attempt`` counts from 1."""
+
+    id: UUID
+    job: str
+    attempt: int
+    root_id: UUID
+    """The run that all this has begun with: its own id, if no other run has spawned it."""
+    parent_id: UUID | None
+    tags: tuple[str, ...]
+    scope: tuple[str, str] | None
+    """Type and id of what the run belongs to."""
+    tenant_id: str | None
+    correlation_id: UUID
+    created_at: datetime
+    scheduled_for: datetime | None = None
+    """The tick that it is for, in UTC, if a schedule has started it; the run may begin later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started(Generic[Out_co]):
+    """What ``jobs.start`` returns: the run's id, and whether it was there already (see ``Dedupe``)."""
+
+    run: UUID
+    existing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Child(Generic[Out_co]):
+    """A run that another one has spawned; ``gather_children`` waits for its result."""
+
+    run: UUID
+    job: str
+
+
+class JobContext(ABC, Generic[In_co]):
+    """What a job's function gets first: its input and its run, and what makes work durable.
+
+    A job is run again from the top after a crash, a failure and each pause: what must not be done twice belongs into a
+    ``step``. Between steps its code decides by nothing but the input and the results of steps.
+
+    Example::
+
+        @inventory.job()
+        async def restock(job: JobContext[Restock]) -> RestockResult:
+            quote = await job.step("quote", fetch_quote, job.input.sku)
+            order = await job.step("order", place_supplier_order, quote)
+            return RestockResult(order_id=order.id)
+
+    A job without input takes ``JobContext[None]``.
+    """
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def input(self) -> In_co:
+        """What the run was started with."""
+
+    @property
+    @abstractmethod
+    def run(self) -> RunInfo:
+        """The run: its id, its place in the tree of runs, and what it belongs to."""
+
+    @property
+    @abstractmethod
+    def attempt(self) -> int:
+        """The number of this attempt, from 1."""
+
+    @property
+    @abstractmethod
+    def redelivered(self) -> bool:
+        """Whether an earlier attempt ended uncleanly, so that what has no result yet may have been done."""
+
+    @property
+    @abstractmethod
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger whose lines are kept with the run, and go to the logger ``fastapi_events.jobs``.
+
+        Kept are those from ``EVENTS_RUN_LOG`` on, whatever levels the application has set; within half a second, and
+        before the attempt is recorded. ``extra={...}`` is kept beside the message.
+        """
+
+    @overload
+    @abstractmethod
+    async def step(
+        self,
+        id: str,
+        fn: Callable[..., Awaitable[R]],
+        *args: Any,
+        retry: Retry | None = None,
+        timeout: Seconds | None = None,
+    ) -> R: ...
+
+    @overload
+    @abstractmethod
+    async def step(
+        self, id: str, fn: Callable[..., R], *args: Any, retry: Retry | None = None, timeout: Seconds | None = None
+    ) -> R: ...
+
+    @abstractmethod
+    async def step(
+        self,
+        id: str,  # noqa: A002 - the field's word; nobody needs the builtin here
+        fn: Callable[..., Any],
+        *args: Any,
+        retry: Retry | None = None,
+        timeout: Seconds | None = None,
+    ) -> Any:
+        """Call a function once for the run, and remember what it returns.
+
+        ``fn`` is called with ``args`` and whatever else its signature asks for; an async function is awaited, a plain
+        one runs in a thread. ``id`` is the step's identity: stable, and its own in the run. Once the result is stored
+        the function is not called again, whatever happens to the attempt; the result comes back as it is stored, by
+        the function's return annotation, the first time too.
+
+        ``retry`` (default: none of its own) is for the step alone; ``timeout`` is in seconds (default: the job's).
+        Raises what the function raises, ``DuplicateStep``, ``UnstableSteps`` and ``InvalidResult``.
+        """
+
+    @abstractmethod
+    async def sleep(self, duration: Seconds, *, id: str | None = None) -> None:  # noqa: A002 - as in step
+        """Go on after so many seconds (or a ``timedelta``), in whatever process; nothing is held meanwhile.
+
+        Sleeps, waits, spawns and checkpoints are told apart by their order in the attempt, each kind by itself. Where
+        that may differ between attempts (branches at the same time, or code that changes while runs are under way),
+        give each an ``id``, as for a step.
+        """
+
+    @abstractmethod
+    async def wait_for(
+        self,
+        event: type[E],
+        *,
+        key: str | None = None,
+        timeout: Seconds | None = None,
+        id: str | None = None,  # noqa: A002 - as in step
+    ) -> E:
+        """Go on with the next event of a class, of one ordering ``key`` if given, published since the wait began.
+
+        ``timeout`` is in seconds (default: for ever), ``id`` as for ``sleep``. Raises ``WaitTimeout``, and
+        ``UnstableSteps`` where an earlier attempt waited for something else in its place.
+        """
+
+    @abstractmethod
+    async def signal(
+        self,
+        name: str,
+        type: type[T],  # noqa: A002 - as `id` above
+        *,
+        timeout: Seconds | None = None,
+        id: str | None = None,  # noqa: A002 - as in step
+    ) -> T:
+        """Go on when somebody sends this run a signal of this name, with what was sent, as a ``type``.
+
+        ``timeout`` is in seconds (default: for ever), ``id`` as for ``sleep``. Raises ``WaitTimeout`` and
+        ``UnstableSteps``.
+        """
+
+    @abstractmethod
+    async def spawn(
+        self,
+        job: Job[In, Out],
+        input: In,  # noqa: A002 - as `id` above
+        *,
+        on_parent_close: Literal["terminate", "cancel", "abandon"] = "cancel",
+        id: str | None = None,  # noqa: A002 - as in step
+    ) -> Child[Out]:
+        """Start a run below this one, once for the run.
+
+        ``on_parent_close`` says what becomes of it when this run ends, however it ends: ``"terminate"`` (at once),
+        ``"cancel"`` (it may clean up) or ``"abandon"`` (nothing). ``id`` is as for ``sleep``. Raises ``InvalidInput``,
+        ``CyclicSpawn``, and ``UnstableSteps`` where an earlier attempt spawned another job in its place or, without an
+        ``id``, gave it another input.
+        """
+
+    @overload
+    @abstractmethod
+    async def gather_children(self) -> list[Any]: ...
+
+    @overload
+    @abstractmethod
+    async def gather_children(self, first: Child[T], /, *others: Child[T]) -> list[T]: ...
+
+    @abstractmethod
+    async def gather_children(self, *children: Child[Any]) -> list[Any]:
+        """Wait for the results of these children, in their order; of all so far, if none is named.
+
+        Raises ``JobFailed``, ``JobCanceled`` or ``JobTimedOut`` for the first that has none.
+        """
+
+    @abstractmethod
+    async def progress(self, done: float, total: float | None = None) -> None:
+        """Say how far the run is, for people."""
+
+    @abstractmethod
+    async def heartbeat(self) -> None:
+        """Say that the run lives: for steps that take longer than its worker may be silent."""
+
+    @abstractmethod
+    async def checkpoint(self, *, id: str | None = None) -> None:  # noqa: A002 - as in step
+        """Mark a place that a replay of the run may begin from: what was done before stays done."""

@@ -1,0 +1,63 @@
+-- Gives events to runs that wait for them: each the first one by position that its wait's snapshot does not show. $1 where to look
+-- (null: everywhere), $2 how many transactions a wait's snapshot may be behind before it is moved on. Returns the runs.
+--
+-- Rows of transactions newer than a snapshot are a range of the index event_window, as they are to whoever claims windows. Steps
+-- and runs are looked for one by one: of an EXISTS the planner may make a table of all steps. What is to be changed is also given as an array, so that an index finds
+-- it in whichever order the planner joins.
+WITH due AS MATERIALIZED (
+    SELECT w.run_id, w.name, w.event_name, w.key, w.places, w.since,
+           (SELECT count(*) FROM (
+                SELECT FROM {schema}.run_step s
+                WHERE s.run_id = w.run_id AND s.name = w.name AND s.state = 'waiting' LIMIT 1) step) > 0
+           AND (SELECT count(*) FROM (
+                    SELECT FROM {schema}.run_queue q WHERE q.run_id = w.run_id LIMIT 1) run) > 0 AS waits
+    FROM {schema}.run_wait w
+    WHERE $1::integer[] IS NULL OR w.places && $1::integer[]
+    ORDER BY w.run_id, w.name
+    FOR UPDATE SKIP LOCKED),
+found AS MATERIALIZED (
+    SELECT d.run_id, d.name, e.*
+    FROM due d
+    CROSS JOIN LATERAL (
+        SELECT t.position, t.id, t.version, t.payload, t.other_versions
+        FROM unnest(d.places) AS p(place)
+        CROSS JOIN LATERAL (
+            SELECT l.position, l.id, l.version, l.payload, l.other_versions
+            FROM {schema}.event l
+            WHERE l.lane::integer * 1024 + l.partition = p.place AND l.xid >= pg_snapshot_xmin(d.since)
+              AND NOT pg_visible_in_snapshot(l.xid, d.since) AND l.name = d.event_name
+              AND (d.key IS NULL OR l.key = d.key)
+            ORDER BY l.position
+            LIMIT 1) t
+        ORDER BY t.position
+        LIMIT 1) e
+    WHERE d.waits),
+-- Nobody waits any more: the time was over, or the run has ended.
+given_up AS (
+    DELETE FROM {schema}.run_wait w USING due d
+    WHERE w.run_id = ANY (ARRAY(SELECT o.run_id FROM due o WHERE NOT o.waits)) AND w.run_id = d.run_id AND w.name = d.name
+      AND NOT d.waits),
+taken AS (
+    DELETE FROM {schema}.run_wait w USING found f
+    WHERE w.run_id = ANY (ARRAY(SELECT o.run_id FROM found o)) AND w.run_id = f.run_id AND w.name = f.name
+    RETURNING f.run_id, f.name, f.id, f.version, f.payload, f.other_versions),
+steps AS (
+    UPDATE {schema}.run_step s
+    SET state = 'done', changed_at = clock_timestamp(), duration = extract(epoch FROM clock_timestamp() - s.changed_at),
+        result = jsonb_build_object('id', t.id, 'version', t.version, 'payload', t.payload, 'other_versions', t.other_versions)
+    FROM taken t
+    WHERE s.run_id = ANY (ARRAY(SELECT o.run_id FROM taken o)) AND s.run_id = t.run_id AND s.name = t.name
+      AND s.state = 'waiting'),
+moved AS (
+    UPDATE {schema}.run_wait w SET since = pg_current_snapshot()
+    FROM due d
+    WHERE w.run_id = ANY (ARRAY(SELECT o.run_id FROM due o WHERE o.waits)) AND w.run_id = d.run_id AND w.name = d.name AND d.waits
+      AND pg_snapshot_xmax(pg_current_snapshot())::text::bigint - pg_snapshot_xmax(d.since)::text::bigint > $2
+      AND NOT EXISTS (SELECT FROM found f WHERE f.run_id = d.run_id AND f.name = d.name)
+      AND $1::integer[] IS NULL)
+UPDATE {schema}.run_queue q
+SET news = q.news + 1, state = CASE WHEN q.state = 'w' THEN 'r'::"char" ELSE q.state END,
+    due_at = CASE WHEN q.state = 'w' THEN NULL ELSE q.due_at END
+FROM (SELECT DISTINCT t.run_id FROM taken t ORDER BY t.run_id) t
+WHERE q.run_id = ANY (ARRAY(SELECT o.run_id FROM taken o)) AND q.run_id = t.run_id
+RETURNING q.run_id

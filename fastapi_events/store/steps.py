@@ -1,0 +1,62 @@
+"""What runs have done: their steps, each recorded once, by the worker that has the run."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from fastapi_events.store.database import Database
+from fastapi_events.store.runs import RunClaim
+from fastapi_events.store.statements import Statements
+
+Execute = Callable[..., Awaitable[list[Any]]]
+"""Runs a statement in the transaction that is to take the record with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """A step as it is recorded. ``delay`` is the number of seconds until it is due."""
+
+    name: str
+    number: int
+    kind: str
+    state: str
+    source: str | None = None
+    result: str | None = None
+    attempts: int = 1
+    error_type: str | None = None
+    error_message: str | None = None
+    duration: float = 0.0
+    delay: float | None = None
+    secret: bool = False
+
+
+class StepStore:
+    """Reads and records steps."""
+
+    def __init__(self, database: Database, statements: Statements, *, worker: UUID) -> None:
+        self._database, self._worker = database, worker
+        self._read, self._record = statements["jobs/read_steps"], statements["jobs/record_step"]
+        self._progress = statements["jobs/note_progress"]
+
+    async def read(self, run_id: UUID) -> dict[str, Any]:
+        """The steps of a run by their names, in their order."""
+        return {row["name"]: row for row in await self._database.fetch(self._read, run_id)}
+
+    async def record(self, claim: RunClaim, step: StepRecord, execute: Execute | None = None) -> Any | None:
+        """Record a step, by ``execute`` in somebody's transaction; None if the run is not this worker's any more."""
+        given = (
+            claim.run_id, claim.token, self._worker, step.name, step.number, step.kind, step.state, step.source,
+            step.result, step.attempts, step.error_type, step.error_message, step.duration, step.delay,
+            step.secret,
+        )  # fmt: skip
+        rows = await (execute or self._database.fetch)(
+            self._record, *(None if value is None else str(value) for value in given)
+        )
+        return rows[0] if rows else None
+
+    async def progress(self, run_id: UUID, done: float, total: float | None) -> None:
+        """Note how far a run is."""
+        await self._database.fetch(self._progress, run_id, done, total)

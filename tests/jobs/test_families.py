@@ -1,0 +1,167 @@
+"""Runs that spawn runs: each once, waited for without holding anything, and closed with the run that spawned them."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from fastapi_events import JobContext, Module, Retry, fixed
+from fastapi_events.errors import JobFailed
+from tests.delivery.stage import Stage, until, within
+
+
+class Shop:
+    """A module with a parent and its children, which note what they do."""
+
+    def __init__(self, policy: Any = "cancel") -> None:
+        self.module, self.seen = Module("shop"), []
+        self.begun, self.go_on = asyncio.Event(), asyncio.Event()
+
+        @self.module.job(retry=Retry(1))
+        async def grand(job: JobContext[int]) -> int:
+            return await self.wait(f"grand {job.input}", job.input)
+
+        @self.module.job(retry=Retry(1))
+        async def child(job: JobContext[int]) -> int:
+            if job.input == 13:
+                raise ValueError("unlucky")
+            if job.input >= 100:
+                await job.spawn(grand, job.input, on_parent_close=policy)
+            return await self.wait(f"child {job.input}", job.input * 2) if job.input >= 50 else job.input * 2
+
+        @self.module.job(retry=Retry(2, fixed(0)))
+        async def parent(job: JobContext[list[int]]) -> list[int]:
+            self.seen.append("parent")
+            for number in job.input:
+                await job.spawn(child, number, on_parent_close=policy)
+            if job.input[:1] == [0]:
+                raise ValueError("after spawning")
+            results: list[int] = await job.gather_children()
+            return results
+
+        self.parent, self.child, self.grand = parent, child, grand
+
+    async def wait(self, what: str, value: int) -> int:
+        self.seen.append(f"{what} begins")
+        self.begun.set()
+        try:
+            await self.go_on.wait()
+        finally:
+            self.seen.append(f"{what} ends")
+        return value
+
+
+async def states(stage: Stage) -> dict[str, list[str]]:
+    rows = await stage.rows(
+        "SELECT j.name, coalesce(e.state, q.state::text) AS state FROM events.run r "
+        "JOIN events.job j ON j.id = r.job_id LEFT JOIN events.run_end e ON e.run_id = r.id "
+        "LEFT JOIN events.run_queue q ON q.run_id = r.id ORDER BY r.number"
+    )
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        found.setdefault(row["name"].removeprefix("shop."), []).append(row["state"])
+    return found
+
+
+async def test_results_of_children_are_waited_for_in_their_order(stage: Stage) -> None:
+    shop = Shop()
+    events = await stage.idle(shop.module, concurrency={"batch": 1})
+    started = await events.jobs.start(shop.parent, [3, 1, 2])
+    await events.drain_once()
+    assert await events.jobs.result(started, timeout=1) == [6, 2, 4]
+    assert shop.seen == ["parent", "parent"]  # it went to wait once, and came back once
+    rows = await stage.rows("SELECT parent_id, root_id, source, depth FROM events.run WHERE parent_id IS NOT NULL")
+    assert [tuple(row) for row in rows] == [(started.run, started.run, "parent", 1)] * 3
+
+
+async def test_waiting_for_children_takes_no_place_in_the_pool(stage: Stage) -> None:
+    shop = Shop()
+    events = await stage.running(shop.module, concurrency={"batch": 1})
+    runs = [await events.jobs.start(shop.parent, [number]) for number in range(1, 6)]
+    assert [await within(events.jobs.result(run, timeout=10)) for run in runs] == [[2], [4], [6], [8], [10]]
+
+
+async def test_each_child_is_spawned_once_whatever_becomes_of_attempts(stage: Stage) -> None:
+    shop = Shop(policy="abandon")
+    events = await stage.idle(shop.module)
+    started = await events.jobs.start(shop.parent, [0, 1])
+    await events.drain_once()
+    assert (await events.jobs.get(started)).state == "failed"
+    assert await states(stage) == {"parent": ["failed"], "child": ["completed", "completed"]}
+
+
+async def test_a_child_that_failed_fails_whoever_waits_for_it(stage: Stage) -> None:
+    shop = Shop()
+    events = await stage.idle(shop.module)
+    started = await events.jobs.start(shop.parent, [1, 13])
+    await events.drain_once()
+    with pytest.raises(JobFailed, match=r"run .* of shop\.child has failed: unlucky"):
+        await events.jobs.result(started, timeout=1)
+
+
+@pytest.mark.parametrize(
+    ("policy", "child", "grand", "cleaned"),
+    [
+        ("cancel", "canceled", "canceled", True),
+        ("terminate", "canceled", "canceled", True),
+        ("abandon", "x", "x", False),
+    ],
+)
+async def test_children_are_closed_with_the_run_that_spawned_them(
+    stage: Stage, policy: str, child: str, grand: str, cleaned: bool
+) -> None:
+    shop = Shop(policy)
+    events = await stage.running(shop.module, concurrency={"batch": 10})
+    started = await events.jobs.start(shop.parent, [100, 50])
+    await until(lambda: len([one for one in shop.seen if one.endswith("begins")]) == 3)
+    assert await events.jobs.cancel(started, "not needed")
+
+    async def closed() -> bool:
+        found = await states(stage)
+        return found["parent"] == ["canceled"] and found["child"] == [child] * 2 and found["grand"] == [grand]
+
+    await until(closed)
+    if cleaned:
+        await until(lambda: any(one.endswith("ends") for one in shop.seen))
+    else:
+        assert not any(one.endswith("ends") for one in shop.seen)
+    shop.go_on.set()
+
+
+async def test_children_that_have_not_begun_are_closed_whoever_has_their_jobs(stage: Stage) -> None:
+    module = Module("shop")
+
+    @module.job(pool="elsewhere")
+    async def child(job: JobContext[int]) -> None:
+        await job.spawn(grand, job.input)
+
+    @module.job(pool="elsewhere")
+    async def grand(job: JobContext[int]) -> None:
+        return None
+
+    @module.job(retry=Retry(1))
+    async def parent(job: JobContext[None]) -> None:
+        for number in range(3):
+            await job.spawn(child, number, on_parent_close="abandon" if number == 2 else "cancel")
+
+    events = await stage.idle(module, pools=["batch"])
+    await events.jobs.start(parent, None)
+    await within(events.drain_once())
+    assert await states(stage) == {"parent": ["completed"], "child": ["canceled", "canceled", "r"]}
+
+
+async def test_a_spawn_that_would_never_end_is_refused(stage: Stage) -> None:
+    module = Module("shop")
+
+    @module.job(retry=Retry(1))
+    async def down(job: JobContext[int]) -> None:
+        await job.spawn(down, max(job.input - 1, 0))
+        await job.gather_children()
+
+    events = await stage.idle(module)
+    started = await events.jobs.start(down, 2)
+    await events.drain_once()
+    with pytest.raises(JobFailed):
+        await events.jobs.result(started, timeout=1)
+    messages = await stage.rows("SELECT error_message FROM events.run_end ORDER BY finished_at LIMIT 1")
+    assert "that would never end" in messages[0]["error_message"]
