@@ -244,7 +244,9 @@ class JobPool(Loop):
         if outcome.committed:
             self._drop(run.claim)
             self._settling.drop(run.lines)
-            self._settling.tell(ready=run.has_relatives, cancels=run.family, announced=run.job.announces)
+            self._settling.tell(
+                ready=run.has_relatives or run.job.limited, cancels=run.family, announced=run.job.announces
+            )
         elif run.claim in self.in_hand:
             run.settling = True
             self._settling.add(result_of(run, outcome), run.lines)
@@ -266,6 +268,7 @@ class JobPool(Loop):
         self._let_go(runs)
         if runs:
             await self._queue.release([run.claim for run in runs])
+            self._settling.tell(ready=True, cancels=False, announced=False)
 
     def _let_go(self, runs: Sequence[JobRun]) -> None:
         """No longer in hand, whatever comes of giving it back: a lease that nobody renews runs out."""
