@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Generic, TypedDict, TypeVar, Unpack
 from uuid import UUID
 
-from pydantic import TypeAdapter
+from pydantic import GetCoreSchemaHandler, TypeAdapter
 
 from fastapi_events.api.publishing.caller import caller
 from fastapi_events.api.publishing.outlets import Outlet
@@ -17,6 +17,7 @@ from fastapi_events.api.publishing.port import PublishingPort
 from fastapi_events.api.run_filter import next_page, run_filter
 from fastapi_events.api.scoped_runs import ScopedRuns, id_of
 from fastapi_events.errors import (
+    DeclarationError,
     InvalidInput,
     InvalidPayload,
     JobCanceled,
@@ -99,6 +100,14 @@ class JobClient(ScopedRuns):
     Raises ``UnknownJob`` for a job of no module of this application, ``InvalidInput`` before any SQL, and what
     publishing raises for sessions that cannot be used.
     """
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> Any:
+        """FastAPI takes a bare client for a part of the body: say what to write instead."""
+        raise DeclarationError(
+            "FastAPI cannot give an endpoint a bare JobClient. Annotate the parameter with Jobs, or, on your own "
+            "session, with Annotated[JobClient, Depends(jobs_on(SessionDep))]."
+        )
 
     def __init__(self, port: PublishingPort, outlet: Outlet, *, endpoint: Any = None) -> None:
         self._port, self._outlet, self._endpoint = port, outlet, endpoint

@@ -9,7 +9,7 @@ from fastapi.requests import HTTPConnection
 
 from fastapi_events.api.dependencies.declared import Declared
 from fastapi_events.api.dependencies.instance import instance_of
-from fastapi_events.api.dependencies.publishers import for_endpoints_only, sign
+from fastapi_events.api.dependencies.publishers import made_for, sign
 from fastapi_events.api.jobs import JobClient
 from fastapi_events.api.request_flow import Serving
 from fastapi_events.api.session_binding import bind_jobs
@@ -33,5 +33,5 @@ def jobs_on(session: Any) -> Callable[..., Awaitable[JobClient]]:
         return bound
 
     sign(jobs, connection=HTTPConnection, session=declared.annotation)
-    for_endpoints_only(jobs, JobClient)
+    made_for(jobs, JobClient)
     return jobs

@@ -11,13 +11,16 @@ from fastapi.requests import HTTPConnection
 
 from fastapi_events.api.dependencies.declared import Declared
 from fastapi_events.api.dependencies.instance import instance_of
+from fastapi_events.api.jobs import JobClient
 from fastapi_events.api.publisher import EventPublisher, SyncEventPublisher
 from fastapi_events.api.request_flow import Serving
 from fastapi_events.api.session_binding import bind_async, bind_sync
 
 P = TypeVar("P", EventPublisher, SyncEventPublisher)
 
-_publishers: dict[type[Any], WeakSet[Any]] = {EventPublisher: WeakSet(), SyncEventPublisher: WeakSet()}
+_publishers: dict[type[Any], WeakSet[Any]] = {
+    EventPublisher: WeakSet(), SyncEventPublisher: WeakSet(), JobClient: WeakSet(),
+}  # fmt: skip
 
 
 def publisher_on(session: Any) -> Callable[..., Awaitable[EventPublisher]]:
@@ -44,6 +47,12 @@ def publisher_kind(dependency: object) -> type[Any] | None:
     return next((kind for kind, made in _publishers.items() if dependency in made), None)
 
 
+def made_for(dependency: Any, kind: type[Any]) -> None:
+    """Note what a dependency gives, so that routes can be checked and handlers can be told."""
+    _publishers[kind].add(dependency)
+    for_endpoints_only(dependency, kind)
+
+
 def for_endpoints_only(dependency: Any, instead: type[Any]) -> None:
     """Note what a handler, which has no request, is to take in place of a dependency; its error says so."""
     dependency.fastapi_events_in_handlers = instead.__name__
@@ -60,8 +69,7 @@ def _publisher_dependency(declared: Declared, bind: Callable[..., P], kind: type
     # FastAPI shares a dependency per callable and scope: this is the user's own, so it is the endpoint's own session.
     # The publisher has neither end nor scope: it may depend on a session of any scope, and costs half of one with.
     sign(publisher, connection=HTTPConnection, session=declared.annotation)
-    _publishers[kind].add(publisher)
-    for_endpoints_only(publisher, kind)
+    made_for(publisher, kind)
     return publisher
 
 

@@ -16,17 +16,20 @@ from fastapi_events.api.dependencies.publishers import publisher_kind
 from fastapi_events.api.dependencies.ready_made import (
     library_session,
     library_sync_session,
+    ready_jobs,
     ready_publisher,
     ready_sync_publisher,
 )
+from fastapi_events.api.jobs import JobClient
 from fastapi_events.api.publisher import EventPublisher
 from fastapi_events.engine.injection import gives_one_of
 from fastapi_events.errors import DeclarationError
 
 _SESSIONS = (AsyncSession, Session, AsyncConnection, Connection)
-_PUBLISHERS: dict[Any, tuple[str, str]] = {
-    ready_publisher: ("Publisher", "Annotated[EventPublisher, Depends(publisher_on({0}))]"),
-    ready_sync_publisher: ("SyncPublisher", "Annotated[SyncEventPublisher, Depends(sync_publisher_on({0}))]"),
+_PUBLISHERS: dict[Any, tuple[str, str, str]] = {
+    ready_publisher: ("Publisher", "events", "Annotated[EventPublisher, Depends(publisher_on({0}))]"),
+    ready_sync_publisher: ("SyncPublisher", "events", "Annotated[SyncEventPublisher, Depends(sync_publisher_on({0}))]"),
+    ready_jobs: ("Jobs", "runs", "Annotated[JobClient, Depends(jobs_on({0}))]"),
 }
 _OWN: tuple[Any, ...] = (library_session, library_sync_session)
 
@@ -77,6 +80,11 @@ def _check_awaits(dependant: Any, route: str) -> None:
     for inner in dependant.dependencies:
         if inner.name is None:  # of the route's dependencies=[...]: the endpoint does not see it
             continue
+        if publisher_kind(inner.call) is JobClient or gives_one_of(hints.get(inner.name), (JobClient,)):
+            raise DeclarationError(
+                f"{route} is a def function and takes a JobClient, {inner.name!r}: a call of it there is never "
+                "awaited, and the run would be lost. Write async def."
+            )
         if publisher_kind(inner.call) is EventPublisher or gives_one_of(hints.get(inner.name), (EventPublisher,)):
             raise DeclarationError(
                 f"{route} is a def function and takes an EventPublisher, {inner.name!r}: a call of it there is never "
@@ -100,10 +108,12 @@ def _check_scopes(taken: list[_Taken], route: str) -> None:
             continue
         for other in taken:
             if other.call is bound.call and other.scope != bound.scope:
+                jobs = publisher_kind(bound.by) is JobClient
+                what, lost, give = ("JobClient", "run", "jobs_on") if jobs else ("publisher", "event", "publisher_on")
                 raise DeclarationError(
-                    f"{route} takes a publisher on a session of {_name(bound.call)} with scope {bound.scope!r} and one "
-                    f"with scope {other.scope!r}: FastAPI makes two sessions, and the event is in another transaction "
-                    "than the rows. Give publisher_on the very alias that the endpoint's parameter has."
+                    f"{route} takes a {what} on a session of {_name(bound.call)} with scope {bound.scope!r} and one "
+                    f"with scope {other.scope!r}: FastAPI makes two sessions, and the {lost} is in another transaction "
+                    f"than the rows. Give {give} the very alias that the endpoint's parameter has."
                 )
 
 
@@ -115,10 +125,10 @@ def _check_ready_made(taken: list[_Taken], route: str) -> None:
     for one in taken:
         # Beside the library's session, one that a dependency keeps to itself (to check a token, say) does no harm.
         if one.gives_session and one.call not in _OWN and (one.by is None or not own):
-            name, mend = publisher
+            name, lost, mend = publisher
             raise DeclarationError(
                 f"{route} takes the ready-made {name} beside a session from {_name(one.call)}: its "
-                f"events would commit in a session of their own, apart from its rows. Take {mend.format('SessionDep')} "
+                f"{lost} would commit in a session of their own, apart from its rows. Take {mend.format('SessionDep')} "
                 f"with the alias of that session, or use the ready-made SessionDep for the rows too."
             )
 

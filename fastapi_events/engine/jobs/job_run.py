@@ -66,7 +66,7 @@ class JobRun(Run):
     def __init__(self, job: ReadyJob, row: Any) -> None:
         attempts = row["attempts"] - row["attempts_before"]
         # A crew, and what outcomes come of, ask of both no more than what jobs and runs have too.
-        super().__init__(cast("Handler", job), cast("Item", RunItem(row)), attempts + 1, redelivered=row["crashes"] > 0)
+        super().__init__(cast("Handler", job), cast("Item", RunItem(row)), attempts + 1, redelivered=row["lapsed"])
         self.job = job
         self.claim = RunClaim(row["run_id"], row["token"])
         self.result: str | None = None

@@ -75,7 +75,7 @@ class LogKeeping(Loop):
             return None
         if run.lines is None:
             row = run.item.row
-            is_new = not (row["attempts"] or row["redrives"] or row["crashes"] or row["resumed"])
+            is_new = not (row["attempts"] or row["redrives"] or row["lapsed"] or row["resumed"])
             run.lines = RunLines(self._most, 0 if is_new else None, self, self._wanted)
             self._open[run.lines] = run
             self._loop = asyncio.get_running_loop()

@@ -13,7 +13,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from fastapi_events.engine.away import Away
 from fastapi_events.engine.chain import Runs
 from fastapi_events.engine.crew import Crew
 from fastapi_events.engine.jobs.admission import Admission
@@ -21,10 +20,10 @@ from fastapi_events.engine.jobs.alone import Alone
 from fastapi_events.engine.jobs.job_report import report
 from fastapi_events.engine.jobs.job_run import JobRun
 from fastapi_events.engine.jobs.job_secrecy import discreet
+from fastapi_events.engine.jobs.one_run import OneRun
 from fastapi_events.engine.jobs.rate import Rate
 from fastapi_events.engine.jobs.ready_job import JobPlan, ReadyJob
 from fastapi_events.engine.jobs.settling import Settling, result_of
-from fastapi_events.engine.run import Run
 from fastapi_events.engine.service import Loop
 from fastapi_events.engine.wake import wait_for_flag
 from fastapi_events.model.outcome import Outcome
@@ -244,7 +243,9 @@ class JobPool(Loop):
         if outcome.committed:
             self._drop(run.claim)
             self._settling.drop(run.lines)
-            self._settling.tell(ready=run.has_relatives, cancels=run.family, announced=run.job.announces)
+            self._settling.tell(
+                ready=run.has_relatives or run.job.limited, cancels=run.family, announced=run.job.announces
+            )
         elif run.claim in self.in_hand:
             run.settling = True
             self._settling.add(result_of(run, outcome), run.lines)
@@ -266,37 +267,9 @@ class JobPool(Loop):
         self._let_go(runs)
         if runs:
             await self._queue.release([run.claim for run in runs])
+            self._settling.tell(ready=True, cancels=False, announced=False)
 
     def _let_go(self, runs: Sequence[JobRun]) -> None:
         """No longer in hand, whatever comes of giving it back: a lease that nobody renews runs out."""
         for run in runs:
             self._drop(run.claim)
-
-
-class OneRun:
-    """A chain of one attempt."""
-
-    __slots__ = ("_pool", "begun", "run")
-
-    def __init__(self, pool: JobPool, run: JobRun) -> None:
-        self._pool, self.run, self.begun = pool, run, False
-
-    def next(self) -> Run | None:
-        if self.begun:
-            return None
-        self.begun = True
-        self._pool.began()
-        return self.run if self._pool.may_begin(self.run) else None
-
-    def settle(self, run: Run, outcome: Outcome) -> None:
-        if isinstance(run, JobRun):
-            self._pool.ended(run, outcome)
-
-    def detach(self, away: Away) -> None:
-        """Nobody detaches a run: there is nothing behind it."""
-
-    def release(self) -> None:
-        if not self.begun:
-            self.begun = True
-            self._pool.began()
-            self._pool.ended(self.run, Outcome("interrupted"))

@@ -108,7 +108,9 @@ class Steps:
         chosen = list(wanted) or list(known.values())
         news, results = await self._tools.family.results(self._run.claim.run_id, chosen)
         if results is None:
-            self._run.seen, self._run.wakes = news, len({child.run for child in chosen}) < len(known)
+            # The count of those that are left may be of another life, once there was one: each end is looked at then.
+            anew = self._run.item.row["redrives"] > 0
+            self._run.seen, self._run.wakes = news, anew or len({child.run for child in chosen}) < len(known)
             self._leave(Suspended(0.0))
         return results
 

@@ -99,6 +99,7 @@ class JobWork:
         if begun:
             await self._settling.start()
             await self._logs.start()
+            await self._leases.start()
         made = 0
         try:
             while count := await self._round(at_once):
@@ -107,6 +108,7 @@ class JobWork:
             if begun:
                 await self._settling.stop()
                 await self._logs.stop()
+                await self._leases.stop()
         return made
 
     async def _round(self, at_once: int | None) -> int:

@@ -29,14 +29,14 @@ claimed AS (
         worker_id = $5, alone_since = NULL
     WHERE q.run_id = ANY (ARRAY(SELECT c.run_id FROM chosen c))
     RETURNING q.run_id, q.number, q.job_id, q.priority, q.token, q.attempts, q.attempts_before, q.postponed, q.crashes,
-              q.crashes_alone, q.redrives, q.resumed, q.has_family, q.cancel_reason, q.exclusive, q.dedupe_key),
+              q.crashes_alone, q.lapsed, q.redrives, q.resumed, q.has_family, q.cancel_reason, q.exclusive, q.dedupe_key),
 freed AS (
     DELETE FROM {schema}.run_dedupe d
     WHERE d.key = ANY (ARRAY(SELECT k.dedupe_key FROM claimed k WHERE k.dedupe_key IS NOT NULL)) AND d.until_started
       AND ((d.job_id, d.key, d.run_id)
            IN (SELECT c.job_id, c.dedupe_key, c.run_id FROM claimed c WHERE c.dedupe_key IS NOT NULL)) IS TRUE)
 SELECT c.run_id, c.number, c.job_id, c.priority, c.token, c.attempts, c.attempts_before, c.postponed, c.crashes, c.crashes_alone,
-       c.redrives, c.resumed, c.has_family, CASE WHEN c.exclusive
+       c.lapsed, c.redrives, c.resumed, c.has_family, CASE WHEN c.exclusive
             THEN coalesce(c.cancel_reason, (SELECT p.reason FROM {schema}.run_replaced p WHERE p.run_id = c.run_id))
             ELSE c.cancel_reason END AS cancel_reason, r.*
 FROM claimed c

@@ -6,7 +6,7 @@
 --
 -- Whoever let a lease run out has vanished if it has given no sign of life since either: one that lives renews itself before
 -- half a lease is over. That counts against a run which was alone at work, unless it has got on by a step meanwhile; what was in
--- hand in company is no more than in doubt.
+-- hand in company is no more than in doubt. Whether somebody has vanished or not, the next attempt is told that nobody knows what the last one did.
 WITH due AS (
 UPDATE {schema}.run_queue AS q
 SET state = CASE WHEN q.holds OR q.state = 'x' OR coalesce(q.limit_key, q.rate_key) IS NULL THEN 'r' ELSE 'g' END::"char",
@@ -21,7 +21,7 @@ SET state = CASE WHEN q.holds OR q.state = 'x' OR coalesce(q.limit_key, q.rate_k
         ELSE least(q.crashes_alone + (SELECT count(*) FROM {schema}.worker v
                                       WHERE v.id = q.worker_id
                                         AND v.lease_until < q.due_at + make_interval(secs => $3::float8 / 2)), 9999) END,
-    alone_since = NULL
+    alone_since = NULL, lapsed = q.lapsed OR q.state = 'x'
 WHERE q.ctid = ANY (ARRAY(
     SELECT p.ctid FROM {schema}.run_queue p
     WHERE p.due_at <= (SELECT clock_timestamp())

@@ -1,4 +1,4 @@
--- Runs: as they were started, where they are, and how they ended. $1 ids; they are looked for by them in each table, so that an index
+-- Runs: as they were started, where they are, and how they ended. $1 ids; they are looked for one by one, or by all of them, so that an index
 -- finds them in whichever order the planner joins.
 SELECT r.id, r.number, j.name AS job, j.pool, g.name AS group_name, r.priority, r.depth, r.created_at, r.source, r.source_ref,
        r.parent_id, r.root_id, r.on_parent_close, r.correlation_id, r.causation_id, r.tenant_id, r.actor, r.scope,
@@ -9,9 +9,9 @@ SELECT r.id, r.number, j.name AS job, j.pool, g.name AS group_name, r.priority, 
        coalesce(e.worker_id, q.worker_id) AS worker_id,
        e.reason, e.note, CASE WHEN e.expires_at > clock_timestamp() THEN e.result::text END AS result,
        e.expires_at <= clock_timestamp() AS expired, e.error_type, e.error_message, e.fingerprint, e.duration, e.finished_at
-FROM {schema}.run r
+FROM unnest($1::uuid[]) AS i(id)
+CROSS JOIN LATERAL (SELECT n.* FROM {schema}.run n WHERE n.id = i.id LIMIT 1) r
 JOIN {schema}.job j ON j.id = r.job_id
 JOIN {schema}.consumer_group g ON g.id = j.group_id
 LEFT JOIN {schema}.run_queue q ON q.run_id = r.id AND q.run_id = ANY ($1::uuid[])
 LEFT JOIN {schema}.run_end e ON e.run_id = r.id AND e.run_id = ANY ($1::uuid[])
-WHERE r.id = ANY ($1::uuid[])

@@ -56,7 +56,7 @@ waiting AS (
         due_at = CASE WHEN g.delay > 0 AND (g.seen IS NULL OR q.news <= g.seen AND q.cancel_reason IS NULL)
                       THEN clock_timestamp() + make_interval(secs => g.delay) END,
         attempts = g.attempts, postponed = CASE WHEN g.unspent THEN q.postponed + 1 ELSE 0 END, crashes = 0, resumed = true,
-        crashes_alone = 0, alone_since = NULL, wakes = g.wakes,
+        crashes_alone = 0, alone_since = NULL, lapsed = false, wakes = g.wakes,
         worker_id = NULL
     FROM given g
     WHERE q.run_id = ANY ($2) AND q.run_id = g.run_id AND q.token = g.token AND q.worker_id = $1

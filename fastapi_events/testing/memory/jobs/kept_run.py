@@ -136,4 +136,10 @@ class KeptRun:
             "cancel_reason", "input",
         )  # fmt: skip
         row = self.start._asdict() | {name: getattr(self, name) for name in own}
-        return row | {"run_id": self.id, "crashes": 0, "crashes_alone": 0, "created_at": self.created_at - ahead}
+        return row | {
+            "run_id": self.id,
+            "crashes": 0,
+            "crashes_alone": 0,
+            "lapsed": False,
+            "created_at": self.created_at - ahead,
+        }
