@@ -63,6 +63,31 @@ async def test_a_child_that_was_left_alone_does_not_hold_up_the_next_life_of_its
     assert await events.jobs.result(started, timeout=5) == ["done"]
 
 
+async def test_children_that_are_not_kept_any_more_are_not_waited_for(stage: Stage) -> None:
+    module = Module("shop")
+
+    @module.job()
+    async def child(job: JobContext[int]) -> int:
+        return job.input
+
+    @module.job(retry=Retry(1))
+    async def parent(job: JobContext[None]) -> None:
+        await job.spawn(child, 1)
+        await job.gather_children()
+        raise ValueError("after all of them")
+
+    events = await stage.idle(module)
+    started = await events.jobs.start(parent, None)
+    await within(events.drain_once())
+    for table, column in (("run", "id"), ("run_end", "run_id")):
+        await stage.rows(f"DELETE FROM events.{table} WHERE {column} <> $1", started.run)
+    assert await events.jobs.retry(started)
+    await within(events.drain_once())
+    run = await events.jobs.get(started)
+    assert run.state == "failed"
+    assert "is not kept any more, nor its result" in (run.error_message or "")
+
+
 async def test_a_wait_of_an_earlier_life_is_not_in_the_way(stage: Stage) -> None:
     module = Module("shop")
 

@@ -58,7 +58,7 @@ EXPECTED = {
     "record_step": {"run_queue_pkey"},
     "spawn_step": {"run_queue_pkey"},
     "read_steps": {"run_step_pkey"},
-    "read_children": {"run_queue_pkey", "run_end_pkey"},
+    "read_children": {"run_pkey", "run_queue_pkey", "run_end_pkey"},
     "read_runs": {"run_pkey", "run_queue_pkey", "run_end_pkey"},
     "find_same_ancestor": {"run_pkey"},
 }  # fmt: skip

@@ -77,6 +77,8 @@ class Family:
             if row["state"] in _ENDS:
                 what = row["state"].replace("_", " ")
                 raise _ENDS[row["state"]](f"run {child.run} of {child.job} has {what}: {row['problem']}", run=child.run)
+            if row["gone"]:
+                raise JobFailed(f"run {child.run} of {child.job} is not kept any more, nor its result.", run=child.run)
         if any(row["state"] is None for row in rows):
             return news, None
         return news, [self._load(child, row["result"]) for row, child in zip(rows, children, strict=True)]

@@ -47,7 +47,7 @@ class MemoryFamilies(FamilyStore):
         end = None if run is None else run.end
         problem = None if end is None else end.error_message or end.note or end.reason
         state, result = (None, None) if end is None else (end.state, end.result)
-        return {"news": news, "id": run_id, "state": state, "result": result, "problem": problem}
+        return {"news": news, "id": run_id, "state": state, "result": result, "problem": problem, "gone": run is None}
 
     async def same_ancestor(self, parent: UUID, child: RunStart) -> UUID | None:
         with lock:
