@@ -26,6 +26,10 @@ SERVER_URL = os.environ.get("EVENTS_DATABASE_URL")
 for variable in [name for name in os.environ if name.startswith("EVENTS_")]:
     del os.environ[variable]
 
+MEMORY = "/dev/shm"
+MEMORY_NEEDED = 8 * 2**30
+"""Bytes: three servers with 1 GB of log each, and the databases that tests of plans fill."""
+
 NewDatabase = Callable[..., Awaitable[str]]
 
 
@@ -33,8 +37,17 @@ def pytest_configure(config: pytest.Config) -> None:
     """Give the run a folder of its own: pytest's is shared by all runs of a user, and each start of one closes it to
     other accounts, as which a server that is started by root has to run."""
     if "PYTEST_DEBUG_TEMPROOT" not in os.environ:
-        folder = os.environ["PYTEST_DEBUG_TEMPROOT"] = tempfile.mkdtemp(prefix="events-tests-")
+        folder = os.environ["PYTEST_DEBUG_TEMPROOT"] = tempfile.mkdtemp(prefix="events-tests-", dir=memory_folder())
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+def memory_folder() -> str | None:
+    """Where files are kept in memory, if there is plenty: on a disk the servers' files cost more than the tests do."""
+    try:
+        roomy = shutil.disk_usage(MEMORY).free >= MEMORY_NEEDED
+    except OSError:  # not every system has it
+        return None
+    return MEMORY if roomy and os.access(MEMORY, os.W_OK | os.X_OK) else None
 
 
 @pytest.hookimpl(optionalhook=True)
