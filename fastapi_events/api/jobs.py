@@ -20,19 +20,17 @@ from fastapi_events.errors import (
     DeclarationError,
     InvalidInput,
     InvalidPayload,
-    JobCanceled,
-    JobFailed,
-    JobTimedOut,
     ResultTimeout,
     RunNotFound,
 )
 from fastapi_events.model.context import current_flow
 from fastapi_events.model.durations import checked_span
-from fastapi_events.model.job import Job, ReplayFrom
+from fastapi_events.model.job import Job, ReplayFrom, checked_job
 from fastapi_events.model.job_context import RunState, Started
 from fastapi_events.model.job_keys import checked_signal
 from fastapi_events.model.job_replay import checked_place
 from fastapi_events.model.lane import place_of
+from fastapi_events.model.run_failing import failed_run, problem_of
 from fastapi_events.model.run_sealing import StartOptions, seal_run, seal_runs, start_options
 from fastapi_events.model.run_start import READY, RUNS, RunStart
 from fastapi_events.model.values import encode_value
@@ -69,7 +67,8 @@ class RunPage:
 
 @dataclass(frozen=True, slots=True)
 class RunView(Generic[O]):
-    """A run as it is now."""
+    """A run as it is now. ``error_type`` and ``error_message`` are of its last error: of a run that has failed or timed
+    out, and of one that is to be tried again."""
 
     id: UUID
     job: str
@@ -241,20 +240,14 @@ class JobClient(ScopedRuns):
             if job is None or row["result"] is None:
                 raise RunNotFound(f"{about}: its result is not kept any more.")
             return job.load_result(row["result"])
-        message = row["error_message"] or row["note"] or row["reason"] or ""
-        kind = {"canceled": JobCanceled, "timed_out": JobTimedOut}.get(row["state"], JobFailed)
-        raise kind(f"{about} has {row['state'].replace('_', ' ')}: {message}")
+        problem = problem_of(row["error_type"], row["error_message"], row["note"], row["reason"])
+        raise failed_run(row["id"], row["job"], row["state"], problem)
 
     def _seal(self, job: Job[Any, Any], value: Any, given: StartOptions) -> RunStart:
         return seal_run(job, self._number(job), value, current_flow(), self._port.rules, given)
 
     def _number(self, job: Job[Any, Any]) -> int:
-        if not isinstance(job, Job):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers may be untyped
-            raise InvalidInput(
-                f"jobs.start() takes a job and its input, not {ascii(job)[:80]}. Pass what @module.job() made: "
-                "jobs.start(restock, Restock(...))."
-            )
-        return self._port.job_number(job.name)
+        return self._port.job_number(checked_job(job, "jobs.start()", "jobs.start(restock, Restock(...))").name)
 
 
 def _started(sealed: RunStart) -> Started[Any]:

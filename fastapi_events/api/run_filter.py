@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, get_args
 
 from fastapi_events.errors import InvalidFilter, InvalidInput
-from fastapi_events.model.job import Job
+from fastapi_events.model.job import Job, checked_job
 from fastapi_events.model.job_context import RunState
 from fastapi_events.model.job_keys import checked_scope
 from fastapi_events.store.run_readings import ENDED, RunFilter
@@ -25,12 +25,14 @@ def run_filter(
         raise InvalidFilter(f"state={ascii(state)[:80]} is not one of {', '.join(get_args(RunState))}.")
     if scope is not None and (job is not None or state is not None):
         raise InvalidFilter("scope= does not go with job= or state=: leave those out, a scope has few runs.")
-    if job is not None and job.name not in numbers:
-        raise InvalidFilter(f"job {job.name!r} belongs to no module of this application.")
     try:
+        if job is not None:
+            checked_job(job, "jobs.list()", "jobs.list(restock, state='failed')")
         pair = None if scope is None else checked_scope(scope, "jobs.list()")
     except InvalidInput as error:
         raise InvalidFilter(str(error)) from None
+    if job is not None and job.name not in numbers:
+        raise InvalidFilter(f"job {job.name!r} belongs to no module of this application.")
     jobs = list(numbers.values()) if job is None else [numbers[job.name]]
     return RunFilter(jobs, state, pair, _place(after, state), limit)
 

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from fastapi_events.api.observe.filters import as_uuid
 from fastapi_events.api.observe.given import aware, whole
+from fastapi_events.api.unknown_handler import NEAR_NAME
 from fastapi_events.errors import InvalidInput, OperationRefused
 from fastapi_events.model.edited_input import EditedInput, edited_input
 from fastapi_events.model.job import Job, ReplayFrom
@@ -191,7 +192,7 @@ class RunOperations:
 
 def unknown_job(name: object, known: Sequence[str]) -> OperationRefused:
     """The error that names the near miss among the jobs that there are, else where they are listed."""
-    near = get_close_matches(str(name), [one for one in known if one != name], n=1)
+    near = get_close_matches(str(name), [one for one in known if one != name], n=1, cutoff=NEAR_NAME)
     mend = f"Did you mean {near[0]!r}?" if near else "Look for its name in 'fastapi-events jobs kinds'."
     return OperationRefused(f"This group has no job {ascii(name)[:80]}. {mend}")
 
@@ -217,7 +218,7 @@ def _input_text(job: Job[Any, Any], value: Any) -> str:
         return job.dump_input(value)
     except InvalidInput:
         try:
-            return job.dump_input(job.load_input(json.dumps(value, ensure_ascii=False, allow_nan=False)))
+            return job.dump_input(job.load_input(json.dumps(value, ensure_ascii=False, allow_nan=False), stored=False))
         except (TypeError, ValueError) as error:
             if isinstance(error, InvalidInput):
                 raise

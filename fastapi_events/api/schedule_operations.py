@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from fastapi_events.api.gate_operations import GateOperations, record_of
+from fastapi_events.api.unknown_handler import NEAR_NAME
 from fastapi_events.errors import OperationRefused
 from fastapi_events.model.lane import LogPlace, place_of
 from fastapi_events.model.run_start import RUNS, WAITING
@@ -71,6 +72,6 @@ class ScheduleOperations(GateOperations):
 
 def unknown_schedule(name: object, known: Iterable[str]) -> OperationRefused:
     """The error that names the near miss among the schedules that there are, else where they are listed."""
-    near = get_close_matches(str(name), list(known), n=1)
+    near = get_close_matches(str(name), list(known), n=1, cutoff=NEAR_NAME)
     mend = f"Did you mean {near[0]!r}?" if near else "Look for its id in 'fastapi-events schedules list'."
     return OperationRefused(f"This group has no schedule {ascii(name)[:80]}. {mend}")

@@ -13,6 +13,7 @@ from fastapi_events.model.context import current_flow
 from fastapi_events.model.job_context import Started
 from fastapi_events.model.job_keys import checked_run_id, checked_scope
 from fastapi_events.model.lane import place_of
+from fastapi_events.model.run_failing import NO_REASON
 from fastapi_events.model.run_sealing import StartOptions, due_of_run
 from fastapi_events.model.run_start import CANCELED, RUNS, WAITING
 
@@ -64,7 +65,7 @@ class ScopedRuns:
         return sum([await self._reschedule(ids, *when) async for ids in self._of(scope, owner)])
 
     async def _cancel(self, ids: list[UUID], reason: str) -> int:
-        told = await self._port.run_readings.cancel(ids, reason or "cancelled")
+        told = await self._port.run_readings.cancel(ids, reason or NO_REASON)
         if told:
             self._port.committed({place_of(RUNS, CANCELED)})
         return len(told)

@@ -14,8 +14,9 @@ from fastapi_events.errors import HandlerSessionMisuse
 
 def _refuse(what: str) -> NoReturn:
     raise HandlerSessionMisuse(
-        f"A handler called {what} on its HandlerSession. The library commits it together with the handler's mark, "
-        "or rolls both back. Return to commit, raise to roll back, and use begin_nested() for savepoints."
+        f"{what} was called on a HandlerSession. The library commits it together with the handler's mark, or the "
+        "result of the job or step, or rolls both back. Return to commit, raise to roll back, and use "
+        "begin_nested() for savepoints."
     )
 
 
@@ -69,8 +70,8 @@ def _refuse_late_use(session: OwnedSession, transaction: SessionTransaction) -> 
     if session.is_over:
         transaction.close()
         raise HandlerSessionMisuse(
-            "A HandlerSession was used after its handler had returned, when its transaction is over and the connection "
-            "serves another delivery. Await what the handler starts before it returns."
+            "A HandlerSession was used after its handler had returned (or job, or step), when its transaction is over "
+            "and the connection serves another. Await what is started before returning."
         )
 
 

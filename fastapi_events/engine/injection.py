@@ -17,6 +17,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 from fastapi_events.errors import InvalidHandler
 from fastapi_events.model.delivery import Delivery
 
+_TRANSACTIONS = {"handler": "delivery", "job": "attempt", "step": "step"}
 Giver = Callable[["Needs"], Any]
 DELIVERIES: Any = list[Delivery]
 """What a batch handler asks for in place of a ``Delivery``."""
@@ -173,10 +174,22 @@ def _source(
     if plain is Delivery:
         hint = " With batch= there is one for each event: take list[Delivery]."
     names = ", ".join(sorted("list[Delivery]" if kind == DELIVERIES else kind.__name__ for kind in known))
+    noun = _noun(owner)
+    if noun == "step" and not path:
+        raise InvalidHandler(
+            f"{owner}: its function takes {parameter.name!r} ({shown}) too, which was not passed. Write "
+            f"job.step(id, function, ..., {parameter.name}); by their types it is given {names}, and what Depends(...) "
+            f"makes.{hint}"
+        )
     raise InvalidHandler(
-        f"{owner}: parameter {parameter.name!r} ({shown}) cannot be given to a handler. There is no request here: a "
+        f"{owner}: parameter {parameter.name!r} ({shown}) cannot be given to a {noun}. There is no request here: a "
         f"parameter is one of {names}, a Depends(...), or has a default.{hint}"
     )
+
+
+def _noun(owner: str) -> str:
+    """What it is whose parameters are read: what owns them says so."""
+    return "step" if ", step " in owner else "job" if owner.startswith("job ") else "handler"
 
 
 def _dependency(
@@ -195,7 +208,8 @@ def _dependency(
     if isinstance(instead, str):
         raise InvalidHandler(
             f"{owner}: {getattr(plain, '__name__', plain)} comes from a dependency of endpoints, which needs a "
-            f"request. In a handler take {instead}, without Depends: its transaction is that of the delivery."
+            f"request. In a {_noun(owner)} take {instead}, without Depends: its transaction is that of the "
+            f"{_TRANSACTIONS[_noun(owner)]}."
         )
     if function in path:
         raise InvalidHandler(f"{owner}: the dependency {_name(function)} depends on itself.")

@@ -43,9 +43,19 @@ def outcome_of(run: Run, error: BaseException) -> Outcome:
 
 
 def failed(run: Run, error: BaseException) -> Outcome:
-    """The outcome of an attempt that failed by ``error``, by the handler's retry policy."""
+    """The outcome of an attempt that failed by ``error``, by the handler's retry policy; misuse is not tried again."""
     what = failure_of(error)
+    if _holds(error, run.misuse):
+        return Outcome("dead", reason="gave_up", failure=what)
     return _by_policy(run, error if isinstance(error, Exception) else Exception(), what, "gave_up", "max_attempts")
+
+
+def _holds(error: BaseException, kinds: tuple[type[Exception], ...]) -> bool:
+    """Whether it is of these kinds, or, as a task group raises it, has one that is."""
+    group: Any = error
+    if kinds and isinstance(error, BaseExceptionGroup):
+        return group.subgroup(kinds) is not None
+    return isinstance(error, kinds)
 
 
 def timed_out(run: Run) -> Outcome:

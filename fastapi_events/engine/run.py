@@ -23,6 +23,8 @@ class Run:
     """One attempt. Whoever gives it up sets ``abandoned``: from then on it can commit nothing."""
 
     noun = "handler"
+    misuse: tuple[type[Exception], ...] = ()
+    """Errors that each attempt would meet again, whatever the retry policy says of them."""
     __slots__ = (
         "abandoned",
         "attempt",

@@ -89,17 +89,17 @@ class TransactionGuard:
 def refuse(what: str) -> NoReturn:
     """Raise ``HandlerSessionMisuse``: a handler did something to the transaction that is not its own."""
     raise HandlerSessionMisuse(
-        f"A handler {what}. The library commits it together with the handler's mark, or rolls both back. Return to "
-        "commit, raise to roll back, and use savepoints (begin_nested(), or savepoint() of a HandlerConnection) for "
-        "parts."
+        f"A handler, job or step {what}. The library commits it together with the handler's mark, or the result of the "
+        "job or step, or rolls both back. Return to commit, raise to roll back, and use savepoints (begin_nested(), or "
+        "savepoint() of a HandlerConnection) for parts."
     )
 
 
 def refuse_late() -> NoReturn:
     """Raise ``HandlerSessionMisuse``: the connection serves another delivery."""
     raise HandlerSessionMisuse(
-        "The connection of a HandlerSession was used after its handler had returned, when it serves another delivery. "
-        "Await what the handler starts before it returns."
+        "The connection of a HandlerSession was used after its handler had returned (or job, or step), when it serves "
+        "another. Await what is started before returning."
     )
 
 

@@ -157,7 +157,7 @@ class AuditEventTriggerError(DeclarationError):
 
 
 class InvalidJob(DeclarationError):
-    """A job's signature or options ask for something that no run can be given, or that cannot be stored."""
+    """A job's signature, options or code ask for something that no run can be given, or that cannot be stored."""
 
 
 class DuplicateJob(DeclarationError):
@@ -229,7 +229,7 @@ class TransactionAborted(EventsError):
 
 
 class HandlerSessionMisuse(EventsError):
-    """A handler ended the transaction that it was given, or used it after it had returned."""
+    """A handler, job or step ended the transaction that it was given, or used it after it had returned."""
 
 
 class MiddlewareMisuse(EventsError):

@@ -37,16 +37,23 @@ def check_broadcast(
             )
 
 
-def check_trigger(event_class: type[Event], *, owner: str) -> None:
+_HEARD = (
+    "Add broadcast=True, to have it heard in every process while it lives, or declare the class with tier='domain'."
+)
+NEVER_HEARD = "Declare the class with tier='domain'."
+"""The mend where nothing can be a broadcast."""
+
+
+def check_trigger(event_class: type[Event], *, owner: str, mend: str = _HEARD) -> None:
     """Raise ``AuditEventTriggerError`` if the class is an audit event; ``owner`` is the durable work it would start."""
     options = options_of(event_class)
     if options is not None and options.tier == "audit":
-        raise audit_trigger(owner, event_class.__qualname__)
+        raise audit_trigger(owner, event_class.__qualname__, mend=mend)
 
 
-def audit_trigger(owner: str, event: str) -> AuditEventTriggerError:
+def audit_trigger(owner: str, event: str, *, mend: str = _HEARD) -> AuditEventTriggerError:
     """The error that says why an audit event starts nothing durable, and what to write instead."""
     return AuditEventTriggerError(
-        f"{owner}: {event} is an audit event (tier='audit'), which is stored and shown and starts no durable work. Add "
-        "broadcast=True, to have it heard in every process while it lives, or declare the class with tier='domain'."
+        f"{owner}: {event} is an audit event (tier='audit'), which is stored and shown and starts no durable work. "
+        f"{mend}"
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar
 
 from pydantic import TypeAdapter
 
-from fastapi_events.errors import InvalidInput, InvalidPayload, InvalidResult, JobError
+from fastapi_events.errors import EventsError, InvalidInput, InvalidPayload, InvalidResult, JobError
 from fastapi_events.model.declaring import source_place
 from fastapi_events.model.job_keys import checked_key, checked_scope, key_of_whole
 from fastapi_events.model.job_limits import Concurrency, Dedupe, RateLimit
@@ -58,7 +58,15 @@ class Job(Generic[In, Out]):
     def __repr__(self) -> str:
         return f"<Job {self.name!r}>"
 
-    if not TYPE_CHECKING:  # to checkers a job cannot be called
+    if not TYPE_CHECKING:  # to checkers a job cannot be called, and has no other attributes
+
+        def __getattr__(self, name: str) -> NoReturn:
+            if name.startswith("_"):
+                raise AttributeError(name)
+            raise AttributeError(
+                f"job {self.name!r} has no {name!r}. It is started by a client: run = await jobs.start({self._shown}, "
+                "...), with delay= or run_at= for later."
+            )
 
         def __call__(self, *_arguments: Any, **_more: Any) -> NoReturn:
             raise JobError(
@@ -125,11 +133,14 @@ class Job(Generic[In, Out]):
         except InvalidPayload as error:
             raise InvalidInput(str(error), path=error.path) from error.__cause__
 
-    def load_input(self, text: str | bytes) -> In:
-        """The input that was stored as this text; raises ``InvalidInput`` if the job does not take it (any more)."""
+    def load_input(self, text: str | bytes, *, stored: bool = True) -> In:
+        """The input that was stored as this text; raises ``InvalidInput`` if the job does not take it (any more).
+
+        Not ``stored``: one that is given as JSON.
+        """
         try:
             value: In = decode_value(
-                text, self.input_adapter, self.input_type, what="input", owner=f"job {self.name!r}"
+                text, self.input_adapter, self.input_type, what="input", owner=f"job {self.name!r}", stored=stored
             )
         except InvalidPayload as error:
             raise InvalidInput(str(error), path=error.path) from error.__cause__
@@ -192,3 +203,12 @@ class Job(Generic[In, Out]):
     @property
     def _shown(self) -> str:
         return str(getattr(self.function, "__name__", "job"))
+
+
+def checked_job(job: Any, owner: str, example: str, error: type[EventsError] = InvalidInput) -> Job[Any, Any]:
+    """What is a job; ``error`` for anything else, such as its name or its function."""
+    given, shown = job, ascii(job)[:80]
+    if not isinstance(job, Job):
+        raise error(f"{owner} takes a job, not {shown}. Pass what @module.job() made: {example}.")
+    found: Job[Any, Any] = given
+    return found

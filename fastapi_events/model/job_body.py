@@ -16,7 +16,10 @@ def check_body(function: Any, owner: str) -> None:
         raise InvalidJob(f"{owner}: {problem}")
 
     if isinstance(function, Job):
-        refuse("it is a job already. Declare the function itself again, with a name of its own.")
+        refuse(
+            "it is a job already. Declare the function itself again, with a name of its own; if every() has made it "
+            "one, write @module.every(...) above @module.job(...)."
+        )
     if not callable(function):
         refuse(f"{ascii(function)[:80]} is not a function that can be run.")
     called: Any = function

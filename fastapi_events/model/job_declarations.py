@@ -101,7 +101,7 @@ class JobDeclarations(Declaring):
         ``pool`` is where runs execute: ``"batch"``, ``"interactive"``, or one of the settings. ``retry`` and
         ``timeout`` (seconds) are those of an attempt, by default the settings'. ``scope`` makes of an input what its
         run belongs to, a pair of a type and an id. ``concurrency``, ``dedupe`` and ``rate_limit`` bound its runs,
-        ``priority`` says which of those that wait goes first: the highest, from -32768 to 32767. ``triggers`` are the
+        ``priority`` says which of those that wait goes first: the highest, from -32,767 to 32,767. ``triggers`` are the
         events that start it. ``replay_from`` is what a failed run that is started again keeps: nothing
         (``"scratch"``), all finished steps, or those before the last checkpoint. The result is kept ``keep_result``
         seconds (default: the setting). ``announce`` says whether the end of each run is an audit event, ``RunEnded``
@@ -127,7 +127,8 @@ class JobDeclarations(Declaring):
             )
 
     def _add_job(self, given_name: str | None, given: dict[str, Any], function: Any) -> Job[Any, Any]:
-        default = f"{self.name}.{getattr(function, '__name__', type(function).__name__)}"
+        function_name = getattr(getattr(function, "function", function), "__name__", type(function).__name__)
+        default = f"{self.name}.{function_name}"
         name = checked_job_name(default if given_name is None else given_name)
         owner = f"job {name!r}"
         options = checked_job_options(name, owner, **given)

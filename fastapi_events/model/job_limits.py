@@ -144,8 +144,8 @@ def _check_word(word: Any, name: str, owner: str, words: tuple[str, ...]) -> Non
         raise ContradictoryOptions(f"{owner}: {not_among(word, name, words)}")
 
 
-def not_among(word: object, name: str, words: tuple[str, ...]) -> str:
-    """What is said of a value that is none of these words."""
-    near = get_close_matches(word, words, n=1) if isinstance(word, str) else []
+def not_among(word: object, name: str, words: tuple[str, ...], meant: str | None = None) -> str:
+    """What is said of a value that is none of these words; ``meant`` is the one that was, where letters mislead."""
+    near = [meant] if meant else get_close_matches(word, words, n=1) if isinstance(word, str) else []
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return f"{name}={ascii(word)[:80]} is not one of {', '.join(map(repr, words))}.{hint}"

@@ -18,7 +18,7 @@ from fastapi_events.model.trigger import Trigger, checked_triggers
 T = TypeVar("T")
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,200}\Z")
 _POOL = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
-LOWEST_PRIORITY, HIGHEST_PRIORITY = -32_768, 32_767
+LOWEST_PRIORITY, HIGHEST_PRIORITY = -32_767, 32_767
 
 
 class JobOptions(TypedDict):
@@ -65,8 +65,8 @@ def checked_job_options(
     _check_scope(scope, owner)
     if type(priority) is not int or not LOWEST_PRIORITY <= priority <= HIGHEST_PRIORITY:
         raise ContradictoryOptions(
-            f"{owner}: priority={ascii(priority)[:80]} is not a whole number from {LOWEST_PRIORITY} to "
-            f"{HIGHEST_PRIORITY}. The higher goes first; 0 is the rule."
+            f"{owner}: priority={ascii(priority)[:80]} is not a whole number from {LOWEST_PRIORITY:,} to "
+            f"{HIGHEST_PRIORITY:,}. The higher goes first; 0 is the rule."
         )
     if replay_from not in get_args(ReplayFrom):
         raise ContradictoryOptions(f"{owner}: {not_among(replay_from, 'replay_from', get_args(ReplayFrom))}")

@@ -15,6 +15,8 @@ from fastapi_events.model.job_limits import not_among
 from fastapi_events.model.tick_rule import SHORTEST_INTERVAL, TickRule, cron_spec, interval_spec
 
 MissedTicks = Literal["once", "skip", "all"]
+_NONE_OF_THEM = ("none", "no", "never", "ignore", "drop", None, False)
+"""By letters alone, "none" would be nearest to "once"."""
 MOST_MADE_UP = 1000
 """Ticks that ``missed="all"`` makes up at most, the newest."""
 ON_TIME = 60.0
@@ -23,6 +25,11 @@ RETIRED_AFTER = 7 * 86_400.0
 """Seconds after which a schedule that no live process has had makes no tick up any more, but begins anew."""
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,200}\Z")
 _LONGEST_SPEC = 200
+_DAY = re.compile(r"(3[01]|[12][0-9]|0?[1-9])\Z")
+_NICKNAMES = {
+    "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@hourly": "0 * * * *",
+}  # fmt: skip
 _EXAMPLE = "@module.every('0 6 * * *'), or @module.every(timedelta(minutes=5))"
 
 
@@ -55,10 +62,12 @@ def checked_rule(spec: Any, tz: Any, owner: str) -> TickRule:
     try:
         rule = TickRule(cron_spec(spec), _zone(tz, owner))
     except ValueError as error:
+        if spec.strip().startswith("@"):
+            _refuse(owner, spec, f"nicknames are not known here. {_nickname(spec)}")
         _refuse(
             owner, spec,
-            f"{error}. A cron expression has five fields (minute, hour, day of the month, month, day of the week), or "
-            "six with the seconds first: '0 6 * * MON-FRI'.",
+            f"{_problem(spec, error)}. A cron expression has five fields (minute, hour, day of the month, month, day "
+            "of the week), or six with the seconds first: '0 6 * * MON-FRI'.",
         )  # fmt: skip
     try:
         rule.first(datetime.now(UTC))
@@ -71,7 +80,8 @@ def checked_missed(missed: Any, owner: str) -> MissedTicks:
     """What is to become of missed ticks; raises ``ContradictoryOptions``."""
     known: tuple[MissedTicks, ...] = get_args(MissedTicks)
     if missed not in known:
-        raise ContradictoryOptions(f"{owner}: {not_among(missed, 'missed', known)}")
+        meant = "skip" if missed in _NONE_OF_THEM else None
+        raise ContradictoryOptions(f"{owner}: {not_among(missed, 'missed', known, meant)}")
     return known[known.index(missed)]
 
 
@@ -92,10 +102,23 @@ def _interval(spec: timedelta, tz: Any, owner: str) -> TickRule:
             "touch it. Leave tz= out, or write a cron expression."
         )
     if spec < SHORTEST_INTERVAL:
-        _refuse(owner, spec, "the shortest interval is one second. For more than that, start runs of a job yourself.")
+        _refuse(owner, spec, "the shortest interval is one second. To run more often, start runs of a job yourself.")
     if spec.total_seconds() > LONGEST_DELAY:
         _refuse(owner, spec, "it is longer than ten years. Write a shorter one.")
     return TickRule(interval_spec(spec))
+
+
+def _nickname(spec: str) -> str:
+    plain = _NICKNAMES.get(spec.strip().lower())
+    return f"Write {plain!r}." if plain else f"Write a cron expression or a timedelta: {_EXAMPLE}."
+
+
+def _problem(spec: str, error: ValueError) -> str:
+    """What is wrong; cronsim calls a day bad that is a good one, but of none of the months."""
+    fields = spec.split()[-4:]
+    if str(error) == "Bad day-of-month" and len(fields) == 4 and _DAY.match(fields[1]):
+        return f"none of its months (field {fields[2]!r}) has a day {fields[1]}, so it would never tick"
+    return str(error)
 
 
 def _zone(tz: Any, owner: str) -> str:

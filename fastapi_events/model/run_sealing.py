@@ -121,7 +121,7 @@ def due_of_run(given: StartOptions, owner: str) -> tuple[float | None, datetime 
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= LONGEST_DELAY:  # pyright: ignore[reportUnnecessaryIsInstance]  # callers may be untyped
         raise InvalidInput(
             f"{owner}: delay={ascii(given.delay)[:80]}: a delay is a number of seconds from 0 to ten years, or a "
-            "timedelta. Leave it out to start at once."
+            "timedelta; delay=0 is now."
         )
     return float(seconds) or None, None
 

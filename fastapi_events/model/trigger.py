@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from fastapi_events.errors import ContradictoryOptions, DuplicateTrigger, InvalidJob
-from fastapi_events.model.broadcast import check_trigger
+from fastapi_events.model.broadcast import NEVER_HEARD, check_trigger
 from fastapi_events.model.event import Event, options_of
 from fastapi_events.model.unknown_options import names_unknown
 
@@ -130,7 +130,7 @@ def _checked_event(event: Any) -> str:
     owner = f"Trigger({event.__qualname__})"
     if options_of(event) is None:
         raise InvalidJob(f"{owner}: {event.__qualname__} is abstract and never published. Give the class a name=.")
-    check_trigger(event, owner=owner)
+    check_trigger(event, owner=owner, mend=NEVER_HEARD)
     return owner
 
 

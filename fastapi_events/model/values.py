@@ -42,17 +42,23 @@ def encode_value(
     return encoded.decode()
 
 
-def decode_value(text: str | bytes, adapter: TypeAdapter[Any], kind: Any, *, what: str, owner: str) -> Any:
-    """The value that was stored as this text; raises ``InvalidPayload`` if its type does not take it (any more)."""
+def decode_value(
+    text: str | bytes, adapter: TypeAdapter[Any], kind: Any, *, what: str, owner: str, stored: bool = True
+) -> Any:  # fmt: skip
+    """The value that was ``stored`` as this text, or is just given; raises ``InvalidPayload`` if its type does not take
+    it (any more)."""
     try:
         return adapter.validator.validate_json(text, by_alias=True, by_name=True)
     except ValidationError as error:
         path, problem = first_problem(error)
-        raise InvalidPayload(
-            f"{owner}: the stored {what} is not what the job takes or gives now: {path}: {problem}. Give a field that "
-            "is new a default, or correct what is stored.",
-            path=path,
-        ) from _shown(error, kind)
+        if stored:
+            text = (
+                f"{owner}: the stored {what} is not what the job takes or gives now: {path}: {problem}. Give a field "
+                "that is new a default, or correct what is stored."
+            )
+        else:
+            text = f"{owner}: the {what} is not what the job takes: {path}: {problem}. Correct what is given."
+        raise InvalidPayload(text, path=path) from _shown(error, kind)
 
 
 def given_another(value: object, kind: Any) -> str | None:

@@ -14,6 +14,7 @@ from fastapi_events.errors import NotFound
 from fastapi_events.model.edited_input import EditedInput
 from fastapi_events.model.identity import new_id
 from fastapi_events.model.job import ReplayFrom
+from fastapi_events.model.run_failing import NO_REASON
 from fastapi_events.store.database import Database
 from fastapi_events.store.dead_letters import NO_TENANTS, Tenants, explained
 from fastapi_events.store.redrives import Anew, Conflict, Redrives
@@ -55,7 +56,7 @@ class RunActionStore:
 
         Raises ``NotFound``, here and below, and changes nothing, if one is not of this group and these tenants.
         """
-        return await self._act(group, act, "cancel_runs", act.reason or "cancelled")
+        return await self._act(group, act, "cancel_runs", act.reason or NO_REASON)
 
     async def retry(self, group: int, act: RunAct) -> Anew:
         """Let runs that have ended without success go on where their steps are."""

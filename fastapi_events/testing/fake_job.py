@@ -17,15 +17,18 @@ from pydantic import TypeAdapter
 from fastapi_events.api.jobs import JobClient
 from fastapi_events.api.publisher import EventPublisher, SyncEventPublisher
 from fastapi_events.engine.injection import Needs, fill
+from fastapi_events.engine.jobs.asking import Asked, awaited
+from fastapi_events.engine.jobs.context import SPAWN
 from fastapi_events.engine.jobs.step_function import StepFunction, read_step
 from fastapi_events.engine.jobs.step_ids import StepIds
 from fastapi_events.engine.jobs.waits import timed_out
 from fastapi_events.model.durations import checked_span
-from fastapi_events.model.event import Event, options_of
+from fastapi_events.model.event import Event
 from fastapi_events.model.identity import new_id
-from fastapi_events.model.job import Job
+from fastapi_events.model.job import Job, checked_job
 from fastapi_events.model.job_context import Child, ClosePolicy, JobContext, RunInfo
 from fastapi_events.model.retry import Retry, Seconds
+from fastapi_events.testing.stand_ins import StandIns
 
 I = TypeVar("I")  # noqa: E741 - as in Job[I, O]
 O = TypeVar("O")  # noqa: E741
@@ -69,11 +72,11 @@ class FakeJobContext(JobContext[I], Generic[I, O]):
         attempt: int = 1, redelivered: bool = False, tags: Sequence[str] = (), tenant_id: str | None = None,
         scheduled_for: datetime | None = None,
     ) -> None:  # fmt: skip
-        self._job, self._input = job, job.load_input(job.dump_input(input))
-        self._steps, self._events = dict(steps or {}), list(events)
-        self._signals = {name: list(values) for name, values in (signals or {}).items()}
-        self._children, self._given = dict(children or {}), dict(given or {})
-        self._redelivered, self._ids = redelivered, StepIds(f"job {job.name!r}")
+        checked_job(job, "FakeJobContext()", "FakeJobContext(restock, Restock(...))")
+        self._job, self._input, self._given = job, job.load_input(job.dump_input(input)), dict(given or {})
+        self._stand_ins = StandIns(self._owner, steps or {}, events, signals or {}, children or {})
+        self._redelivered, self._ids = redelivered, StepIds(self._owner)
+        self.asked = Asked(self._owner, is_async=job.is_async)
         run_id = new_id()
         self._run = RunInfo(
             run_id, job.name, attempt, run_id, None, tuple(tags), job.scope_of(self._input), tenant_id, run_id,
@@ -88,9 +91,19 @@ class FakeJobContext(JobContext[I], Generic[I, O]):
     async def call(self, **arguments: Any) -> O:
         """Call the job with this context, and what else its signature asks for; its result, as it would be stored.
 
-        A ``def`` job is called in a thread.
+        A ``def`` job is called in a thread. Raises ``AssertionError`` for a stand-in that the job has not asked for.
         """
-        value = await _called(self._job.make(), (self,), arguments, is_async=self._job.is_async)
+        function = self._job.make()
+        self._check_arguments(function, arguments)
+        try:
+            value = await _called(function, (self,), arguments, is_async=self._job.is_async)
+        except Exception as error:
+            if unasked := self._stand_ins.unasked():
+                error.add_note(unasked)
+            raise
+        self.asked.check()
+        if unasked := self._stand_ins.unasked():
+            raise AssertionError(unasked)
         return self._job.load_result(self._job.dump_result(value))
 
     @property
@@ -119,6 +132,7 @@ class FakeJobContext(JobContext[I], Generic[I, O]):
         about = {"run_id": str(self._run.id), "job": self._job.name}
         return logging.LoggerAdapter(logging.getLogger("fastapi_events.jobs"), about)
 
+    @awaited
     async def step(
         self, id: str, fn: Callable[..., Any], *args: Any, retry: Retry | None = None,  # noqa: A002
         timeout: Seconds | None = None,
@@ -128,76 +142,75 @@ class FakeJobContext(JobContext[I], Generic[I, O]):
         about = f"{self._owner}, step {id!r}"
         read = read_step(fn, len(args), _PUBLISHERS | self._given.keys(), owner=about)
         seconds = checked_span(timeout, "timeout", about)
-        value = _told(self._steps[id]) if id in self._steps else await self._tried(id, read, args, retry, seconds)
+        given = self._stand_ins.has_step(id)
+        value = self._stand_ins.step(id) if given else await self._tried(id, read, args, retry, seconds)
         text = read.result.dump(value, owner=about, max_size=MAX_RESULT)
         self.done[id] = read.result.load(text, owner=about)
         return self.done[id]
 
+    @awaited
     async def sleep(self, duration: Seconds, *, id: str | None = None) -> None:  # noqa: A002
         """Note it, and go on."""
         self._ids.own("sleep", id)
-        seconds = checked_span(duration, "sleep", self._owner, zero=True) or 0.0
+        seconds = checked_span(duration, "job.sleep", self._owner, zero=True, called=True) or 0.0
         self.slept.append(timedelta(seconds=seconds))
 
+    @awaited
     async def wait_for(
         self, event: type[Any], *, key: str | None = None, timeout: Seconds | None = None,
         id: str | None = None,  # noqa: A002
     ) -> Any:  # fmt: skip
         """The first event of the class, and of the key, that is left."""
         self._ids.own("event", id)
-        found = next((one for one in self._events if _is_awaited(one, event, key)), None)
+        found = self._stand_ins.event(event, key)
         if found is None:
             raise self._nothing(event.__qualname__, timeout, f"events=[{event.__qualname__}(...)]")
-        self._events.remove(found)
         return found
 
+    @awaited
     async def signal(
         self, name: str, type: Any, *, timeout: Seconds | None = None, id: str | None = None  # noqa: A002
     ) -> Any:  # fmt: skip
         """The next signal of the name that is left."""
         self._ids.own("signal", id)
-        if not self._signals.get(name):
+        sent = self._stand_ins.signal(name)
+        if sent is None:
             raise self._nothing(f"signal {name!r}", timeout, f"signals={{{name!r}: [...]}}")
-        sent = TypeAdapter[Any](Any).dump_json(self._signals[name].pop(0))
         return TypeAdapter[Any](type).validate_json(sent)
 
+    @awaited
     async def spawn(
         self, job: Job[Any, Any], input: Any, *,  # noqa: A002
         on_parent_close: Literal["terminate", "cancel", "abandon"] = "cancel", id: str | None = None,  # noqa: A002
     ) -> Child[Any]:  # fmt: skip
         """Note it; nothing is run."""
         self._ids.own("spawn", id)
-        child: Child[Any] = Child(new_id(), job.name)
+        child: Child[Any] = Child(new_id(), checked_job(job, f"{self._owner}: job.spawn()", SPAWN).name)
+        self._stand_ins.spawned(job)
         self.spawned.append(Spawned(child, job, job.load_input(job.dump_input(input)), on_parent_close))
         return child
 
+    @awaited
     async def gather_children(self, *children: Child[Any]) -> list[Any]:
         """The results that are given for the jobs of these children, or of all."""
         chosen: list[UUID] = [child.run for child in children] or [one.child.run for one in self.spawned]
         spawned = {one.child.run: one for one in self.spawned}
-        return [self._result_of(spawned[run]) for run in chosen]
+        return [self._stand_ins.child(spawned[run].job, spawned[run].input) for run in chosen]
 
+    @awaited
     async def progress(self, done: float, total: float | None = None) -> None:
         """Note it."""
         self.told.append((done, total))
 
+    @awaited
     async def heartbeat(self) -> None:
         """There is no time-out to begin anew."""
 
+    @awaited
     async def checkpoint(self, *, id: str | None = None) -> None:  # noqa: A002
         """Count it."""
         self._ids.own("checkpoint", id)
         self.checkpoints += 1
-
-    def _result_of(self, spawned: Spawned) -> Any:
-        if spawned.job not in self._children:
-            raise AssertionError(
-                f"{self._owner} waits for a run of {spawned.job.name!r}, whose result is not given: "
-                "FakeJobContext(..., children={job: result})."
-            )
-        value: Any = self._children[spawned.job]
-        result = value(spawned.input) if callable(value) and not inspect.isclass(value) else _told(value)
-        return spawned.job.load_result(spawned.job.dump_result(result))
 
     async def _tried(
         self, name: str, read: StepFunction, args: tuple[Any, ...], retry: Retry | None, seconds: float | None
@@ -220,6 +233,15 @@ class FakeJobContext(JobContext[I], Generic[I, O]):
                 if retry is None or not retry.permits(error) or attempts >= retry.max_attempts:
                     raise
 
+    def _check_arguments(self, function: Callable[..., Any], arguments: dict[str, Any]) -> None:
+        try:
+            inspect.signature(function).bind(self, **arguments)
+        except TypeError as error:
+            raise TypeError(
+                f"{self._owner}: call(): {error}. What the job takes beside its context is given by name: "
+                "await job.call(session=session)."
+            ) from None
+
     def _nothing(self, what: str, timeout: Seconds | None, given: str) -> Exception:
         if checked_span(timeout, "timeout", self._owner) is not None:
             return timed_out(f"{self._owner}, {what}")
@@ -237,16 +259,3 @@ async def _called(
         return await function(*args, **given)
     value = await asyncio.to_thread(functools.partial(function, *args, **given))
     return await value if inspect.isawaitable(value) else value
-
-
-def _told(value: Any) -> Any:
-    """A result, or the exception that stands in its place."""
-    if isinstance(value, BaseException) or (inspect.isclass(value) and issubclass(value, BaseException)):
-        raise value
-    return value
-
-
-def _is_awaited(one: Event, kind: type[Event], key: str | None) -> bool:
-    options = options_of(kind)
-    field = None if options is None else options.aggregate_id
-    return isinstance(one, kind) and (key is None or field is None or str(getattr(one, field)) == key)

@@ -328,7 +328,7 @@ async def test_a_child_that_failed_fails_whoever_waits_for_it(backend: Backend) 
     events = await backend.idle(family.module)
     started = await events.jobs.start(family.parent, [1, 13])
     await events.drain_once()
-    with pytest.raises(JobFailed, match=r"run .* of shop\.child has failed: unlucky"):
+    with pytest.raises(JobFailed, match=r"run .* of shop\.child has failed: ValueError: unlucky"):
         await events.jobs.result(started, timeout=1)
 
 

@@ -27,8 +27,16 @@ async def stray_job(job: JobContext[int]) -> None: ...
 
 
 IN_A_JOB: dict[str, tuple[Act, str, str]] = {
-    "sleep": (lambda job: job.sleep(-1), "ContradictoryOptions", "sleep=-1 is over before it begins. Use 0 or more."),
-    "sleep of text": (lambda job: job.sleep("5"), "ContradictoryOptions", "sleep='5' is not a number of seconds"),
+    "sleep": (
+        lambda job: job.sleep(-1),
+        "ContradictoryOptions",
+        "job.sleep(-1) is over before it begins. Use 0 or more.",
+    ),
+    "sleep of text": (
+        lambda job: job.sleep("5"),
+        "ContradictoryOptions",
+        "job.sleep('5') is not a number of seconds. Write job.sleep(5), or",
+    ),
     "wait": (lambda job: job.wait_for(Placed, timeout=-1), "ContradictoryOptions", "timeout=-1 is no time at all"),
     "abstract": (lambda job: job.wait_for(Event), "InvalidJob", "Event is abstract"),
     "signal": (lambda job: job.signal("x", int, timeout=-1), "ContradictoryOptions", "timeout=-1 is no time at all"),
@@ -41,7 +49,7 @@ IN_A_JOB: dict[str, tuple[Act, str, str]] = {
     ),
     "result of a step": (lambda job: job.step("a", thing), "InvalidResult", "step 'a': the result cannot be written"),
     "no function": (lambda job: job.step("a", 5), "InvalidJob", "5 is not a function"),
-    "no id": (lambda job: job.step("", number, 1), "DuplicateStep", "an id is a text"),
+    "no id": (lambda job: job.step("", number, 1), "InvalidJob", "an id is a text"),
     "unknown": (lambda job: job.spawn(stray_job, 1), "UnknownJob", "'other.stray' belongs to no module"),
     "input": (lambda job: job.spawn(stray_job, object()), "", "other.stray"),
     "policy": (lambda job: job.spawn(stray_job, 1, on_parent_close="x"), "ContradictoryOptions", "on_parent_close='x'"),

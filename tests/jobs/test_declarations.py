@@ -109,7 +109,7 @@ WRONG_OPTIONS: list[tuple[dict[str, Any], type[Exception], str]] = [
     (
         {"priority": 32768},
         ContradictoryOptions,
-        r"priority=32768 is not a whole number from -32768 to 32767. The higher",
+        r"priority=32768 is not a whole number from -32,767 to 32,767. The higher",
     ),
     ({"priority": "high"}, ContradictoryOptions, r"priority='high' is not a whole number"),
     ({"priority": True}, ContradictoryOptions, r"priority=True is not"),

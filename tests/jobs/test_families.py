@@ -95,7 +95,7 @@ async def test_a_child_that_failed_fails_whoever_waits_for_it(stage: Stage) -> N
     events = await stage.idle(shop.module)
     started = await events.jobs.start(shop.parent, [1, 13])
     await events.drain_once()
-    with pytest.raises(JobFailed, match=r"run .* of shop\.child has failed: unlucky"):
+    with pytest.raises(JobFailed, match=r"run .* of shop\.child has failed: ValueError: unlucky"):
         await events.jobs.result(started, timeout=1)
 
 

@@ -181,9 +181,9 @@ async def test_who_holds_up_a_sleep_has_not_gone_on(stage: Stage) -> None:
         ("duplicate", "step 'quote' was asked for twice"),
         ("unstable", "step number 1 calls .*quote and was 'quote-1' .*and is 'quote-2' now"),
         ("changed", "step 'same' was recorded as .*quote, and is .*order now"),
-        ("colon", "an id is a text of 1 to 200 characters without colons"),
+        ("colon", "an id is a text of 1 to 200 characters, without colons"),
         ("unstorable", "step 'list'.*cannot be written as JSON"),
-        ("needs", "parameter 'request'"),
+        ("needs", "its function takes 'request' .int. too, which was not passed"),
     ],
 )
 async def test_misuse_fails_with_its_name(stage: Stage, name: str, says: str) -> None:

@@ -16,7 +16,7 @@ from tests.plans.test_plans import Planner, parents_of_indexes
 
 TABLES = (
     "run_queue", "run", "run_end", "run_dedupe", "run_limit", "run_turn", "run_replaced", "run_step", "run_wait",
-    "run_signal", "run_progress", "event", "schedule", "worker", "scheduled_event",
+    "run_signal", "run_progress", "run_attempt", "event", "schedule", "worker", "scheduled_event",
 )  # fmt: skip
 EXPECTED = {
     "admit_runs": {
@@ -59,7 +59,7 @@ EXPECTED = {
     "spawn_step": {"run_queue_pkey"},
     "read_steps": {"run_step_pkey"},
     "read_children": {"run_pkey", "run_queue_pkey", "run_end_pkey"},
-    "read_runs": {"run_pkey", "run_queue_pkey", "run_end_pkey"},
+    "read_runs": {"run_pkey", "run_queue_pkey", "run_end_pkey", "run_attempt_of_run"},
     "find_same_ancestor": {"run_pkey"},
 }  # fmt: skip
 WALKED = {

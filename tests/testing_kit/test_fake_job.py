@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from fastapi_events import Event, HandlerSession, JobContext, Module, Retry, fixed
-from fastapi_events.errors import DuplicateStep, InvalidInput, InvalidResult, JobFailed, WaitTimeout
+from fastapi_events.errors import DuplicateStep, InvalidInput, InvalidJob, InvalidResult, JobFailed, WaitTimeout
 from fastapi_events.testing import FakeJobContext
 
 shop = Module("shop")
@@ -157,3 +157,82 @@ async def test_plain_functions_and_classes_are_called_too() -> None:
 
     assert await FakeJobContext(double, 4).call() == 8
     assert await FakeJobContext(other.job()(Report), 4).call() == [4]
+
+
+async def test_what_the_context_is_asked_for_is_awaited() -> None:
+    module = Module("asking")
+
+    @module.job()
+    def plain(job: JobContext[None]) -> None:
+        job.sleep(5)  # type: ignore[unused-coroutine]
+
+    @module.job()
+    async def forgets(job: JobContext[None]) -> None:
+        job.step("quote", quote, "A-1")  # type: ignore[unused-coroutine]
+
+    with pytest.raises(InvalidJob, match=r"job 'asking.plain' is a plain function \(def\).*Write async def"):
+        await FakeJobContext(plain, None).call()
+    with pytest.raises(InvalidJob, match=r"job.step\('quote', ...\) was never awaited"):
+        await FakeJobContext(forgets, None).call()
+    assert not calls
+
+
+async def test_a_stand_in_that_nobody_asks_for_is_told() -> None:
+    class Other(Event, name="shop.goods.lost"):
+        """What the job does not wait for."""
+
+    @shop.job("shop.other")
+    async def other(job: JobContext[None]) -> None: ...
+
+    given: dict[str, Any] = {
+        "events": [GoodsArrived(sku="A-1", quantity=1)], "signals": {"boost": [7]}, "children": {pick: 1},
+    }  # fmt: skip
+    wrong: tuple[tuple[dict[str, Any], str], ...] = (
+        (
+            {"steps": {"qoute": 5}},
+            r"job 'shop.restock' never asked for steps= 'qoute' \(did you mean 'quote'\?\)\. Take it",
+        ),
+        ({"events": [*given["events"], Other()]}, r"never asked for events= .*Other \(it asks for GoodsArrived\)"),
+        ({"signals": {"boost": [7], "bost": [1]}}, r"never asked for signals= 'bost' \(did you mean 'boost'\?\)"),
+        ({"children": {pick: 1, other: 2}}, r"never asked for children= shop.other \(it asks for shop.pick\)"),
+    )
+    for changes, says in wrong:
+        with pytest.raises(AssertionError, match=says):
+            await FakeJobContext(restock, Restock(sku="A-1"), **(given | changes)).call()
+    stood_for = FakeJobContext(restock, Restock(sku="A-1"), steps={"qoute": 5, "order": ValueError("no")}, **given)
+    with pytest.raises(ValueError, match="no") as caught:
+        await stood_for.call()
+    assert "did you mean 'quote'?" in caught.value.__notes__[0]
+
+
+async def test_what_cannot_be_is_named() -> None:
+    module: Any = Module("naming")
+    unkeyed = type("Unkeyed", (Event,), {"__module__": __name__}, name="shop.stock.counted")
+
+    @module.job()
+    async def needs(job: JobContext[str], session: HandlerSession) -> Any:
+        if job.input == "step":
+            return await job.step("order", order, 1)
+        if job.input == "spawn":
+            return await job.spawn(order, 1)
+        return await job.wait_for(unkeyed, key="1")
+
+    anything: Any = order
+    with pytest.raises(InvalidInput, match=r"FakeJobContext\(\) takes a job, not <function order"):
+        FakeJobContext(anything, 1)
+    with pytest.raises(InvalidInput, match=r"children= has results by job, not by 'm.pick'"):
+        FakeJobContext(needs, "x", children={anything and "m.pick": 3})
+    with pytest.raises(
+        TypeError, match=r"job 'naming.needs': call\(\): missing a required argument: 'session'.*by name"
+    ):
+        await FakeJobContext(needs, "x").call()
+    for given, says in (
+        (
+            "step",
+            r"step 'order': its function takes 'quantity' \(int\) too.*Write job.step\(id, function, ..., quantity",
+        ),
+        ("spawn", r"job.spawn\(\) takes a job, not <function order"),
+        ("key", r"key='1', but Unkeyed has neither key= nor aggregate_id=, so that its events have no key. Declare"),
+    ):
+        with pytest.raises((InvalidJob, InvalidInput), match=says):
+            await FakeJobContext(needs, given).call(session=None)

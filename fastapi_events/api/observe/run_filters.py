@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 from uuid import UUID
 
 from fastapi_events.api.observe.filters import Term, fingerprint_of, moment_of, terms_of, uuid_of
+from fastapi_events.api.unknown_handler import NEAR_NAME
 from fastapi_events.errors import InvalidFilter
 from fastapi_events.model.job_context import RunSource, RunState
 from fastapi_events.store.run_readings import ENDED
@@ -78,7 +79,7 @@ def known_job(name: str, known: Sequence[Any]) -> list[int]:
     found = [row["id"] for row in known if row["name"] == name]
     found = found or [row["id"] for row in known if name in row["former_names"]]
     if not found:
-        near = get_close_matches(name, [row["name"] for row in known], n=1)
+        near = get_close_matches(name, [row["name"] for row in known], n=1, cutoff=NEAR_NAME)
         mend = f"Did you mean job:{near[0]}?" if near else "See 'fastapi-events jobs kinds' for those that there are."
         raise InvalidFilter(f"job:{ascii(name)[1:-1][:80]} is no job of this group. {mend}")
     return found
@@ -88,7 +89,7 @@ def known_schedule(name: str, known: Sequence[Any]) -> list[int]:
     """The numbers of the schedules of this name; raises ``InvalidFilter`` if there is none."""
     found = [row["id"] for row in known if row["name"] == name]
     if not found:
-        near = get_close_matches(name, [row["name"] for row in known], n=1)
+        near = get_close_matches(name, [row["name"] for row in known], n=1, cutoff=NEAR_NAME)
         mend = f"Did you mean schedule:{near[0]}?" if near else "See 'fastapi-events schedules list'."
         raise InvalidFilter(f"schedule:{ascii(name)[1:-1][:80]} is no schedule of this group. {mend}")
     return found

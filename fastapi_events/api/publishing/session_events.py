@@ -16,6 +16,7 @@ from fastapi_events.api.publishing.caller import Site
 from fastapi_events.api.publishing.cancel import cancel_on
 from fastapi_events.api.publishing.changes import Change
 from fastapi_events.api.publishing.closing import TaskReference, closing_exception, no_task
+from fastapi_events.api.publishing.losing import lost_text
 from fastapi_events.api.publishing.port import PublishingPort
 from fastapi_events.api.publishing.wake_after import wake_after
 from fastapi_events.errors import NotInTransaction, PublishError, SessionClosed
@@ -204,14 +205,7 @@ class SessionEvents:
     def _report_lost(self, lost: Sequence[Entry]) -> None:
         if not lost:
             return
-        first, others = lost[0], len(lost) - 1
-        logger.warning(
-            "A session ended with published events that it neither committed nor rolled back; they are lost: %s, "
-            "published at %s%s. Call commit() after publish().",
-            first.envelope.name,
-            first.site,
-            f", and {others} more" if others else "",
-        )
+        logger.warning(lost_text(lost))
         self.port.count("uncommitted_publish", len(lost))
 
 

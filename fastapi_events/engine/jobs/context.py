@@ -9,19 +9,21 @@ from math import inf
 from typing import Any, Literal, get_args
 from uuid import UUID
 
+from fastapi_events.engine.jobs.asking import Asked, awaited
 from fastapi_events.engine.jobs.job_run import JobRun
 from fastapi_events.engine.jobs.steps import Steps
 from fastapi_events.engine.jobs.tools import JobTools
-from fastapi_events.errors import ContradictoryOptions, InvalidInput
+from fastapi_events.errors import ContradictoryOptions, InvalidInput, InvalidJob
 from fastapi_events.model.durations import checked_span
 from fastapi_events.model.event import Event
-from fastapi_events.model.job import Job
+from fastapi_events.model.job import Job, checked_job
 from fastapi_events.model.job_context import Child, ClosePolicy, JobContext, RunInfo
 from fastapi_events.model.job_keys import checked_signal
 from fastapi_events.model.job_limits import not_among
 from fastapi_events.model.retry import Retry, Seconds
 
 logger = logging.getLogger("fastapi_events.jobs")
+SPAWN = "await job.spawn(ship, Ship(order=7))"
 
 
 class RunningJob(JobContext[Any]):
@@ -30,6 +32,7 @@ class RunningJob(JobContext[Any]):
     def __init__(self, run: JobRun, value: Any, tools: JobTools) -> None:
         self._run, self._tools, self._input = run, tools, value
         self.steps = Steps(run, tools)
+        self.asked = Asked(self._owner, is_async=run.job.is_async)
 
     @property
     def input(self) -> Any:
@@ -74,6 +77,7 @@ class RunningJob(JobContext[Any]):
         logs = self._tools.logs
         return logging.LoggerAdapter(logger, about) if logs is None else logs.logger_of(self._run, about)
 
+    @awaited
     async def step(
         self,
         id: str,  # noqa: A002 - as in JobContext
@@ -86,11 +90,15 @@ class RunningJob(JobContext[Any]):
         seconds = checked_span(timeout, "timeout", f"job {self._run.job.id!r}, step {ascii(id)[:80]}")
         return await self.steps.step(id, fn, args, retry, seconds)
 
+    @awaited
     async def sleep(self, duration: Seconds, *, id: str | None = None) -> None:  # noqa: A002 - as in JobContext
         """Go on later; see ``JobContext.sleep``."""
-        seconds = checked_span(duration, "sleep", self._owner, zero=True, none="is over before it begins")
+        seconds = checked_span(
+            duration, "job.sleep", self._owner, zero=True, none="is over before it begins", called=True
+        )  # fmt: skip
         await self.steps.sleep(seconds or 0.0, id)
 
+    @awaited
     async def wait_for(
         self,
         event: type[Event],
@@ -102,6 +110,7 @@ class RunningJob(JobContext[Any]):
         """Go on with the next event of a class; see ``JobContext.wait_for``."""
         return await self.steps.event(event, key, checked_span(timeout, "timeout", self._owner), id)
 
+    @awaited
     async def signal(
         self,
         name: str,
@@ -118,6 +127,7 @@ class RunningJob(JobContext[Any]):
     def _owner(self) -> str:
         return f"job {self._run.job.id!r}"
 
+    @awaited
     async def spawn(
         self,
         job: Job[Any, Any],
@@ -127,6 +137,7 @@ class RunningJob(JobContext[Any]):
         id: str | None = None,  # noqa: A002 - as in JobContext
     ) -> Child[Any]:
         """Start a run below this one; see ``JobContext.spawn``."""
+        checked_job(job, f"{self._owner}: job.spawn()", SPAWN, InvalidJob)
         if on_parent_close not in get_args(ClosePolicy):
             words = get_args(ClosePolicy)
             raise ContradictoryOptions(
@@ -134,6 +145,7 @@ class RunningJob(JobContext[Any]):
             )
         return await self.steps.spawn(job, input, on_parent_close, id)
 
+    @awaited
     async def gather_children(self, *children: Child[Any]) -> list[Any]:
         """Wait for children; see ``JobContext.gather_children``."""
         for child in children:
@@ -143,10 +155,12 @@ class RunningJob(JobContext[Any]):
                 )
         return await self.steps.children(children)
 
+    @awaited
     async def checkpoint(self, *, id: str | None = None) -> None:  # noqa: A002 - as in JobContext
         """Mark a place; see ``JobContext.checkpoint``."""
         await self.steps.checkpoint(id)
 
+    @awaited
     async def progress(self, done: float, total: float | None = None) -> None:
         """Say how far the run is."""
         self._check_progress(done, total)
@@ -160,6 +174,7 @@ class RunningJob(JobContext[Any]):
                 f"{self._owner}: progress({ascii(number)[:80]}): how much is done, and of how much, are numbers from 0."
             )
 
+    @awaited
     async def heartbeat(self) -> None:
         """Say that the run lives: the time of its attempt begins anew."""
         if self._run.on_heartbeat is not None:

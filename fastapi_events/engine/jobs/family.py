@@ -10,16 +10,15 @@ from typing import Any
 from uuid import UUID
 
 from fastapi_events.engine.jobs.job_run import JobRun
-from fastapi_events.errors import CyclicSpawn, JobCanceled, JobError, JobFailed, JobTimedOut, UnknownJob
+from fastapi_events.errors import CyclicSpawn, JobFailed, UnknownJob
 from fastapi_events.model.context import current_flow
 from fastapi_events.model.envelope import PublishRules
 from fastapi_events.model.job import Job
 from fastapi_events.model.job_context import Child
+from fastapi_events.model.run_failing import UNSUCCESSFUL, failed_run
 from fastapi_events.model.run_sealing import seal_run
 from fastapi_events.model.run_start import RunStart
 from fastapi_events.store.families import FamilyStore
-
-_ENDS: dict[str, type[JobError]] = {"failed": JobFailed, "timed_out": JobTimedOut, "canceled": JobCanceled}
 
 
 def _of(key: str) -> str:
@@ -74,9 +73,8 @@ class Family:
         rows = await self._store.children(parent, [child.run for child in children])
         news: int = rows[0]["news"] or 0 if rows else 0
         for row, child in zip(rows, children, strict=True):
-            if row["state"] in _ENDS:
-                what = row["state"].replace("_", " ")
-                raise _ENDS[row["state"]](f"run {child.run} of {child.job} has {what}: {row['problem']}", run=child.run)
+            if row["state"] in UNSUCCESSFUL:
+                raise failed_run(child.run, child.job, row["state"], row["problem"])
             if row["gone"]:
                 raise JobFailed(f"run {child.run} of {child.job} is not kept any more, nor its result.", run=child.run)
         if any(row["state"] is None for row in rows):

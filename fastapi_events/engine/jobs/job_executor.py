@@ -146,9 +146,11 @@ def _input_of(run: JobRun) -> Any:
 
 
 def check_not_left(context: RunningJob) -> None:
-    """Whoever has caught what was to leave the job must not go on as if it had not been left."""
+    """Whoever has caught what was to leave the job must not go on as if it had not been left; nor may anybody forget
+    to await what the context was asked for."""
     if context.steps.left is not None:
         raise context.steps.left
+    context.asked.check()
 
 
 def check_alive(run: Run) -> None:

@@ -12,6 +12,7 @@ from fastapi_events.engine.item import Item
 from fastapi_events.engine.jobs.ready_job import ReadyJob
 from fastapi_events.engine.jobs.run_log import RunLines
 from fastapi_events.engine.run import Run
+from fastapi_events.errors import DeclarationError, HandlerSessionMisuse, StepError
 from fastapi_events.model.context import Flow
 from fastapi_events.store.runs import RunClaim
 
@@ -48,6 +49,7 @@ class JobRun(Run):
     """One attempt at a run. A crew makes it as it makes a handler's."""
 
     noun = "job"
+    misuse = (DeclarationError, StepError, HandlerSessionMisuse)
     __slots__ = (
         "awaits",
         "canceled",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fastapi_events.errors import DuplicateStep, UnstableSteps
+from fastapi_events.errors import DuplicateStep, InvalidJob, UnstableSteps
 
 
 class StepIds:
@@ -25,14 +25,14 @@ class StepIds:
         return f"{kind}:{chosen}"
 
     def take(self, name: Any) -> None:
-        """Note a step's id; raises ``DuplicateStep`` for one that cannot be, or was there before."""
+        """Note a step's id; raises ``InvalidJob`` for one that cannot be, ``DuplicateStep`` if it was there before."""
         self._note("step", name)
 
     def _note(self, kind: str, name: Any) -> None:
         if not isinstance(name, str) or not name or len(name) > 200 or ":" in name or name.isdecimal():
-            raise DuplicateStep(
-                f"{self._owner}: {kind} {ascii(name)[:80]}: an id is a text of 1 to 200 characters without colons, and "
-                "more than a number. Write e.g. 'charge' or f'charge-{number}'."
+            raise InvalidJob(
+                f"{self._owner}: {kind} {ascii(name)[:80]}: an id is a text of 1 to 200 characters, without colons, "
+                "and not a number alone. Write e.g. 'charge' or f'charge-{line.id}'."
             )
         seen = name if kind == "step" else f"{kind}:{name}"
         if seen in self._seen:

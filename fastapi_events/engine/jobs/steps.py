@@ -183,7 +183,9 @@ class Steps:
                 record = StepRecord(name, number, "step", "done", read.source, attempts=attempts)
                 return await self._called(record, read, arguments, timeout, began)
             except Exception as error:
-                if retry is None or isinstance(error, Steering | InvalidResult) or is_infrastructure(error):
+                if retry is None or isinstance(error, (Steering, InvalidResult, *self._run.misuse)):
+                    raise
+                if is_infrastructure(error):
                     raise
                 if not retry.permits(error) or attempts >= retry.max_attempts:
                     raise

@@ -11,8 +11,8 @@ from fastapi_events.engine.item import decode
 from fastapi_events.engine.jobs.job_run import JobRun
 from fastapi_events.engine.stored_versions import StoredVersions, Unreadable
 from fastapi_events.errors import InvalidJob, InvalidPayload, InvalidResult, WaitTimeout
-from fastapi_events.model.broadcast import check_trigger
-from fastapi_events.model.event import Event, options_of
+from fastapi_events.model.broadcast import NEVER_HEARD, check_trigger
+from fastapi_events.model.event import Event, EventOptions, options_of
 from fastapi_events.model.lane import lane_of, partition_of, place_of
 from fastapi_events.model.registry import Registry
 from fastapi_events.model.values import decode_value
@@ -34,10 +34,7 @@ class Waits:
 
     def awaited(self, run: JobRun, event: type[Event], key: str | None) -> Awaited:
         """What is waited for, and where it would be stored."""
-        options = options_of(event)
-        if options is None:
-            raise InvalidJob(f"job {run.job.id!r}: {event.__qualname__} is abstract, so none is ever published.")
-        check_trigger(event, owner=f"job {run.job.id!r}: wait_for()")
+        options = checked_event(event, key, f"job {run.job.id!r}: wait_for()")
         if key is None:
             places = [place_of(lane_of(options), one) for one in range(self._partitions)]
             return Awaited(options.name, None, places, options.name)
@@ -69,6 +66,27 @@ class Waits:
         if isinstance(read, Unreadable):
             raise InvalidResult(f"the event {found['id']} cannot be read: {read.failure.message}")
         return read
+
+
+def checked_event(event: Any, key: Any, owner: str) -> EventOptions:
+    """What the class that is waited for declares; raises ``InvalidJob`` or ``AuditEventTriggerError`` for a wait that
+    would never be over."""
+    shown = ascii(event)[:80]
+    if not (isinstance(event, type) and issubclass(event, Event)):
+        raise InvalidJob(f"{owner} takes an Event class, not {shown}. Write job.wait_for(OrderPaid, ...).")
+    options = options_of(event)
+    if options is None:
+        raise InvalidJob(
+            f"{owner}: {event.__qualname__} is abstract, so none is ever published. Give the class a name=."
+        )
+    check_trigger(event, owner=owner, mend=NEVER_HEARD)
+    if key is not None and options.key is None and options.aggregate_id is None:
+        raise InvalidJob(
+            f"{owner}: key={ascii(key)[:80]}, but {event.__qualname__} has neither key= nor aggregate_id=, so that its "
+            "events have no key. Declare which field it is, class "
+            f"{event.__qualname__}(Event, ..., key='order_id'), or leave key= out."
+        )
+    return options
 
 
 def timed_out(owner: str) -> WaitTimeout:

