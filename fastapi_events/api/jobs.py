@@ -69,7 +69,12 @@ class RunPage:
 
 @dataclass(frozen=True, slots=True)
 class RunView(Generic[O]):
-    """A run as it is now."""
+    """A run as it is now, by what is committed.
+
+    ``attempts`` have been spent; a pause spends none. ``due_at`` is when it begins or goes on, if that is a moment:
+    a start in the future, a back-off, a sleep. ``reason`` and ``error_…`` are those of its end; of a run that is being
+    tried again ``events.observe.run(id).history`` has the errors.
+    """
 
     id: UUID
     job: str
