@@ -67,8 +67,12 @@ class RunPage:
 
 @dataclass(frozen=True, slots=True)
 class RunView(Generic[O]):
-    """A run as it is now. ``error_type`` and ``error_message`` are of its last error: of a run that has failed or timed
-    out, and of one that is to be tried again."""
+    """A run as it is now, by what is committed.
+
+    ``attempts`` have been spent; a pause spends none. ``due_at`` is when it begins or goes on, if that is a moment:
+    a start in the future, a back-off, a sleep. ``reason`` is that of its end; ``error_…`` are those of its last error,
+    of a run that has failed or timed out and of one that is being tried again: ``events.observe.run(id).history`` has all.
+    """
 
     id: UUID
     job: str

@@ -29,38 +29,47 @@ RunSource = Literal["manual", "schedule", "event", "parent"]
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """A run as its job sees it; ``attempt`` counts from 1."""
+    """A run as its job sees it: what does not change while it is being run. Times are in UTC."""
 
     id: UUID
+    """What ``jobs.start`` has returned as ``run``."""
     job: str
+    """The job's name."""
     attempt: int
+    """The number of this attempt, from 1, counted on where the run was begun anew."""
     root_id: UUID
     """The run that all this has begun with: its own id, if no other run has spawned it."""
     parent_id: UUID | None
+    """The run that has spawned it."""
     tags: tuple[str, ...]
     scope: tuple[str, str] | None
     """Type and id of what the run belongs to."""
     tenant_id: str | None
     correlation_id: UUID
     created_at: datetime
+    """When it was started, by the database's clock."""
     scheduled_for: datetime | None = None
     """The tick that it is for, in UTC, if a schedule has started it; the run may begin later."""
 
 
 @dataclass(frozen=True, slots=True)
 class Started(Generic[Out_co]):
-    """What ``jobs.start`` returns: the run's id, and whether it was there already (see ``Dedupe``)."""
+    """What ``jobs.start`` returns. The run is there with the commit of the transaction that started it."""
 
     run: UUID
+    """Its id."""
     existing: bool = False
+    """No run was started: this one, which was there, stands for it (see ``Dedupe``)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Child(Generic[Out_co]):
-    """A run that another one has spawned; ``gather_children`` waits for its result."""
+    """A run that another one has spawned. It is not awaited: ``gather_children(child)`` waits for its result."""
 
     run: UUID
+    """Its id."""
     job: str
+    """Its job's name."""
 
 
 class JobContext(ABC, Generic[In_co]):
@@ -95,12 +104,12 @@ class JobContext(ABC, Generic[In_co]):
     @property
     @abstractmethod
     def attempt(self) -> int:
-        """The number of this attempt, from 1."""
+        """The number of this attempt, from 1. A pause does not end it; a run that is begun anew counts from 1 again."""
 
     @property
     @abstractmethod
     def redelivered(self) -> bool:
-        """Whether an earlier attempt ended uncleanly, so that what has no result yet may have been done."""
+        """Whether the process that had the run before has vanished or lost it: a step without result may be done."""
 
     @property
     @abstractmethod
@@ -140,17 +149,23 @@ class JobContext(ABC, Generic[In_co]):
         """Call a function once for the run, and remember what it returns.
 
         ``fn`` is called with ``args`` and whatever else its signature asks for; an async function is awaited, a plain
-        one runs in a thread. ``id`` is the step's identity: stable, and its own in the run. Once the result is stored
-        the function is not called again, whatever happens to the attempt; the result comes back as it is stored, by
-        the function's return annotation, the first time too.
+        one runs in a thread. ``id`` is the step's identity: stable, its own in the run, 1 to 200 characters without
+        colons, and not a number alone. Once the result is stored the function is not called again, whatever happens to
+        the attempt; the result comes back as it is stored, by the function's return annotation, the first time too.
+        With a ``HandlerSession`` its effects and its result commit together: exactly once.
 
-        ``retry`` (default: none of its own) is for the step alone; ``timeout`` is in seconds (default: the job's).
-        Raises what the function raises, ``DuplicateStep``, ``UnstableSteps`` and ``InvalidResult``.
+        ``retry`` (default: none of its own) is for the step alone, its attempts counted over those of the job;
+        ``timeout`` is in seconds and for each call (default: none but the attempt's). Arguments by keyword are given by
+        ``functools.partial``. Raises what the function raises, ``TimeoutError``, ``DuplicateStep``, ``UnstableSteps``,
+        ``InvalidJob`` and ``InvalidResult``.
         """
 
     @abstractmethod
     async def sleep(self, duration: Seconds, *, id: str | None = None) -> None:  # noqa: A002 - as in step
         """Go on after so many seconds (or a ``timedelta``), in whatever process; nothing is held meanwhile.
+
+        The moment is fixed, by the database's clock, when the sleep is first come to. 0 is no pause; raises
+        ``ContradictoryOptions`` for less, and for more than ten years.
 
         Sleeps, waits, spawns and checkpoints are told apart by their order in the attempt, each kind by itself. Where
         that may differ between attempts (branches at the same time, or code that changes while runs are under way),
@@ -166,10 +181,16 @@ class JobContext(ABC, Generic[In_co]):
         timeout: Seconds | None = None,
         id: str | None = None,  # noqa: A002 - as in step
     ) -> E:
-        """Go on with the next event of a class, of one ordering ``key`` if given, published since the wait began.
+        """Go on with the first event of a class, of one ordering ``key`` if given, that comes after the wait began.
 
-        ``timeout`` is in seconds (default: for ever), ``id`` as for ``sleep``. Raises ``WaitTimeout``, and
-        ``UnstableSteps`` where an earlier attempt waited for something else in its place.
+        It is the first by position of those that were not visible then: what was there before is not heard, for which
+        there is ``signal``. ``key`` is the event's, as a string, in the run's tenant; without it any event of the class
+        will do, of whatever tenant.
+
+        ``timeout`` is in seconds (default: none, for ever), ``id`` as for ``sleep``. Raises ``WaitTimeout``, in later
+        attempts too, ``AuditEventTriggerError``, ``InvalidJob`` for a class whose events never come, ``InvalidResult``
+        for one that cannot be read, and ``UnstableSteps`` where an earlier attempt waited for something else in its
+        place.
         """
 
     @abstractmethod
@@ -183,8 +204,10 @@ class JobContext(ABC, Generic[In_co]):
     ) -> T:
         """Go on when somebody sends this run a signal of this name, with what was sent, as a ``type``.
 
-        ``timeout`` is in seconds (default: for ever), ``id`` as for ``sleep``. Raises ``WaitTimeout`` and
-        ``UnstableSteps``.
+        ``jobs.signal(run, name, value)`` sends it. Signals are kept from then on, before they are asked for too, and
+        taken in the order of sending, each once. ``timeout`` is in seconds (default: none, for ever), ``id`` as for
+        ``sleep``. Raises ``WaitTimeout``, in later attempts too, ``InvalidInput`` for a name that is none,
+        ``InvalidResult`` for a signal, which is taken all the same, that is no ``type``, and ``UnstableSteps``.
         """
 
     @abstractmethod
@@ -196,12 +219,13 @@ class JobContext(ABC, Generic[In_co]):
         on_parent_close: Literal["terminate", "cancel", "abandon"] = "cancel",
         id: str | None = None,  # noqa: A002 - as in step
     ) -> Child[Out]:
-        """Start a run below this one, once for the run.
+        """Start a run below this one, once for the run, at once and durably.
 
         ``on_parent_close`` says what becomes of it when this run ends, however it ends: ``"terminate"`` (at once),
         ``"cancel"`` (it may clean up) or ``"abandon"`` (nothing). ``id`` is as for ``sleep``. Raises ``InvalidInput``,
-        ``CyclicSpawn``, and ``UnstableSteps`` where an earlier attempt spawned another job in its place or, without an
-        ``id``, gave it another input.
+        ``UnknownJob``, ``CyclicSpawn``, ``JobCollisionError`` where a limit of the job refuses it, and
+        ``UnstableSteps`` where an earlier attempt spawned another job in its place or, without an ``id``, gave it
+        another input.
         """
 
     @overload
@@ -216,17 +240,28 @@ class JobContext(ABC, Generic[In_co]):
     async def gather_children(self, *children: Child[Any]) -> list[Any]:
         """Wait for the results of these children, in their order; of all so far, if none is named.
 
-        Raises ``JobFailed``, ``JobCanceled`` or ``JobTimedOut`` for the first that has none.
+        Raises ``JobFailed``, ``JobCanceled`` or ``JobTimedOut`` for the first of them that ended so, whose id is
+        ``run`` of the error; the others may be at work then. Whoever wants their results asks for one after the other.
         """
 
     @abstractmethod
     async def progress(self, done: float, total: float | None = None) -> None:
-        """Say how far the run is, for people."""
+        """Say how far the run is, for people, at once: the last numbers are shown with the run.
+
+        Both are numbers from 0, of whatever unit. Raises ``InvalidInput``.
+        """
 
     @abstractmethod
     async def heartbeat(self) -> None:
-        """Say that the run lives: for steps that take longer than its worker may be silent."""
+        """Let the time-out of the attempt begin anew: for work that gets on, and takes longer in all.
+
+        Time-outs of steps, and of the transaction of a session, go on.
+        """
 
     @abstractmethod
     async def checkpoint(self, *, id: str | None = None) -> None:  # noqa: A002 - as in step
-        """Mark a place that a replay of the run may begin from: what was done before stays done."""
+        """Mark a place that a replay of the run may begin from: what was done before stays done.
+
+        Recorded once for the run, durably; ``id`` as for ``sleep``. Attempts of themselves begin at no checkpoint: they
+        keep every step.
+        """

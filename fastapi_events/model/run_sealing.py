@@ -14,6 +14,7 @@ from fastapi_events.model.envelope import PublishRules
 from fastapi_events.model.identity import new_id
 from fastapi_events.model.job import Job
 from fastapi_events.model.job_keys import checked_scope
+from fastapi_events.model.job_options import HIGHEST_PRIORITY, LOWEST_PRIORITY
 from fastapi_events.model.payload import checked_text
 from fastapi_events.model.run_limits import limits_of
 from fastapi_events.model.run_start import RunStart
@@ -21,7 +22,6 @@ from fastapi_events.model.tenancy import UNSAID, Unsaid, checked_tenant, missing
 from fastapi_events.model.unknown_options import check_known
 
 MOST_TAGS = 20
-HIGHEST_PRIORITY = 32_767
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,10 @@ class StartOptions:
     tenant_id: str | Unsaid | None = UNSAID
     correlation_id: UUID | None = None
     run_id: UUID | None = None
+    """Derived from what the run is the only one of; nobody gives it by hand."""
 
 
-_OPTIONS = tuple(field.name for field in fields(StartOptions))
+_OPTIONS = tuple(field.name for field in fields(StartOptions) if field.name != "run_id")
 NO_OPTIONS = StartOptions()
 _NOBODY = UUID(int=0)
 
@@ -144,9 +145,9 @@ def _moment(moment: Any, owner: str) -> datetime:
 
 
 def _checked_priority(priority: Any, owner: str) -> int:
-    if type(priority) is not int or not -HIGHEST_PRIORITY <= priority <= HIGHEST_PRIORITY:
+    if type(priority) is not int or not LOWEST_PRIORITY <= priority <= HIGHEST_PRIORITY:
         raise InvalidInput(
-            f"{owner}: priority={ascii(priority)[:80]}: it is a whole number from -{HIGHEST_PRIORITY:,} to "
-            f"{HIGHEST_PRIORITY:,}; higher ones come first."
+            f"{owner}: priority={ascii(priority)[:80]}: it is a whole number from {LOWEST_PRIORITY} to "
+            f"{HIGHEST_PRIORITY}; higher ones come first."
         )
     return priority

@@ -35,7 +35,7 @@ def test_testing(project: Made, server_url: str) -> None:
     folder = project("docs/how-to/testing.md").folder
     done = run_tests(folder, server_url=server_url)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "11 passed" in done.stdout
+    assert "12 passed" in done.stdout
 
 
 def test_testing_in_memory_through_the_app(project: Made, monkeypatch: pytest.MonkeyPatch) -> None:

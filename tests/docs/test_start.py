@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -32,6 +33,9 @@ async def test_the_first_app_of_the_readme(project: Made, unused_port: int) -> N
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{unused_port}") as client:
             order = (await client.post("/orders?sku=LAMP")).json()
             output += await told(process, f"reserving one LAMP for order {order}")
+            (await client.post("/customers?email=ana@example.com")).raise_for_status()
+            output += await told(process, "how do you like it, ana@example.com")
+            assert output.count("welcome, ana@example.com") == 1
             dashboard = await client.get("/events/dashboard", follow_redirects=True)
             assert dashboard.status_code == 200
             assert "orders.order.placed" in (await client.get("/events/dashboard/events")).text
@@ -124,6 +128,19 @@ async def test_the_tutorial(
         await seen("sent to cleo@example.com")
         assert not await dead_letters(client)
         assert "developer" in (await client.get("/events/dashboard/audit")).text.lower()
+
+        take_mail_down()
+        asked = await client.post(f"/tickets/{uuid4()}/refund?email=dan@example.com")
+        run = asked.raise_for_status().json()
+        await seen("paid back ticket")
+        await until(lambda: execute(clean_database, "SELECT FROM events.run_attempt WHERE outcome = 'retry'"))
+        assert run in (await client.get("/events/dashboard/runs")).text
+    async with served(tickets.app):  # the server is started again
+        bring_mail_back()
+        await execute(clean_database, _RUN_DUE)
+        tickets.events.runtime.wake.everything()
+        await seen("told dan@example.com of 4200 cents")
+    assert output.count("paid back ticket") == 1
     assert output.count("attempt 1: a mail to cleo@example.com") == 2
     assert output.count("counted ticket") == 3
 
@@ -132,6 +149,8 @@ _DUE = (
     "UPDATE events.parked_key SET due_at = clock_timestamp() "
     "WHERE blocked AND due_at < 'infinity' AND worker_id IS NULL"
 )
+
+_RUN_DUE = "UPDATE events.run_queue SET due_at = clock_timestamp() WHERE state = 't'"
 
 
 def take_mail_down() -> None:
