@@ -71,7 +71,7 @@ class RunView(Generic[O]):
 
     ``attempts`` have been spent; a pause spends none. ``due_at`` is when it begins or goes on, if that is a moment:
     a start in the future, a back-off, a sleep. ``reason`` is that of its end; ``error_…`` are those of its last error,
-    of a run that has failed or timed out and of one that is being tried again: ``events.observe.run(id).history`` has all.
+    of a run that has failed or timed out and of one that is being tried again: ``observe.run(id).history`` has all.
     """
 
     id: UUID
