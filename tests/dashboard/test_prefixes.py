@@ -102,7 +102,8 @@ async def test_every_link_of_every_page_arrives(shop: Ground, place: str) -> Non
                 assert (parts.scheme, parts.netloc) == ("", ""), "no scheme, no host"
                 assert link.startswith(base), (place, link)
             seen |= {link.replace("&amp;", "&") for link in links}
-        for link in sorted(seen)[:60]:
+        routes = {re.sub(r"/[^/]*[0-9][^/]*", "/#", urlsplit(link).path): link for link in sorted(seen)}  # one of each
+        for link in routes.values():
             assert (await client.get(link)).status_code in (200, 422), (place, link)  # 422: confirming nothing
         confirm = await client.get(f"{base}/dead-letters/confirm?action=redrive&id={shop.seeded.dead[0]}")
         assert f'action="{base}/dead-letters/redrive"' in confirm.text

@@ -79,9 +79,7 @@ def expected(before: Table, after: Table) -> set[tuple[str, str, str]]:
     }
 
 
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
-)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(st.lists(STEPS, min_size=1, max_size=3))
 def test_events_are_the_difference_that_a_commit_makes(
     events: Events, sync_engine: Engine, transactions: list[list[Step]]
