@@ -48,21 +48,25 @@ class RunGates:
         [row] = await self._database.fetch(self._admit, *columns, TURNS_AT_ONCE, room)
         return Opened(row["ready"], row["more"], row["seconds"], row["left_alone"])
 
-    async def call(self) -> bool:
-        """Give gates a turn whose turn is lost; returns whether anybody waits at one."""
-        return await self._walk(self._call) > 0
+    async def call(self, rule: GateRule) -> int:
+        """Give those gates of a job a turn that have lost theirs; returns how many did."""
+        called, gate = 0, ""
+        while rows := await self._database.fetch(self._call, *rule, gate, LOOKED_AT_ONCE):
+            called += rows[0]["called"]
+            gate = rows[0]["gate"]
+            if rows[0]["number"] < LOOKED_AT_ONCE:
+                break
+        return called
 
     async def prune(self) -> None:
         """Remove what stands for nothing any more."""
         for statement in self._prune:
             await self._walk(statement)
 
-    async def _walk(self, statement: str) -> int:
-        """Carry out a statement again and again, each time behind where it ended; returns how much it looked at."""
-        looked, job_id, gate = 0, 0, ""
+    async def _walk(self, statement: str) -> None:
+        """Carry out a statement again and again, each time behind where it ended."""
+        job_id, gate = 0, ""
         while rows := await self._database.fetch(statement, job_id, gate, LOOKED_AT_ONCE):
-            looked += rows[0]["number"]
             job_id, gate = rows[0]["job_id"], rows[0]["gate"]
             if rows[0]["number"] < LOOKED_AT_ONCE:
                 break
-        return looked

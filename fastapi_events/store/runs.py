@@ -27,6 +27,17 @@ class RunClaim(NamedTuple):
     token: int
 
 
+class DueNext(NamedTuple):
+    """What is due next. Seconds are those until a moment, None if nothing waits for one."""
+
+    late: bool
+    """Whether a run was due already, and somebody has its row locked."""
+    seconds: float | None
+    """Until the next run is due, or a lease is over."""
+    tick: float | None
+    """Until the next tick of the schedules."""
+
+
 @dataclass(slots=True)
 class RunResult:
     """What became of an attempt at a run: how it ended, or (state None) when it is tried again."""
@@ -157,10 +168,10 @@ class RunQueue:
             count += len(rows)
         return count
 
-    async def next_due(self, look_back: float | None, schedules: Sequence[int]) -> tuple[float | None, float | None]:
-        """Seconds until the next run is due or a lease is over, and until the next tick; None if nothing waits."""
+    async def next_due(self, look_back: float | None, schedules: Sequence[int]) -> DueNext:
+        """When there is something to do again."""
         [row] = await self._database.fetch(self._statements["next_due_run"], look_back, schedules)
-        return row["seconds"], row["tick_seconds"]
+        return DueNext(row["late"], row["seconds"], row["tick_seconds"])
 
 
 _NAMES = (

@@ -24,8 +24,8 @@ class Work(NamedTuple):
     """Until the next tick of the schedules."""
     canceled: bool
     """Whether runs are to be ended that nobody runs."""
-    gated: bool
-    """Whether runs wait at gates."""
+    gated: frozenset[int]
+    """Jobs of which runs wait at gates."""
     ready: frozenset[int]
     """Jobs of which runs can be claimed, or that have a turn."""
     awaited: frozenset[int] | None
@@ -44,6 +44,7 @@ class WorkStore:
         """Look everywhere; ``limited`` are those of the ``jobs`` that have gates."""
         [row] = await self._database.fetch(self._statement, jobs, limited, schedules, WAITS_LOOKED_AT, MOVED_ON)
         return Work(
-            row["due_seconds"], row["scheduled_seconds"], row["tick_seconds"], row["canceled"], row["gated"],
-            frozenset(row["ready"]), frozenset(row["awaited"]) if row["waits"] < WAITS_LOOKED_AT else None, row["met"],
+            row["due_seconds"], row["scheduled_seconds"], row["tick_seconds"], row["canceled"],
+            frozenset(row["gated"]), frozenset(row["ready"]),
+            frozenset(row["awaited"]) if row["waits"] < WAITS_LOOKED_AT else None, row["met"],
         )  # fmt: skip

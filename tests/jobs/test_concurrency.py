@@ -75,18 +75,22 @@ async def test_no_more_than_the_limit_are_at_work_in_all_processes(stage: Stage,
     await until(lambda: stage.value("SELECT count(*) = 0 FROM events.run_queue"))
 
 
-async def test_who_counted_before_another_let_runs_through_lets_none_through(stage: Stage) -> None:
+@pytest.mark.parametrize("known", [True, False])
+async def test_who_counted_before_another_let_runs_through_lets_none_through(stage: Stage, known: bool) -> None:
     """The statement of one process begins, the whole one of another comes in between, and then it goes on."""
     events = await stage.idle(limited(Counter()))
     await events.jobs.start_many(job_of(events), [Restock(sku="a", number=number) for number in range(2)])
     await stage.rows("INSERT INTO events.run_turn (job_id, gate) SELECT job_id, gate FROM events.run_turn")
+    if known:
+        await stage.rows(
+            "INSERT INTO events.run_limit (job_id, gate) SELECT DISTINCT job_id, gate FROM events.run_turn"
+        )
     statement = events.runtime.statements["jobs/admit_runs"]
     paused = statement.replace(
         "SELECT * FROM unnest(", "SELECT j.* FROM (SELECT pg_advisory_xact_lock(7)) held, unnest(", 1
     )
     job = await stage.value("SELECT id FROM events.job")
     given = ([job], [1], [None], [None], 1, 10)
-    await stage.rows(statement, *given)  # makes the gate known
     holder, other = await asyncpg.connect(stage.url), await asyncpg.connect(stage.url)
     await holder.fetch("SELECT pg_advisory_lock(7)")
     waiting = asyncio.create_task(other.fetchrow(paused, *given))
@@ -99,6 +103,30 @@ async def test_who_counted_before_another_let_runs_through_lets_none_through(sta
     assert await queue(stage) == [("r", True), ("g", False)]
     await holder.close()
     await other.close()
+
+
+async def test_a_key_that_nobody_knew_is_opened_at_once(stage: Stage) -> None:
+    events = await stage.idle(limited(Counter(), limit=2))
+    runs = [Restock(sku=str(number % 50), number=number) for number in range(150)]
+    await events.jobs.start_many(job_of(events), runs)
+    statement = events.runtime.statements["jobs/admit_runs"]
+    job = await stage.value("SELECT id FROM events.job")
+    [row] = await stage.rows(statement, [job], [2], [None], [None], 500, 1000)
+    assert (row["ready"], row["more"], row["left_alone"]) == (100, False, False)
+    assert await stage.value("SELECT count(*) FROM events.run_turn") == 0
+    assert await stage.value("SELECT count(*) FROM events.run_queue WHERE holds") == 100
+
+
+async def test_a_turn_where_nobody_waits_writes_nothing(stage: Stage) -> None:
+    events = await stage.idle(limited(Counter()))
+    await within(events.drain_once())
+    job = await stage.value("SELECT id FROM events.job")
+    await stage.rows("INSERT INTO events.run_turn (job_id, gate) SELECT $1, 'c' || n FROM generate_series(1, 9) n", job)
+    statement = events.runtime.statements["jobs/admit_runs"]
+    [row] = await stage.rows(statement, [job], [1], [None], [None], 500, 10)
+    assert (row["ready"], row["more"], row["left_alone"], row["seconds"]) == (0, False, False, None)
+    assert await stage.value("SELECT count(*) FROM events.run_turn") == 0
+    assert await stage.value("SELECT count(*) FROM events.run_limit") == 0
 
 
 async def test_those_of_a_key_go_in_their_order(stage: Stage) -> None:

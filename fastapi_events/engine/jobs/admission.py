@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from fastapi_events.engine.jobs.ready_job import JobPlan, ReadyJob
 from fastapi_events.engine.service import Loop
@@ -25,12 +25,16 @@ class Admission:
 
     def __init__(self, gates: RunGates, ready: Callable[[], None]) -> None:
         self._gates, self._ready = gates, ready
-        self.everything = False
-        """Whether runs wait at gates of jobs that are not limited any more."""
+        self.former: frozenset[int] = frozenset()
+        """Jobs that are not limited, of which runs wait at gates all the same: they were, when those were started."""
+
+    def concerns(self, job: ReadyJob) -> bool:
+        """Whether it has gates."""
+        return job.limited or job.number in self.former
 
     async def open(self, jobs: Sequence[ReadyJob], room: int) -> Opened:
         """Make runs of these jobs ready whose turn it is; those that there is no ``room`` for are others' work."""
-        rules = [rule_of(job) for job in jobs if job.limited or self.everything]
+        rules = [rule_of(job) for job in jobs if self.concerns(job)]
         if not rules:
             return CLOSED
         made, opened = 0, CLOSED
@@ -47,7 +51,7 @@ class Admission:
 
 
 class GateTending(Loop):
-    """The net: gives turns to gates at which runs wait and nobody is at work, and removes what is needed no more.
+    """The net: gives turns to gates at which runs wait and could begin, and removes what is needed no more.
 
     A turn is a row like any other: whoever deletes runs by hand, or restores half of a database, takes turns along.
     """
@@ -59,12 +63,12 @@ class GateTending(Loop):
         ready: Callable[[], None],
     ) -> None:  # fmt: skip
         super().__init__()
-        self._gates, self._admission, self._ready = gates, admission, ready
+        self._gates, self._plan, self._admission, self._ready = gates, plan, admission, ready
         self._limited = any(job.limited or job.job.dedupe is not None for job in plan.jobs.values())
         self._poll_interval = poll_interval
         self._flag = asyncio.Event()
-        self._waits = True
-        """Whether runs may wait at gates; nobody has looked yet."""
+        self._seen: frozenset[int] = frozenset()
+        """Jobs of which somebody has seen runs at gates."""
         self._now = asyncio.get_running_loop().time
         self._next_pruning = self._now()
 
@@ -72,37 +76,37 @@ class GateTending(Loop):
         self._flag.set()
 
     async def recover(self) -> None:
-        """Look everywhere next."""
-        self._waits, self._next_pruning = True, self._now()
+        """Remove what can be next; who waits at gates is seen again by whoever has."""
+        self._next_pruning = self._now()
         self._flag.set()
 
-    def concerns(self, job: ReadyJob) -> bool:
-        """Whether a job has gates, or may have some from when it was limited."""
-        return job.limited or self._admission.everything
-
-    def call(self) -> None:
-        """Somebody has seen runs at gates."""
-        if self._limited or self._admission.everything:
-            self._waits = True
-            self._flag.set()
+    def call(self, jobs: Collection[int]) -> None:
+        """Somebody has seen runs of these jobs at gates: no others wait that this process could run."""
+        self._seen = frozenset(jobs)
+        self._flag.set()
 
     async def turn(self) -> None:
-        if not self._waits:
-            await wait_for_flag(self._flag, max(self._next_pruning - self._now(), 0.0))
+        await wait_for_flag(self._flag, max(self._next_pruning - self._now(), 0.0))
         self._flag.clear()
         if not self.stopping.is_set():
             await self.tend()
+            await self._prune()
 
     async def tend(self) -> None:
         """Once."""
-        waits, self._waits = self._waits, False
-        if waits and await self._gates.call():
-            self._admission.everything = True
+        seen, self._seen = self._seen, frozenset()
+        jobs = [job for number in sorted(seen) if (job := self._plan.by_number.get(number)) is not None]
+        former = frozenset(job.number for job in jobs if not job.limited)
+        found, self._admission.former = former - self._admission.former, self._admission.former | former
+        if sum([await self._gates.call(rule_of(job)) for job in jobs]) or found:
             self._ready()
-        if self._now() >= self._next_pruning:
-            await self._gates.prune()
-            pause = POLLS * self._poll_interval() * random.uniform(0.8, 1.0)  # noqa: S311 - jitter
-            self._next_pruning = self._now() + (pause if self._limited or self._admission.everything else 3600.0)
+
+    async def _prune(self) -> None:
+        if self._now() < self._next_pruning:
+            return
+        await self._gates.prune()
+        pause = POLLS * self._poll_interval() * random.uniform(0.8, 1.0)  # noqa: S311 - jitter
+        self._next_pruning = self._now() + (pause if self._limited or self._admission.former else 3600.0)
 
 
 def rule_of(job: ReadyJob) -> GateRule:

@@ -15,6 +15,8 @@ LOOK_BACK = 2.0
 leaves dead index entries behind. Stragglers are found by the lookout, whose question is for everything."""
 SHORTEST_WAIT = 0.01
 """Seconds until the next search after one that found nothing although something is due: somebody has its row locked."""
+LONGEST_LOCKED = 0.5
+"""Seconds up to which those double from search to search: it may be a transaction of the application's that has it."""
 LONGEST_WAIT = 3600.0
 """Seconds between two searches at most: nobody has told of anything for so long."""
 AT_THE_SAME_TIME = 0.05
@@ -36,6 +38,8 @@ class DueRuns(Loop):
         self._now = asyncio.get_running_loop().time
         self._caught_up = self._next_look = 0.0
         self._everywhere = True
+        self._locked = 0
+        """How many searches in a row have found a row locked, and nothing else."""
 
     def interrupt(self) -> None:
         self._flag.due.set()
@@ -81,8 +85,14 @@ class DueRuns(Loop):
             self._everywhere, self._next_look = look_back is None, now
             return count
         self._caught_up = now
-        due, tick = await self._queue.next_due(look_back, self._ticking.ids)
-        self._ticking.expect(tick)
-        if due is not None:
-            self._next_look = min(self._next_look, self._now() + max(due, SHORTEST_WAIT))
+        due = await self._queue.next_due(look_back, self._ticking.ids)
+        self._ticking.expect(due.tick)
+        self._locked = min(self._locked + 1, 9) if due.late and not count else 0
+        if due.late:
+            self._look_in(min(SHORTEST_WAIT * 2**self._locked, LONGEST_LOCKED))
+        if due.seconds is not None:
+            self._look_in(max(due.seconds, SHORTEST_WAIT))
         return count
+
+    def _look_in(self, seconds: float) -> None:
+        self._next_look = min(self._next_look, self._now() + seconds)

@@ -11,7 +11,7 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 
-from fastapi_events.engine.jobs.admission import GateTending
+from fastapi_events.engine.jobs.admission import Admission, GateTending
 from fastapi_events.engine.jobs.due_runs import DueRuns
 from fastapi_events.engine.jobs.event_waits import EventWaits
 from fastapi_events.engine.jobs.pool import JobPool
@@ -28,13 +28,15 @@ class Lookout(Loop):
 
     def __init__(
         self, store: WorkStore, pools: Sequence[JobPool], *, due: DueRuns, waits: EventWaits, ticking: Ticking,
-        gates: GateTending, scheduled: Callable[[float | None], None], poll_interval: Callable[[], float],
+        admission: Admission, gates: GateTending, scheduled: Callable[[float | None], None],
+        poll_interval: Callable[[], float],
     ) -> None:  # fmt: skip
         super().__init__()
         self._store, self._pools, self._poll_interval = store, pools, poll_interval
-        self._due, self._waits, self._ticking, self._gates = due, waits, ticking, gates
+        self._due, self._waits, self._ticking, self._admission, self._gates = due, waits, ticking, admission, gates
         self._scheduled = scheduled
         self._flag = asyncio.Event()
+        self._flag.set()  # nobody has looked yet
 
     def interrupt(self) -> None:
         self._flag.set()
@@ -52,7 +54,7 @@ class Lookout(Loop):
     async def look(self) -> Work:
         """Ask once."""
         jobs = [job for pool in self._pools for job in pool.jobs]
-        limited = [job.number for job in jobs if self._gates.concerns(job)]
+        limited = [job.number for job in jobs if self._admission.concerns(job)]
         return await self._store.find([job.number for job in jobs], limited, self._ticking.ids)
 
     def tell(self, found: Work) -> None:
@@ -67,4 +69,4 @@ class Lookout(Loop):
         self._scheduled(found.scheduled)
         self._waits.expect(found.awaited, met=found.met)
         if found.gated:
-            self._gates.call()
+            self._gates.call(found.gated)

@@ -59,14 +59,14 @@ class JobWork:
             queue, wake.runs, self._ticking, ready=ready, canceled=lambda: published({place_of(RUNS, CANCELED)})
         )
         self._waits = EventWaits(stores.waits, wake, ready=ready)
-        tending = GateTending(gates, plan, admission, poll_interval=poll_interval, ready=ready)
+        self._tending = GateTending(gates, plan, admission, poll_interval=poll_interval, ready=ready)
         self._logs = logs
-        lookout = Lookout(
-            stores.work, self.pools, due=self._due, waits=self._waits, ticking=self._ticking,
-            gates=tending, scheduled=scheduled, poll_interval=poll_interval,
+        self._lookout = Lookout(
+            stores.work, self.pools, due=self._due, waits=self._waits, ticking=self._ticking, admission=admission,
+            gates=self._tending, scheduled=scheduled, poll_interval=poll_interval,
         )  # fmt: skip
         self._serving = (
-            logs, self._settling, self._leases, self._ticking, self._due, self._waits, tending, lookout,
+            logs, self._settling, self._leases, self._ticking, self._due, self._waits, self._tending, self._lookout,
         )  # fmt: skip
         self.started = False
 
@@ -102,6 +102,9 @@ class JobWork:
             await self._leases.start()
         made = 0
         try:
+            if begun:
+                self._tending.call((await self._lookout.look()).gated)
+                await self._tending.tend()
             while count := await self._round(at_once):
                 made += count
         finally:

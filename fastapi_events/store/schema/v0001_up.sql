@@ -691,8 +691,8 @@ CREATE TABLE {schema}.run_turn (
 
 CREATE INDEX run_turn_due ON {schema}.run_turn (job_id, due_at);
 
--- Runs that were at work when another one took their place: they are told by the next renewal. A table of its own, because the
--- transaction that says so is the application's, and must not hold rows that workers write.
+-- Runs whose place another one has taken, and that workers write: those at work are told by the next renewal, the others are ended by
+-- whoever finds them. A table of its own, because the transaction that says so is the application's, and must not hold their rows.
 CREATE TABLE {schema}.run_replaced (
     run_id uuid PRIMARY KEY,
     reason text NOT NULL

@@ -6,6 +6,11 @@
 -- and whoever comes second, or began before the other one committed, finds another version than its snapshot has, and leaves the
 -- gate alone: who counts knows all that others have let through. What has gone meanwhile is counted still, and brings a turn of its own.
 -- Sets are kept by key, as arrays, so that they need not be joined.
+--
+-- A turn at a gate where nobody waits is taken and nothing else: who comes there later brings one along. A gate of a key that nobody
+-- knows yet belongs to whoever makes its row, which no other statement can do beside: as long as there is none, nobody has been let
+-- through since the last one was removed, and that was when none were at work. A rate's is opened by the next statement, which can
+-- write to the row.
 WITH jobs AS MATERIALIZED (
     SELECT * FROM unnest($1::integer[], $2::integer[], $3::float8[], $4::float8[]) AS j(id, slots, spacing, span)),
 called AS MATERIALIZED (
@@ -17,17 +22,24 @@ called AS MATERIALIZED (
         ORDER BY r.job_id, r.due_at
         LIMIT $5
         FOR UPDATE SKIP LOCKED) t),
+asked AS MATERIALIZED (
+    SELECT c.job_id, c.gate, c.places, (
+        SELECT count(*) FROM (
+            SELECT FROM {schema}.run_queue q
+            WHERE q.job_id = c.job_id AND q.gate = c.gate AND q.state = 'g'
+            ORDER BY q.job_id, q.gate LIMIT 1) one) > 0 AS waits
+    FROM (SELECT job_id, gate, array_agg(place) AS places FROM called GROUP BY job_id, gate ORDER BY job_id, gate) c),
 seen AS MATERIALIZED (
-    SELECT c.job_id, c.gate, c.places, l.version
-    FROM (SELECT job_id, gate, array_agg(place) AS places FROM called GROUP BY job_id, gate ORDER BY job_id, gate) c
+    SELECT a.job_id, a.gate, a.places, l.version
+    FROM asked a
     LEFT JOIN LATERAL (
-        SELECT k.version FROM {schema}.run_limit k WHERE k.job_id = c.job_id AND k.gate = c.gate LIMIT 1) l ON true),
--- A gate that nobody knows yet is opened by the next statement, which sees its row.
+        SELECT k.version FROM {schema}.run_limit k WHERE k.job_id = a.job_id AND k.gate = a.gate LIMIT 1) l ON true
+    WHERE a.waits),
 made AS (
     INSERT INTO {schema}.run_limit (job_id, gate)
     SELECT s.job_id, s.gate FROM seen s WHERE s.version IS NULL ORDER BY s.job_id, s.gate
     ON CONFLICT DO NOTHING
-    RETURNING job_id),
+    RETURNING job_id, gate),
 locked AS MATERIALIZED (
     SELECT l.*, s.places, s.version AS version_seen
     FROM seen s
@@ -38,12 +50,16 @@ locked AS MATERIALIZED (
         FOR UPDATE SKIP LOCKED) l
     WHERE s.version IS NOT NULL),
 own AS MATERIALIZED (
-    SELECT k.job_id, k.gate, k.places, k.turn_at, substr(k.gate, 2) AS key, left(k.gate, 1) = 'r' AS of_rate, j.slots, j.spacing,
-           j.span, c.now, greatest(k.tat, c.now) AS tat
+    SELECT k.job_id, k.gate, k.places, k.known, k.turn_at, substr(k.gate, 2) AS key, left(k.gate, 1) = 'r' AS of_rate, j.slots,
+           j.spacing, j.span, c.now, greatest(k.tat, c.now) AS tat
     FROM (SELECT clock_timestamp() AS now) c
-    CROSS JOIN locked k
-    JOIN jobs j ON j.id = k.job_id
-    WHERE k.version = k.version_seen),
+    CROSS JOIN (
+        SELECT l.job_id, l.gate, l.places, true AS known, l.turn_at, l.tat FROM locked l WHERE l.version = l.version_seen
+        UNION ALL
+        SELECT s.job_id, s.gate, s.places, false, NULL, NULL FROM seen s
+        WHERE s.version IS NULL AND left(s.gate, 1) = 'c'
+          AND ((s.job_id, s.gate) IN (SELECT m.job_id, m.gate FROM made m)) IS TRUE) k
+    JOIN jobs j ON j.id = k.job_id),
 -- A range of one key, and an order, leave the planner no other index to ask who is at work, also on an empty table.
 -- By the generic cell rate algorithm: as many as keep the arrival time within the span; and of a key as many as are not at work.
 open AS MATERIALIZED (
@@ -58,15 +74,14 @@ open AS MATERIALIZED (
         ELSE floor((o.span - extract(epoch FROM o.tat - o.now)::float8) / o.spacing + 1e-6) END)::integer AS room
     FROM own o),
 picked AS MATERIALIZED (
-    SELECT o.job_id, o.gate, o.of_rate, o.room, o.turn_at, o.now, o.spacing, o.span, o.tat, o.slots, p.ids,
-           coalesce(cardinality(p.ids), 0) AS number
-    FROM open o
+    SELECT o.*, p.ids, coalesce(cardinality(p.ids), 0) AS number
+    FROM (SELECT r.*, CASE WHEN r.of_rate THEN least(r.room, $6) ELSE r.room END AS most FROM open r) o
     CROSS JOIN LATERAL (
         SELECT array_agg(q.run_id) AS ids FROM (
             SELECT q.run_id FROM {schema}.run_queue q
             WHERE q.job_id = o.job_id AND q.gate = o.gate AND q.state = 'g'
             ORDER BY q.job_id, q.gate, q.priority DESC, q.number
-            LIMIT CASE WHEN o.of_rate THEN least(o.room, $6) ELSE o.room END
+            LIMIT o.most
             FOR UPDATE SKIP LOCKED) q) p),
 -- Their rows are locked: nothing more is asked of them than the id, lest all that wait are walked for it.
 passed AS (
@@ -76,21 +91,29 @@ passed AS (
         gate = CASE WHEN left(q.gate, 1) = 'r' OR q.rate_key IS NULL THEN NULL ELSE 'r' || q.rate_key END
     WHERE q.run_id = ANY (ARRAY(SELECT unnest(p.ids) FROM picked p))
     RETURNING q.job_id, q.gate),
--- When a gate is to be looked at again that not all may have passed: for a rate when the next one may begin.
-ahead AS MATERIALIZED (
-    SELECT n.*, n.due_at IS NOT NULL AND (n.turn_at IS NULL OR n.turn_at <= n.now OR n.turn_at > n.due_at) AS is_new
-    FROM (SELECT p.job_id, p.gate, p.turn_at, p.now,
-           CASE WHEN p.number < least(p.room, $6) OR (NOT p.of_rate AND p.slots IS NOT NULL) THEN NULL
+-- When a gate is to be looked at again that not all may have passed: for a rate when the next one may begin; and soon, where one is left
+-- that could begin, and whose row somebody else has locked.
+again AS MATERIALIZED (
+    SELECT p.job_id, p.gate, p.known, p.turn_at, p.now, p.number,
+           CASE WHEN p.of_rate THEN p.tat + make_interval(secs => p.number * p.spacing) END AS tat,
+           CASE WHEN p.number < p.most THEN CASE WHEN (
+                    SELECT count(*) FROM (
+                        SELECT FROM {schema}.run_queue w
+                        WHERE w.job_id = p.job_id AND w.gate = p.gate AND w.state = 'g'
+                        ORDER BY w.job_id, w.gate LIMIT p.number + 1) there) > p.number THEN p.now + interval '100 ms' END
+                WHEN NOT p.of_rate AND p.slots IS NOT NULL THEN NULL
                 WHEN p.number < p.room OR p.spacing IS NULL THEN p.now
-                ELSE p.tat + make_interval(secs => (p.number + 1) * p.spacing - p.span) END AS due_at,
-           p.number, CASE WHEN p.of_rate THEN p.tat + make_interval(secs => p.number * p.spacing) END AS tat
-    FROM picked p) n),
--- All of these rows are there, and locked: of an INSERT each is found by its key, where an UPDATE would join them.
+                ELSE p.tat + make_interval(secs => (p.number + 1) * p.spacing - p.span) END AS due_at
+    FROM picked p),
+ahead AS MATERIALIZED (
+    SELECT n.*, n.due_at IS NOT NULL AND (n.turn_at IS NULL OR n.turn_at <= n.now OR n.turn_at > n.due_at) AS is_new FROM again n),
+-- All of these rows are there, and locked: of an INSERT each is found by its key, where an UPDATE would join them. One that has just been
+-- made says by being there that the gate was opened.
 kept AS (
     INSERT INTO {schema}.run_limit AS l (job_id, gate, tat, turn_at)
     SELECT a.job_id, a.gate, a.tat, CASE WHEN a.is_new THEN a.due_at ELSE a.turn_at END
     FROM ahead a
-    WHERE a.number > 0 OR a.is_new
+    WHERE a.known AND (a.number > 0 OR a.is_new)
     ON CONFLICT (gate, job_id) DO UPDATE SET version = l.version + 1, tat = excluded.tat, turn_at = excluded.turn_at),
 turns AS (
     INSERT INTO {schema}.run_turn (job_id, gate, due_at)
@@ -99,9 +122,10 @@ turns AS (
     UNION ALL
     SELECT DISTINCT p.job_id, p.gate, clock_timestamp() FROM passed p WHERE p.gate IS NOT NULL),
 taken AS (
-    DELETE FROM {schema}.run_turn t WHERE t.ctid = ANY (ARRAY(SELECT unnest(o.places) FROM own o)))
+    DELETE FROM {schema}.run_turn t
+    WHERE t.ctid = ANY (ARRAY(SELECT unnest(o.places) FROM own o UNION ALL SELECT unnest(a.places) FROM asked a WHERE NOT a.waits)))
 SELECT (SELECT count(*) FROM passed p WHERE p.gate IS NULL) AS ready,
-       EXISTS (SELECT FROM made) OR EXISTS (SELECT FROM passed p WHERE p.gate IS NOT NULL)
+       EXISTS (SELECT FROM made m WHERE left(m.gate, 1) = 'r') OR EXISTS (SELECT FROM passed p WHERE p.gate IS NOT NULL)
            OR (SELECT count(*) FROM called) >= $5 AS more,
        (SELECT count(*) FROM seen) > (SELECT count(*) FROM own) AS left_alone,
        (SELECT extract(epoch FROM least(

@@ -5,7 +5,8 @@
 --
 -- due_seconds and scheduled_seconds: until the next run is due or a lease is over, and until the next scheduled event is; null if
 -- there is none. tick_seconds: until the next tick of the schedules, not above zero if the process that declared one is there no more.
--- canceled: whether a run is to be ended that nobody runs. gated: whether one waits at a gate. ready: the jobs of which a run can be
+-- canceled: whether a run is to be ended that nobody runs, because it was cancelled or another one has taken its place; or whether more
+-- has been said to runs than can be looked at here. gated: the jobs of which one waits at a gate. ready: the jobs of which a run can be
 -- claimed, or a turn taken. waits: how many wait for events, no more than $4; awaited: where those events would be stored; met:
 -- whether something is to be done about one: its event is there, nobody waits any more, or its snapshot is behind.
 --
@@ -14,7 +15,9 @@ WITH waits AS MATERIALIZED (
     SELECT w.run_id, w.name, w.event_name, w.key, w.places, w.since
     FROM {schema}.run_wait w
     ORDER BY w.run_id, w.name
-    LIMIT $4::integer)
+    LIMIT $4::integer),
+told AS MATERIALIZED (
+    SELECT p.run_id FROM {schema}.run_replaced p ORDER BY p.run_id LIMIT 100)
 SELECT (SELECT extract(epoch FROM p.due_at - clock_timestamp())::float8
         FROM {schema}.run_queue p WHERE p.due_at IS NOT NULL ORDER BY p.due_at LIMIT 1) AS due_seconds,
        (SELECT extract(epoch FROM s.due_at - clock_timestamp())::float8
@@ -28,10 +31,18 @@ SELECT (SELECT extract(epoch FROM p.due_at - clock_timestamp())::float8
         WHERE s.id = ANY ($3::integer[])) AS tick_seconds,
        (SELECT count(*) FROM (
             SELECT FROM {schema}.run_queue c
-            WHERE c.cancel_reason IS NOT NULL AND c.state <> 'x' ORDER BY c.run_id LIMIT 1) one) > 0 AS canceled,
-       (SELECT count(*) FROM (
-            SELECT FROM {schema}.run_queue g
-            WHERE g.state = 'g' ORDER BY g.job_id, g.gate LIMIT 1) one) > 0 AS gated,
+            WHERE c.cancel_reason IS NOT NULL AND c.state <> 'x' ORDER BY c.run_id LIMIT 1) one) > 0
+       OR (SELECT count(*) FROM told) = 100
+       OR (SELECT count(*) FROM (
+            SELECT FROM told t
+            CROSS JOIN LATERAL (
+                SELECT FROM {schema}.run_queue c
+                WHERE c.run_id = t.run_id AND c.state::text <> 'x' LIMIT 1) idle
+            LIMIT 1) one) > 0 AS canceled,
+       ARRAY(SELECT j.id FROM unnest($1::integer[]) AS j(id)
+             CROSS JOIN LATERAL (
+                 SELECT FROM {schema}.run_queue g
+                 WHERE g.job_id = j.id AND g.state = 'g' ORDER BY g.job_id, g.gate LIMIT 1) one) AS gated,
        ARRAY(SELECT j.id FROM unnest($1::integer[]) AS j(id)
              CROSS JOIN LATERAL (
                  SELECT FROM {schema}.run_queue r

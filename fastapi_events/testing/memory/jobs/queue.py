@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from fastapi_events.model.run_start import Sealed
 from fastapi_events.store.run_completion import RunCompletion
-from fastapi_events.store.runs import ANY_CRASHES, RunClaim, RunQueue, RunResult
+from fastapi_events.store.runs import ANY_CRASHES, DueNext, RunClaim, RunQueue, RunResult
 from fastapi_events.store.steps import Execute
 from fastapi_events.testing.memory.held_back import hold, lock
 from fastapi_events.testing.memory.jobs.kept_run import KeptEnd, KeptRun
@@ -86,11 +86,12 @@ class MemoryRunQueue(RunQueue):
         with lock:
             return self._runs.end_canceled()
 
-    async def next_due(self, look_back: float | None, schedules: Sequence[int]) -> tuple[float | None, float | None]:  # noqa: ARG002
+    async def next_due(self, look_back: float | None, schedules: Sequence[int]) -> DueNext:  # noqa: ARG002
         with lock:
             now = self._runs.clock.now()
             due = min((run.due_at for run in self._runs.queued() if run.due_at is not None), default=None)
-            return None if due is None else (due - now).total_seconds(), self._schedules.next_tick(schedules)
+            seconds = None if due is None else (due - now).total_seconds()
+            return DueNext(seconds is not None and seconds <= 0, seconds, self._schedules.next_tick(schedules))
 
 
 class MemoryCompletion(RunCompletion):

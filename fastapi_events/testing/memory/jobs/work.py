@@ -37,6 +37,7 @@ class MemoryWork(WorkStore):
             return Work(
                 due=None if due is None else (due - now).total_seconds(), scheduled=None,
                 tick=self._schedules.next_tick(schedules),
-                canceled=any(run.cancel_reason is not None and run.place != "x" for run in queued), gated=bool(gated),
+                canceled=any(run.cancel_reason is not None and run.place != "x" for run in queued),
+                gated=frozenset(gated & {*jobs}),
                 ready=frozenset(ready | (gated & {*limited})), awaited=awaited, met=bool(awaited),
             )  # fmt: skip
