@@ -26,6 +26,7 @@ from fastapi_events.api.session_binding import (
 )
 from fastapi_events.engine.handlers import HandlerPlan
 from fastapi_events.engine.immediate import Immediate
+from fastapi_events.engine.jobs.job_run import JobRun
 from fastapi_events.engine.jobs.side import JobSide
 from fastapi_events.engine.run import Run
 from fastapi_events.errors import NotStarted
@@ -200,7 +201,12 @@ class Publishing:
         return JobClient(self, OwnTransactions(self, self._events.session, self._alone))
 
     def on_session(self, session: Any, kind: type[Any]) -> Any:
-        """A publisher, or what starts jobs, on the session of a job's step."""
+        """A publisher, what starts jobs, or what seals what rows tell, on the session of a job's step.
+
+        Their events have ids of their own: a step is recorded once, with them.
+        """
+        if kind is Sealer:
+            return Sealer(self)
         if kind is JobClient:
             return bind_jobs(self, session)
         return bind_async(self, session) if kind is EventPublisher else bind_sync(self, session)
@@ -215,7 +221,7 @@ class Publishing:
             return Sealer(self, derive_id=_child_ids(run, " emits"))
         if kind is JobClient:
             on = run.session if run.session is not None else run.driver
-            return JobClient(self, _Collected(run)) if on is None else bind_jobs(self, on)
+            return JobClient(self, _Collected(run.children)) if on is None else bind_jobs(self, on)
         middleware = run.handler.publishing
         # A broadcast handler is called in many processes, each of which publishes events of its own.
         derive = None if run.handler.declaration.broadcast else _child_ids(run)
@@ -224,8 +230,16 @@ class Publishing:
             bind: Callable[..., Any] = bind_async if kind is EventPublisher else bind_sync
             return bind(self, on, derive_id=derive, middleware=middleware)
         if kind is EventPublisher:
-            return EventPublisher(self, _Collected(run), derive_id=derive, middleware=middleware)
-        return SyncEventPublisher(self, _CollectedSync(run), derive_id=derive, middleware=middleware)
+            return EventPublisher(self, _Collected(run.children), derive_id=derive, middleware=middleware)
+        return SyncEventPublisher(self, _CollectedSync(run.children), derive_id=derive, middleware=middleware)
+
+    def collecting(self, kind: type[Any], into: list[Sealed]) -> Any:
+        """The publisher of a job's step that has no session: what it publishes or starts is kept for its result."""
+        if kind is JobClient:
+            return JobClient(self, _Collected(into))
+        if kind is EventPublisher:
+            return EventPublisher(self, _Collected(into))
+        return SyncEventPublisher(self, _CollectedSync(into))
 
 
 def _child_ids(run: Run, what: str = "") -> Callable[[], UUID]:
@@ -234,17 +248,19 @@ def _child_ids(run: Run, what: str = "") -> Callable[[], UUID]:
     ``what`` tells ordinals apart that are counted each for itself.
     """
     again = f" replay {run.replay}" if run.replay is not None else ""  # what it publishes is new: each replay's once
+    if isinstance(run, JobRun) and run.redrives:
+        again = f" life {run.redrives}"
     ordinals, by = itertools.count(), run.handler.id + what + again
     return lambda: child_event_id(run.item.id, by, next(ordinals))
 
 
 class _CollectedSync:
-    def __init__(self, run: Run) -> None:
-        self._run = run
+    def __init__(self, into: list[Sealed]) -> None:
+        self._into = into
 
     def put(self, envelopes: Sequence[Sealed], _site: Site, /) -> list[bool]:
         refuse_undecided(envelopes)
-        self._run.children.extend(envelopes)
+        self._into.extend(envelopes)
         return [False] * len(envelopes)
 
     def cancel(self, _event_id: UUID, /) -> bool:
@@ -252,8 +268,8 @@ class _CollectedSync:
 
 
 class _Collected:
-    def __init__(self, run: Run) -> None:
-        self._inner = _CollectedSync(run)
+    def __init__(self, into: list[Sealed]) -> None:
+        self._inner = _CollectedSync(into)
 
     async def put(self, envelopes: Sequence[Sealed], site: Site, /) -> list[bool]:
         return self._inner.put(envelopes, site)
