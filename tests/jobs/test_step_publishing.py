@@ -1,5 +1,7 @@
 """What steps publish and start: there with the step's result, once, whatever becomes of the attempt."""
 
+from typing import Any
+
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from fastapi_events import (
@@ -14,7 +16,7 @@ from fastapi_events import (
     emits,
     fixed,
 )
-from tests.delivery.stage import Placed, Stage, until
+from tests.delivery.stage import Placed, Stage, effect, until
 
 
 class Base(DeclarativeBase):
@@ -150,3 +152,39 @@ async def test_a_run_that_is_done_again_publishes_events_of_its_own(stage: Stage
     await events.drain_once()
     assert await numbers(stage) == [1, 2]
     assert await stage.value("SELECT count(DISTINCT id) FROM events.event") == 2
+
+
+async def test_a_step_does_not_publish_or_write_by_what_its_job_has(stage: Stage) -> None:
+    shop = Module("shop")
+
+    @shop.job()
+    async def other(job: JobContext[None]) -> None: ...
+
+    async def write(session: Any) -> None:
+        await effect(session, "write", 1)
+
+    @shop.job()
+    async def publishes(job: JobContext[None], publish: EventPublisher) -> None:
+        await job.step("tell", publish, Placed(order="a"))
+
+    @shop.job()
+    async def starts(job: JobContext[None], session: HandlerSession, jobs: JobClient) -> None:
+        await job.step("start", jobs.start, other, None)
+
+    @shop.job()
+    async def writes(job: JobContext[None], session: HandlerSession) -> None:
+        await job.step("write", write, session)
+
+    events = await stage.idle(shop)
+    for wrong, says in (
+        (publishes, "step 'tell' would publish shop.order.placed by the EventPublisher of its job"),
+        (starts, "step 'start' would start shop.other by the JobClient of its job"),
+        (writes, "step 'write' is given the session of its job"),
+    ):
+        run = await events.jobs.start(wrong, None)
+        await events.drain_once()
+        found = await events.jobs.get(run)
+        assert (found.state, found.attempts, found.error_type) == ("failed", 1, "fastapi_events.errors.InvalidJob")
+        assert says in str(found.error_message)
+    assert await stage.value("SELECT count(*) FROM events.event") == 0
+    assert await stage.value("SELECT count(*) FROM events.run") == 3

@@ -267,14 +267,9 @@ class Steps:
             return self._stored
 
     async def _record(self, step: StepRecord, execute: Any = None, *, sealed: Sequence[Sealed] = ()) -> Any:
-        if self._run.abandoned:
-            self._leave(RunLost())
-        steps, claim = self._tools.steps, self._run.claim
-        row = await (steps.record_with(claim, step, sealed) if sealed else steps.record(claim, step, execute))
+        row = None if self._run.abandoned else await self._tools.record(self._run.claim, step, execute, sealed)
         if row is None:
             self._leave(RunLost())
-        if sealed:
-            self._tools.committed({one.place for one in sealed})
         return row
 
     def _leave(self, leaving: Leaving) -> NoReturn:
