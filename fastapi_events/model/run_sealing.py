@@ -147,7 +147,7 @@ def _moment(moment: Any, owner: str) -> datetime:
 def _checked_priority(priority: Any, owner: str) -> int:
     if type(priority) is not int or not LOWEST_PRIORITY <= priority <= HIGHEST_PRIORITY:
         raise InvalidInput(
-            f"{owner}: priority={ascii(priority)[:80]}: it is a whole number from {LOWEST_PRIORITY} to "
-            f"{HIGHEST_PRIORITY}; higher ones come first."
+            f"{owner}: priority={ascii(priority)[:80]}: it is a whole number from {LOWEST_PRIORITY:,} to "
+            f"{HIGHEST_PRIORITY:,}; higher ones come first."
         )
     return priority

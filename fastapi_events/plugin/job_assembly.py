@@ -82,8 +82,8 @@ def make_job_side(
         waits=Waits(stores.waits, registry, partitions=runtime.partitions), family=family, steps=stores.steps,
         transactions=transactions,
         connections=runtime.executor.connections, threads=runtime.executor.threads, givers=PUBLISHERS,
-        make_giver=publishing.for_run, bind_giver=publishing.on_session, max_size=settings.max_payload_size,
-        logs=logs,
+        make_giver=publishing.for_run, bind_giver=publishing.on_session, collect=publishing.collecting,
+        committed=runtime.committed, max_size=settings.max_payload_size, logs=logs,
     )  # fmt: skip
     executor = JobExecutor(stores.completion, tools, cascade_depth=settings.cascade_depth)
     schedules = Schedules(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 from uuid import UUID
 
@@ -11,7 +11,6 @@ from fastapi_events.api.jobs import JobClient
 from fastapi_events.api.publisher import EventPublisher, Published, SyncEventPublisher
 from fastapi_events.api.publishing import immediate_commits
 from fastapi_events.api.publishing.caller import Site
-from fastapi_events.api.publishing.cancel import refuse_undecided, refuse_without_session
 from fastapi_events.api.publishing.options import check_options
 from fastapi_events.api.publishing.outlets import Outlet
 from fastapi_events.api.publishing.sealing import Sealer
@@ -26,6 +25,7 @@ from fastapi_events.api.session_binding import (
 )
 from fastapi_events.engine.handlers import HandlerPlan
 from fastapi_events.engine.immediate import Immediate
+from fastapi_events.engine.jobs.job_run import JobRun
 from fastapi_events.engine.jobs.side import JobSide
 from fastapi_events.engine.run import Run
 from fastapi_events.errors import NotStarted
@@ -36,6 +36,7 @@ from fastapi_events.model.lane import LogPlace
 from fastapi_events.model.onion import publish_onion
 from fastapi_events.model.registry import Registry
 from fastapi_events.model.run_start import RunStart, Sealed
+from fastapi_events.plugin.collecting import Collected, CollectedSync, OfJob
 from fastapi_events.settings import EventsSettings
 from fastapi_events.store.log import DatabaseIdentity, EventLog
 from fastapi_events.store.run_readings import RunReadings
@@ -200,7 +201,12 @@ class Publishing:
         return JobClient(self, OwnTransactions(self, self._events.session, self._alone))
 
     def on_session(self, session: Any, kind: type[Any]) -> Any:
-        """A publisher, or what starts jobs, on the session of a job's step."""
+        """A publisher, what starts jobs, or what seals what rows tell, on the session of a job's step.
+
+        Their events have ids of their own: a step is recorded once, with them.
+        """
+        if kind is Sealer:
+            return Sealer(self)
         if kind is JobClient:
             return bind_jobs(self, session)
         return bind_async(self, session) if kind is EventPublisher else bind_sync(self, session)
@@ -214,18 +220,36 @@ class Publishing:
         if kind is Sealer:
             return Sealer(self, derive_id=_child_ids(run, " emits"))
         if kind is JobClient:
-            on = run.session if run.session is not None else run.driver
-            return JobClient(self, _Collected(run)) if on is None else bind_jobs(self, on)
+            return JobClient(self, self._outlet_of(run))
         middleware = run.handler.publishing
         # A broadcast handler is called in many processes, each of which publishes events of its own.
         derive = None if run.handler.declaration.broadcast else _child_ids(run)
-        on = run.session if run.session is not None else run.driver
-        if on is not None:
-            bind: Callable[..., Any] = bind_async if kind is EventPublisher else bind_sync
-            return bind(self, on, derive_id=derive, middleware=middleware)
         if kind is EventPublisher:
-            return EventPublisher(self, _Collected(run), derive_id=derive, middleware=middleware)
-        return SyncEventPublisher(self, _CollectedSync(run), derive_id=derive, middleware=middleware)
+            return EventPublisher(self, self._outlet_of(run), derive_id=derive, middleware=middleware)
+        on = _bound_to(run)
+        if on is not None:
+            return bind_sync(self, on, derive_id=derive, middleware=middleware)
+        return SyncEventPublisher(self, CollectedSync(run.children, run), derive_id=derive, middleware=middleware)
+
+    def _outlet_of(self, run: Run) -> Outlet:
+        on = _bound_to(run)
+        if on is None:
+            return Collected(run.children, run)
+        outlet = outlet_on(self, on)
+        return OfJob(outlet, run) if isinstance(run, JobRun) else outlet
+
+    def collecting(self, kind: type[Any], into: list[Sealed]) -> Any:
+        """The publisher of a job's step that has no session: what it publishes or starts is kept for its result."""
+        if kind is JobClient:
+            return JobClient(self, Collected(into))
+        if kind is EventPublisher:
+            return EventPublisher(self, Collected(into))
+        return SyncEventPublisher(self, CollectedSync(into))
+
+
+def _bound_to(run: Run) -> Any:
+    """What carries the transaction of an attempt; None if it has none."""
+    return run.session if run.session is not None else run.driver
 
 
 def _child_ids(run: Run, what: str = "") -> Callable[[], UUID]:
@@ -234,29 +258,7 @@ def _child_ids(run: Run, what: str = "") -> Callable[[], UUID]:
     ``what`` tells ordinals apart that are counted each for itself.
     """
     again = f" replay {run.replay}" if run.replay is not None else ""  # what it publishes is new: each replay's once
+    if isinstance(run, JobRun) and run.redrives:
+        again = f" life {run.redrives}"
     ordinals, by = itertools.count(), run.handler.id + what + again
     return lambda: child_event_id(run.item.id, by, next(ordinals))
-
-
-class _CollectedSync:
-    def __init__(self, run: Run) -> None:
-        self._run = run
-
-    def put(self, envelopes: Sequence[Sealed], _site: Site, /) -> list[bool]:
-        refuse_undecided(envelopes)
-        self._run.children.extend(envelopes)
-        return [False] * len(envelopes)
-
-    def cancel(self, _event_id: UUID, /) -> bool:
-        refuse_without_session()
-
-
-class _Collected:
-    def __init__(self, run: Run) -> None:
-        self._inner = _CollectedSync(run)
-
-    async def put(self, envelopes: Sequence[Sealed], site: Site, /) -> list[bool]:
-        return self._inner.put(envelopes, site)
-
-    async def cancel(self, _event_id: UUID, /) -> bool:
-        refuse_without_session()

@@ -48,7 +48,7 @@ def job_stores(
         JobStore(database, statements),
         RunQueue(database, statements, log, worker=worker, lease=lease),
         RunCompletion(statements, worker=worker),
-        StepStore(database, statements, worker=worker),
+        StepStore(database, statements, log, worker=worker),
         FamilyStore(database, statements, worker=worker),
         WaitStore(database, statements, worker=worker),
         RunGates(database, statements),

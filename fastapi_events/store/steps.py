@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from fastapi_events.model.run_start import Sealed
 from fastapi_events.store.database import Database
+from fastapi_events.store.log import EventLog
 from fastapi_events.store.runs import RunClaim
 from fastapi_events.store.statements import Statements
 
@@ -36,8 +38,8 @@ class StepRecord:
 class StepStore:
     """Reads and records steps."""
 
-    def __init__(self, database: Database, statements: Statements, *, worker: UUID) -> None:
-        self._database, self._worker = database, worker
+    def __init__(self, database: Database, statements: Statements, log: EventLog, *, worker: UUID) -> None:
+        self._database, self._log, self._worker = database, log, worker
         self._read, self._record = statements["jobs/read_steps"], statements["jobs/record_step"]
         self._progress = statements["jobs/note_progress"]
 
@@ -56,6 +58,15 @@ class StepStore:
             self._record, *(None if value is None else str(value) for value in given)
         )
         return rows[0] if rows else None
+
+    async def record_with(self, claim: RunClaim, step: StepRecord, sealed: Sequence[Sealed]) -> Any | None:
+        """Record a step and what it has published and started, in one transaction; None, and nothing of it, if the run
+        is not this worker's any more."""
+        async with self._database.acquire() as connection, self._database.steered(connection):
+            row = await self.record(claim, step, connection.fetch)
+            if row is not None:
+                await self._log.append(connection, sealed)
+        return row
 
     async def progress(self, run_id: UUID, done: float, total: float | None) -> None:
         """Note how far a run is."""

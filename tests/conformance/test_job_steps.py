@@ -96,6 +96,28 @@ async def test_effects_events_and_result_of_a_step_with_a_session_commit_togethe
     assert [one.event for one in await PublishedEvents(events).all(Placed)] == [Placed(order="a", number=2)]
 
 
+async def test_what_a_step_without_a_session_publishes_is_there_with_its_result(backend: Backend) -> None:
+    shop, fails = Module("shop"), [True]
+
+    async def tell(number: int, publish: EventPublisher) -> None:
+        await publish(Placed(order="a", number=number))
+        if fails and fails.pop():
+            raise ValueError("half done")
+
+    @shop.job(retry=Retry(2, fixed(0)))
+    async def work(job: JobContext[None]) -> None:
+        await job.step("one", tell, 1)
+        await job.step("two", tell, 2)
+        await job.sleep(3600)
+
+    events = await backend.idle(shop)
+    await events.jobs.start(work, None)
+    await events.drain_once()
+    published = await PublishedEvents(events).all(Placed)
+    assert [one.event.number for one in published] == [1, 2]
+    assert len({one.id for one in published}) == 2
+
+
 async def test_a_step_is_tried_again_by_itself(backend: Backend) -> None:
     shop, calls = Module("shop"), Calls()
 

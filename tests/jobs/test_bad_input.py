@@ -95,7 +95,7 @@ STARTS: tuple[tuple[dict[str, Any], type[EventsError], str], ...] = (
     ({"delay": float("nan")}, InvalidInput, "delay=nan"),
     ({"run_at": datetime(2030, 1, 1)}, InvalidInput, "has no time zone"),  # noqa: DTZ001
     ({"run_at": datetime.now(UTC), "delay": 1}, ContradictoryOptions, "both say when"),
-    ({"priority": 99_999}, InvalidInput, "priority=99999: it is a whole number from -32768 to 32767"),
+    ({"priority": 99_999}, InvalidInput, "priority=99999: it is a whole number from -32,767 to 32,767"),
     ({"run_id": UUID(int=1)}, EventsError, "has no option 'run_id'"),
     ({"dely": 1}, EventsError, "Did you mean 'delay'"),
 )
@@ -113,7 +113,7 @@ async def test_of_starts_and_of_runs(stage: Stage) -> None:
             await events.jobs.start(work, 1, **options)
     with pytest.raises(UnknownJob, match="belongs to no module"):
         await events.jobs.start(stray_job, 1)
-    run = await events.jobs.start(work, 1, delay=60, priority=-32_768)
+    run = await events.jobs.start(work, 1, delay=60, priority=-32_767)
     for call in (events.jobs.get, events.jobs.cancel, events.jobs.retry, events.jobs.replay):
         for given in ("x", 7, datetime.now(UTC), Child(run.run, "shop.work")):
             with pytest.raises(InvalidInput, match=r"is no run\. Pass what jobs\.start"):

@@ -88,7 +88,17 @@ class RunningJob(JobContext[Any]):
     ) -> Any:
         """Call a function once for the run; see ``JobContext.step``."""
         seconds = checked_span(timeout, "timeout", f"job {self._run.job.id!r}, step {ascii(id)[:80]}")
+        self._check_lent(id, args)
         return await self.steps.step(id, fn, args, retry, seconds)
+
+    def _check_lent(self, step: Any, arguments: tuple[Any, ...]) -> None:
+        session = self._run.session
+        if session is not None and any(one is session for one in arguments):
+            raise InvalidJob(
+                f"{self._owner}, step {ascii(step)[:80]} is given the session of its job, which commits with the end "
+                "of the run: a pause would undo what the step has done, and it is not done again. Let the step's "
+                "function take session: HandlerSession itself, which commits with the step."
+            )
 
     @awaited
     async def sleep(self, duration: Seconds, *, id: str | None = None) -> None:  # noqa: A002 - as in JobContext

@@ -29,6 +29,7 @@ from fastapi_events.model.handler_options import check_retry
 from fastapi_events.model.job import Job
 from fastapi_events.model.job_context import Child
 from fastapi_events.model.retry import Retry
+from fastapi_events.model.run_start import Sealed
 from fastapi_events.store.steps import StepRecord
 
 LONGEST_PAUSE = 1.0
@@ -214,13 +215,12 @@ class Steps:
     async def _plainly(self, record: StepRecord, read: StepFunction, arguments: tuple[Any, ...], began: float) -> Any:
         current_step.set(record.name)
         async with AsyncExitStack() as stack:
-            values = {
-                kind: self._tools.make_giver(self._run, kind) for kind in self._tools.givers & read.signature.wants
-            }
+            sealed: list[Sealed] = []
+            values = {kind: self._tools.collect(kind, sealed) for kind in self._tools.givers & read.signature.wants}
             given = await fill(read.signature, Needs(values, stack))
             value = await self._result_of(read, arguments, given)
         text = read.result.dump(value, owner=self._about(record.name), max_size=self._tools.max_size)
-        await self._record(_done(record, read, text, began))
+        await self._record(_done(record, read, text, began), sealed=sealed)
         return read.result.load(text, owner=self._about(record.name))
 
     async def _in_session(
@@ -233,7 +233,7 @@ class Steps:
         try:
             await transaction.begin_unmarked(self._run.job.timeout)
             session = transaction.session
-            session.sync_session.delivery = (self._run, self._tools.make_giver)
+            session.sync_session.delivery = (self._run, self._tools.givers_on(session))
             async with AsyncExitStack() as stack:
                 values: dict[type[Any], Any] = {HandlerSession: session}
                 for kind in self._tools.givers & read.signature.wants:
@@ -266,10 +266,8 @@ class Steps:
                 self._stored = {} if fresh else await self._tools.steps.read(self._run.claim.run_id)
             return self._stored
 
-    async def _record(self, step: StepRecord, execute: Any = None) -> Any:
-        if self._run.abandoned:
-            self._leave(RunLost())
-        row = await self._tools.steps.record(self._run.claim, step, execute)
+    async def _record(self, step: StepRecord, execute: Any = None, *, sealed: Sequence[Sealed] = ()) -> Any:
+        row = None if self._run.abandoned else await self._tools.record(self._run.claim, step, execute, sealed)
         if row is None:
             self._leave(RunLost())
         return row

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +14,16 @@ from fastapi_events.engine.run import Run
 from fastapi_events.engine.slots import Slots
 from fastapi_events.engine.threads import Threads
 from fastapi_events.errors import InvalidHandler
-from fastapi_events.store.steps import StepStore
+from fastapi_events.model.lane import LogPlace
+from fastapi_events.model.run_start import Sealed
+from fastapi_events.store.runs import RunClaim
+from fastapi_events.store.steps import StepRecord, StepStore
 
 
 @dataclass(frozen=True, slots=True)
 class JobTools:
-    """``make_giver`` gives what is injected by type into a job, ``bind_giver`` the same on a step's session."""
+    """``make_giver`` gives what is injected by type into a job, ``bind_giver`` the same on a step's session, and
+    ``collect`` what keeps for a step without one what it publishes and starts, to be ``committed`` with its result."""
 
     steps: StepStore
     family: Family
@@ -30,6 +34,8 @@ class JobTools:
     givers: frozenset[type[Any]]
     make_giver: Callable[[Run, type[Any]], Any]
     bind_giver: Callable[[Any, type[Any]], Any]
+    collect: Callable[[type[Any], list[Sealed]], Any]
+    committed: Callable[[Collection[LogPlace]], None]
     max_size: int
     logs: LogKeeping | None = None
     """None where nothing that runs say is kept."""
@@ -39,3 +45,20 @@ class JobTools:
         if self.transactions is None:
             raise InvalidHandler("a HandlerSession is asked for, but none can be made.")
         return await self.transactions.open(session=True)
+
+    async def record(self, claim: RunClaim, step: StepRecord, execute: Any, sealed: Sequence[Sealed]) -> Any | None:
+        """Record a step, by ``execute`` in somebody's transaction, or with what it has published and started."""
+        if not sealed:
+            return await self.steps.record(claim, step, execute)
+        row = await self.steps.record_with(claim, step, sealed)
+        if row is not None:
+            self.committed({one.place for one in sealed})
+        return row
+
+    def givers_on(self, session: Any) -> Callable[[Run, type[Any]], Any]:
+        """What makes those of a step's session, for rows that tell of themselves."""
+
+        def make(_run: Run, kind: type[Any]) -> Any:
+            return self.bind_giver(session, kind)
+
+        return make

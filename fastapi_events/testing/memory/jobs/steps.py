@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -9,18 +10,20 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
+from fastapi_events.model.run_start import Sealed
 from fastapi_events.store.runs import RunClaim
 from fastapi_events.store.steps import Execute, StepRecord, StepStore
 from fastapi_events.testing.memory.held_back import hold, lock
 from fastapi_events.testing.memory.jobs.kept_run import KeptRun, KeptStep
 from fastapi_events.testing.memory.jobs.runs import KeptRuns
+from fastapi_events.testing.memory.log import MemoryLog
 
 
 class MemorySteps(StepStore):
     """A ``StepStore`` without a database."""
 
-    def __init__(self, runs: KeptRuns) -> None:
-        self._runs = runs
+    def __init__(self, runs: KeptRuns, log: MemoryLog) -> None:
+        self._runs, self._events = runs, log
 
     async def read(self, run_id: UUID) -> dict[str, Any]:
         with lock:
@@ -35,6 +38,14 @@ class MemorySteps(StepStore):
         with lock:
             run = self._open(claim, step.name)
             return None if run is None else self._write(run, step)
+
+    async def record_with(self, claim: RunClaim, step: StepRecord, sealed: Sequence[Sealed]) -> Any | None:
+        with lock:
+            run = self._open(claim, step.name)
+            if run is None:
+                return None
+            self._events.append_now(sealed)  # first: if one of them is refused, nothing of this is recorded
+            return self._write(run, step)
 
     async def progress(self, run_id: UUID, done: float, total: float | None) -> None:
         with lock:

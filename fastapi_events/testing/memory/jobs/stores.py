@@ -42,7 +42,7 @@ class MemoryTransactions(PlainTransactions):
 def memory_stores(runs: KeptRuns, log: MemoryLog, schedules: MemorySchedules) -> JobStores:
     """The stores that the engine is given in place of PostgreSQL's."""
     return JobStores(
-        MemoryJobs(runs), MemoryRunQueue(runs, log, schedules), MemoryCompletion(runs), MemorySteps(runs),
+        MemoryJobs(runs), MemoryRunQueue(runs, log, schedules), MemoryCompletion(runs), MemorySteps(runs, log),
         MemoryFamilies(runs), MemoryWaits(runs, log), MemoryGates(runs), schedules, MemoryRunReadings(runs),
         MemoryRunLog(runs), MemoryWork(runs, schedules), MemoryDoubt(),
     )  # fmt: skip
