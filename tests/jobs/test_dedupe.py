@@ -1,7 +1,6 @@
 """A start whose key is taken gives the run that is there, in place of a second one; however many start at once."""
 
 import asyncio
-from datetime import timedelta
 
 import asyncpg
 import pytest
@@ -11,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from fastapi_events import Dedupe, HandlerSession, JobClient, JobContext, Module, Retry, fixed
 from fastapi_events.api.session_binding import bind_jobs
-from fastapi_events.errors import DeadLetter, NotInTransaction, RunConflict
+from fastapi_events.errors import DeadLetter, NotInTransaction
 from tests.delivery.stage import Placed, Stage, publish, until, within
 
 
@@ -74,18 +73,6 @@ async def test_without_a_key_equal_inputs_are_one(stage: Stage) -> None:
     assert not (await events.jobs.start(make, Report(day="mon", number=1))).existing
 
 
-async def test_of_equal_keys_in_one_call_the_first_is_started(stage: Stage) -> None:
-    seen: list[int] = []
-    events = await stage.idle(reports(BY_DAY, seen))
-    make = events.registry.jobs["reports.make"]
-    days = ["mon", "tue", "mon", "mon", "wed"]
-    started = await events.jobs.start_many(make, [Report(day=day, number=n) for n, day in enumerate(days)])
-    assert [one.existing for one in started] == [False, False, True, True, False]
-    assert started[0].run == started[2].run == started[3].run
-    await events.drain_once()
-    assert sorted(seen) == [0, 1, 4]
-
-
 async def test_a_start_waits_for_one_that_is_not_committed(stage: Stage) -> None:
     first, second = await stage.idle(reports(BY_DAY)), await stage.idle(reports(BY_DAY))
     make = first.registry.jobs["reports.make"]
@@ -109,60 +96,6 @@ async def test_one_of_many_at_once_is_started(stage: Stage) -> None:
     )
     assert len({one.run for one in started}) == 1
     assert sum(not one.existing for one in started) == 1
-
-
-async def test_a_savepoint_that_is_rolled_back_frees_the_key(stage: Stage) -> None:
-    events = await stage.idle(reports(BY_DAY))
-    make = events.registry.jobs["reports.make"]
-    async with events.session() as session:
-        jobs = events.job_client(session)
-        async with session.begin_nested() as savepoint:
-            lost = await jobs.start(make, Report(day="mon"))
-            await savepoint.rollback()
-        kept = await jobs.start(make, Report(day="mon"))
-        assert not kept.existing
-        assert (await jobs.start(make, Report(day="mon"))).run == kept.run
-        await session.commit()
-    assert await stage.value("SELECT array_agg(id) FROM events.run") == [kept.run]
-    assert lost.run != kept.run
-
-
-async def test_until_it_has_begun_one_waits_while_one_works(stage: Stage) -> None:
-    begun, go_on, seen = asyncio.Event(), asyncio.Event(), []
-
-    def module() -> Module:
-        made = Module("reports")
-
-        @made.job("reports.make", dedupe=Dedupe(key=lambda report: report.day, until="started"))
-        async def make(job: JobContext[Report]) -> None:
-            seen.append(job.input.number)
-            begun.set()
-            await go_on.wait()
-
-        return made
-
-    events = await stage.running(module(), concurrency={"batch": 1})
-    make = events.registry.jobs["reports.make"]
-    await events.jobs.start(make, Report(day="mon", number=0))
-    await within(begun.wait())
-    waits = await events.jobs.start(make, Report(day="mon", number=1))
-    more = [await events.jobs.start(make, Report(day="mon", number=number)) for number in (2, 3)]
-    assert not waits.existing
-    assert {one.run for one in more} == {waits.run}
-    go_on.set()
-    await within(events.jobs.result(waits, timeout=10))
-    assert seen == [0, 1]
-
-
-async def test_a_window_lasts_whatever_has_become_of_the_run(stage: Stage) -> None:
-    events = await stage.idle(reports(Dedupe(key=lambda report: report.day, window=timedelta(hours=1))))
-    make = events.registry.jobs["reports.make"]
-    first = await events.jobs.start(make, Report(day="mon"))
-    await events.drain_once()
-    assert (await events.jobs.get(first)).state == "completed"
-    assert (await events.jobs.start(make, Report(day="mon"))).run == first.run
-    await stage.rows("UPDATE events.run_dedupe SET expires_at = clock_timestamp()")
-    assert not (await events.jobs.start(make, Report(day="mon"))).existing
 
 
 @pytest.mark.parametrize("end", ["failed", "canceled"])
@@ -217,23 +150,6 @@ async def test_a_key_of_a_run_that_is_gone_is_found(stage: Stage) -> None:
     await stage.running(reports(BY_DAY))
     await until(lambda: stage.value("SELECT count(*) = 0 FROM events.run_dedupe"))
     assert not (await events.jobs.start(make, Report(day="mon"))).existing
-
-
-async def test_one_that_begins_anew_takes_its_key_or_names_who_has_it(stage: Stage) -> None:
-    events = await stage.idle(reports(BY_DAY))
-    make = events.registry.jobs["reports.make"]
-    first = await events.jobs.start(make, Report(day="mon"))
-    await events.jobs.cancel(first)
-    assert await events.jobs.retry(first)
-    assert (await events.jobs.start(make, Report(day="mon"))).run == first.run
-    await events.jobs.cancel(first)
-    second = await events.jobs.start(make, Report(day="mon"))
-    with pytest.raises(RunConflict, match=f"run {second.run} was started with its") as caught:
-        await events.jobs.retry(first)
-    assert caught.value.run == second.run
-    assert (await events.jobs.get(first)).state == "canceled"
-    await events.drain_once()
-    assert await events.jobs.retry(first)
 
 
 async def test_where_there_is_no_transaction_it_is_refused(stage: Stage) -> None:

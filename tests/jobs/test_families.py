@@ -63,40 +63,11 @@ async def states(stage: Stage) -> dict[str, list[str]]:
     return found
 
 
-async def test_results_of_children_are_waited_for_in_their_order(stage: Stage) -> None:
-    shop = Shop()
-    events = await stage.idle(shop.module, concurrency={"batch": 1})
-    started = await events.jobs.start(shop.parent, [3, 1, 2])
-    await events.drain_once()
-    assert await events.jobs.result(started, timeout=1) == [6, 2, 4]
-    assert shop.seen == ["parent", "parent"]  # it went to wait once, and came back once
-    rows = await stage.rows("SELECT parent_id, root_id, source, depth FROM events.run WHERE parent_id IS NOT NULL")
-    assert [tuple(row) for row in rows] == [(started.run, started.run, "parent", 1)] * 3
-
-
 async def test_waiting_for_children_takes_no_place_in_the_pool(stage: Stage) -> None:
     shop = Shop()
     events = await stage.running(shop.module, concurrency={"batch": 1})
     runs = [await events.jobs.start(shop.parent, [number]) for number in range(1, 6)]
     assert [await within(events.jobs.result(run, timeout=10)) for run in runs] == [[2], [4], [6], [8], [10]]
-
-
-async def test_each_child_is_spawned_once_whatever_becomes_of_attempts(stage: Stage) -> None:
-    shop = Shop(policy="abandon")
-    events = await stage.idle(shop.module)
-    started = await events.jobs.start(shop.parent, [0, 1])
-    await events.drain_once()
-    assert (await events.jobs.get(started)).state == "failed"
-    assert await states(stage) == {"parent": ["failed"], "child": ["completed", "completed"]}
-
-
-async def test_a_child_that_failed_fails_whoever_waits_for_it(stage: Stage) -> None:
-    shop = Shop()
-    events = await stage.idle(shop.module)
-    started = await events.jobs.start(shop.parent, [1, 13])
-    await events.drain_once()
-    with pytest.raises(JobFailed, match=r"run .* of shop\.child has failed: ValueError: unlucky"):
-        await events.jobs.result(started, timeout=1)
 
 
 @pytest.mark.parametrize(

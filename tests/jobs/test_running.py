@@ -7,23 +7,17 @@ import pytest
 from pydantic import BaseModel
 
 from fastapi_events import (
-    DeadLetter,
-    Discard,
-    EventPublisher,
-    HandlerSession,
     JobCanceled,
     JobClient,
     JobContext,
     JobFailed,
-    JobTimedOut,
     Module,
     Retry,
-    RetryLater,
     fixed,
 )
 from fastapi_events.engine.jobs import leases
 from fastapi_events.errors import DetachedPublish, ResultTimeout, RunNotFound, UnknownJob
-from tests.delivery.stage import SLOW, Placed, Stage, effect, within
+from tests.delivery.stage import SLOW, Stage, within
 
 
 class Restock(BaseModel):
@@ -128,118 +122,6 @@ async def test_one_that_fails_is_tried_again_and_then_has_failed(stage: Stage) -
         await events.jobs.result(started, timeout=1)
 
 
-async def test_one_that_outlives_its_time_has_timed_out(stage: Stage) -> None:
-    shop = Module("shop")
-
-    @shop.job(retry=Retry(1), timeout=0.05)
-    async def restock(job: JobContext[Restock]) -> None:
-        await asyncio.Event().wait()
-
-    events = await stage.idle(shop)
-    started = await events.jobs.start(restock, Restock(sku="a"))
-    await within(events.drain_once())
-    assert (await events.jobs.get(started)).state == "timed_out"
-    with pytest.raises(JobTimedOut, match=r"longer than its time-out of 0\.05 s"):
-        await events.jobs.result(started, timeout=1)
-
-
-async def test_a_job_says_itself_what_becomes_of_it(stage: Stage) -> None:
-    shop, later = Module("shop"), [True]
-
-    @shop.job()
-    async def discards(job: JobContext[None]) -> None:
-        raise Discard("nothing to do")
-
-    @shop.job()
-    async def gives_up(job: JobContext[None]) -> None:
-        raise DeadLetter("never")
-
-    @shop.job()
-    async def postpones(job: JobContext[None]) -> int:
-        if later and later.pop():
-            raise RetryLater(0.1)
-        return job.attempt
-
-    events = await stage.running(shop)
-    runs = [await events.jobs.start(job, None) for job in (discards, gives_up, postpones)]
-    assert await within(events.jobs.result(runs[2], timeout=10)) == 1
-    first, second = [await events.jobs.get(run) for run in runs[:2]]
-    assert (first.state, first.note) == ("canceled", "nothing to do")
-    assert (second.state, second.reason, second.error_message) == ("failed", "rejected_by_handler", "never")
-
-
-async def test_effects_result_events_and_runs_come_true_together(stage: Stage) -> None:
-    shop, fails = Module("shop"), [True]
-
-    @shop.job()
-    async def follow(job: JobContext[Restock]) -> None:
-        return None
-
-    @shop.job(retry=Retry(2, fixed(0)))
-    async def restock(
-        job: JobContext[Restock], session: HandlerSession, publish: EventPublisher, jobs: JobClient
-    ) -> int:
-        await effect(session, "restock", job.attempt)
-        await publish(Placed(order="a", number=job.attempt))
-        await jobs.start(follow, job.input)
-        if fails.pop() if fails else False:
-            raise ValueError("half done")
-        return job.attempt
-
-    events = await stage.idle(shop)
-    started = await events.jobs.start(restock, Restock(sku="a"))
-    await events.drain_once()
-    assert await events.jobs.result(started, timeout=1) == 2
-    assert [row["number"] for row in await stage.rows("SELECT number FROM effect")] == [2]
-    assert [row["number"] for row in await stage.rows("SELECT payload->>'number' AS number FROM events.event")] == ["2"]
-    assert await stage.value("SELECT count(*) FROM events.run") == 2
-
-
-async def test_without_a_session_what_it_publishes_comes_true_with_its_success(stage: Stage) -> None:
-    shop, fails = Module("shop"), [True]
-
-    @shop.job()
-    async def follow(job: JobContext[Restock]) -> None:
-        return None
-
-    @shop.job(retry=Retry(2, fixed(0)))
-    async def restock(job: JobContext[Restock], publish: EventPublisher, jobs: JobClient) -> None:
-        await publish(Placed(order="a", number=job.attempt))
-        await jobs.start(follow, job.input)
-        if fails.pop() if fails else False:
-            raise ValueError("half done")
-
-    events = await stage.idle(shop)
-    await events.jobs.start(restock, Restock(sku="a"))
-    await events.drain_once()
-    [row] = await stage.rows("SELECT payload->>'number' AS number, causation_id FROM events.event")
-    assert row["number"] == "2"
-    assert await stage.value("SELECT count(*) FROM events.run") == 2
-    assert await stage.value("SELECT count(*) FROM events.run WHERE id = $1", row["causation_id"]) == 1
-
-
-async def test_a_handler_starts_jobs_with_its_delivery(stage: Stage) -> None:
-    shop, seen = Module("shop"), []
-
-    @shop.job()
-    async def restock(job: JobContext[Restock]) -> None:
-        seen.append((job.input.sku, job.run.correlation_id))
-
-    @shop.on(Placed)
-    async def plain(event: Placed, jobs: JobClient) -> None:
-        await jobs.start(restock, Restock(sku=f"plain {event.order}"))
-
-    @shop.on(Placed)
-    async def transactional(event: Placed, session: HandlerSession, jobs: JobClient) -> None:
-        await effect(session, "transactional", 1)
-        await jobs.start(restock, Restock(sku=f"session {event.order}"))
-
-    events = await stage.idle(shop)
-    published = await events.publish(Placed(order="a"))
-    await events.drain_once()
-    assert sorted(seen) == [("plain a", published.event_id), ("session a", published.event_id)]
-
-
 async def test_a_plain_function_and_a_class_are_jobs_too(stage: Stage) -> None:
     shop = Module("shop")
 
@@ -262,25 +144,6 @@ async def test_a_plain_function_and_a_class_are_jobs_too(stage: Stage) -> None:
     first, second = await events.jobs.start(count, Restock(sku="a")), await events.jobs.start(Report, Restock(sku="b"))
     assert await within(events.jobs.result(first, timeout=10)) == 2
     assert await within(events.jobs.result(second, timeout=10)) == ["b"]
-
-
-async def test_a_start_in_the_future_waits_for_its_time(stage: Stage) -> None:
-    shop = Module("shop")
-
-    @shop.job()
-    async def restock(job: JobContext[Restock]) -> None:
-        return None
-
-    events = await stage.idle(shop)
-    started = await events.jobs.start(restock, Restock(sku="a"), delay=3600)
-    await events.drain_once()
-    view = await events.jobs.get(started)
-    assert view.state == "pending"
-    assert view.due_at is not None
-    assert 3500 < (view.due_at - view.created_at).total_seconds() <= 3600
-    await stage.rows("UPDATE events.run_queue SET due_at = clock_timestamp()")
-    await events.drain_once()
-    assert (await events.jobs.get(started)).state == "completed"
 
 
 async def test_cancelling_ends_one_that_waits(stage: Stage) -> None:

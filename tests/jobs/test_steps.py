@@ -3,20 +3,12 @@
 import asyncio
 import contextlib
 import re
-from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
-from fastapi_events import EventPublisher, HandlerSession, JobContext, Module, Retry, fixed
-from tests.delivery.stage import Placed, Stage, effect, until, within
-
-calls: list[Any] = []
-
-
-@pytest.fixture(autouse=True)
-def no_calls() -> None:
-    calls.clear()
+from fastapi_events import JobContext, Module, Retry, fixed
+from tests.delivery.stage import Stage, until, within
 
 
 class Quote(BaseModel):
@@ -27,107 +19,11 @@ class Quote(BaseModel):
 
 
 async def quote(sku: str) -> Quote:
-    calls.append(("quote", sku))
     return Quote(sku=sku, cents=100)
 
 
 def order(given: Quote, quantity: int = 1) -> int:
-    calls.append(("order", given.cents, quantity))
     return given.cents * quantity
-
-
-async def fail_once(name: str) -> str:
-    calls.append(name)
-    if calls.count(name) == 1:
-        raise ValueError("the first time")
-    return name
-
-
-async def test_what_is_done_is_not_done_again(stage: Stage) -> None:
-    shop = Module("shop")
-
-    @shop.job(retry=Retry(3, fixed(0)))
-    async def restock(job: JobContext[None]) -> int:
-        given = await job.step("quote", quote, "a")
-        assert given == Quote(sku="a", cents=100)
-        total = await job.step("order", order, given, 3)
-        await job.step("tell", fail_once, "tell")
-        return total
-
-    events = await stage.idle(shop)
-    started = await events.jobs.start(restock, None)
-    await events.drain_once()
-    assert await events.jobs.result(started, timeout=1) == 300
-    assert calls == [("quote", "a"), ("order", 100, 3), "tell", "tell"]
-    rows = await stage.rows("SELECT name, number, kind, state FROM events.run_step ORDER BY number")
-    assert [tuple(row) for row in rows] == [
-        ("quote", 1, "step", "done"), ("order", 2, "step", "done"), ("tell", 3, "step", "done"),
-    ]  # fmt: skip
-
-
-async def test_effects_events_and_result_of_a_step_with_a_session_commit_together(stage: Stage) -> None:
-    shop, fails = Module("shop"), [True]
-
-    async def charge(number: int, session: HandlerSession, publish: EventPublisher) -> int:
-        await effect(session, "charge", number)
-        await publish(Placed(order="a", number=number))
-        if fails and fails.pop():
-            raise ValueError("half done")
-        return number
-
-    @shop.job(retry=Retry(3, fixed(0)))
-    async def pay(job: JobContext[None]) -> int:
-        charged = await job.step("charge", charge, job.attempt)
-        if job.attempt == 2:
-            raise ValueError("after the step")
-        return charged
-
-    events = await stage.idle(shop)
-    started = await events.jobs.start(pay, None)
-    await events.drain_once()
-    assert await events.jobs.result(started, timeout=1) == 2
-    assert [row["number"] for row in await stage.rows("SELECT number FROM effect")] == [2]
-    assert await stage.value("SELECT count(*) FROM events.event") == 1
-
-
-async def test_a_step_is_tried_again_by_itself(stage: Stage) -> None:
-    shop = Module("shop")
-
-    @shop.job(retry=Retry(1))
-    async def restock(job: JobContext[None]) -> list[str]:
-        first = await job.step("soon", fail_once, "soon", retry=Retry(2, fixed(0)))
-        second = await job.step("later", fail_once, "later", retry=Retry(2, fixed(5)))
-        return [first, second]
-
-    events = await stage.idle(shop)
-    started = await events.jobs.start(restock, None)
-    await events.drain_once()
-    view = await events.jobs.get(started)
-    assert (view.state, view.attempts) == ("pending", 0)  # it waits for its step, in the middle of its attempt
-    assert view.due_at is not None
-    await stage.rows("UPDATE events.run_queue SET due_at = clock_timestamp()")
-    await events.drain_once()
-    assert await events.jobs.result(started, timeout=1) == ["soon", "later"]
-    assert calls == ["soon", "soon", "later", "later"]
-    assert (await events.jobs.get(started)).attempts == 1
-
-
-async def test_a_step_that_outlives_its_time_fails(stage: Stage) -> None:
-    shop = Module("shop")
-
-    async def hang() -> None:
-        await asyncio.Event().wait()
-
-    @shop.job(retry=Retry(1))
-    async def restock(job: JobContext[None]) -> None:
-        await job.step("hang", hang, timeout=0.02)
-
-    events = await stage.idle(shop)
-    started = await events.jobs.start(restock, None)
-    await within(events.drain_once())
-    assert "step 'hang' ran longer than its time-out of 0.02 s" in (
-        (await events.jobs.get(started)).error_message or ""
-    )
 
 
 async def test_sleeping_holds_nothing_and_goes_on_after_it(stage: Stage) -> None:
