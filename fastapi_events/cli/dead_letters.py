@@ -50,6 +50,7 @@ async def list_dead_letters(events: Any, where: str, *, cursor: str | None, limi
             found += page.dead_letters
         if not found:
             await check_handler(operators, events, wanted.handler)
+        dead_runs = 0 if where.strip() else (await operators.observe.job_signs()).dead
     whole = without_secrets(
         DeadLetterPage(
             dead_letters=tuple(found), older=page.older, matching=first.matching, capped=first.capped,
@@ -63,17 +64,26 @@ async def list_dead_letters(events: Any, where: str, *, cursor: str | None, limi
     if whole.older is not None:
         number = f"{whole.matching:,}{' or more' if whole.capped else ''}"
         say(f"{number} match. There are older ones: --cursor {whole.older}")
+    _say_dead_runs(dead_runs)
     return 0
+
+
+def _say_dead_runs(number: int) -> None:
+    """Runs are no deliveries: they have a list of their own."""
+    if number:
+        say(f"Dead runs of jobs: {number:,}. See 'fastapi-events jobs list --state dead'.")
 
 
 async def list_groups(events: Any, *, limit: int, as_json: bool) -> int:
     """Dead letters by handler and cause."""
     async with operators_of(events) as operators:
         found = [without_secrets(group) for group in (await operators.observe.dead_letter_groups())[:limit]]
+        dead_runs = (await operators.observe.job_signs()).dead
     if as_json:
         print_json(found)
     else:
         print_table(GROUP_COLUMNS, found, empty="There is no dead letter.")
+        _say_dead_runs(dead_runs)
     return 0
 
 

@@ -10,6 +10,7 @@ import sys
 from typing import Any, NoReturn
 
 from fastapi_events.cli.database_problems import DatabaseProblem, address_of, database_problems
+from fastapi_events.cli.inventory import inventory_of
 from fastapi_events.engine.collector import calm_collector
 from fastapi_events.errors import EventsError
 
@@ -59,7 +60,7 @@ async def _serve(events: Any) -> int:
         with database_problems(address_of(events.settings, events)):
             starting.result()
     calm_collector()
-    logger.info("worker of group %r started: %d handler(s)", events.group, len(events.registry.handlers))
+    logger.info("worker of group %r started: %s", events.group, inventory_of(events))
     await stop.wait()
     logger.info("stopping: nothing new is claimed; running handlers have %g s", events.settings.shutdown_grace)
     stopping = asyncio.create_task(events.stop())

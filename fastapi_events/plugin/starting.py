@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,15 @@ from fastapi_events.engine.runtime import Runtime
 from fastapi_events.plugin.assembly import assemble, own_sessions, prepare_schema
 from fastapi_events.plugin.locating import locate
 from fastapi_events.plugin.operating import jobs_of, kinds_of, make_observe, make_operations
+from fastapi_events.plugin.pool_names import unknown_pools
 from fastapi_events.store.database import Database
 
 if TYPE_CHECKING:
     from fastapi_events.plugin.application import Events
     from fastapi_events.testing.memory.runtime import MemoryRuntime
+
+
+logger = logging.getLogger("fastapi_events")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,9 @@ class Started:
 
 async def start_services(events: Events, drains: bool | None, stack: contextlib.AsyncExitStack) -> Started:
     """Start the services where the instance keeps its events; ``stack`` is told how to stop what has begun."""
+    if drains or (drains is None and events.settings.worker == "embedded"):
+        for problem in unknown_pools(events.settings, events.registry.jobs.values()):
+            logger.warning("%s", problem)
     if events.memory is None and events.settings.database_url != "memory":
         return await _start_on_postgresql(events, drains, stack)
     from fastapi_events.plugin.on_memory import start_on_memory

@@ -89,13 +89,14 @@ async def _work(events: Any, server: Any, examination: Examination) -> AsyncIter
     async with events.connect() as operators:
         overview, log = await operators.observe.overview(), await operators.observe.log()
         jobs, pools = await operators.observe.jobs(), await operators.observe.pools()
+        schedules = await operators.observe.schedules()
     yield unhandled_finding(events, await examination.selections())
     needed, processes = needed_connections(overview, events.settings.handler_connections)
     yield connection_finding(server, needed, processes)
     yield kept_finding(log)
     for finding in work_findings(overview, await examination.parked_keys(events.group), events.group):
         yield finding
-    for finding in job_findings(jobs, pools):
+    for finding in job_findings(jobs, pools, schedules):
         yield finding
 
 

@@ -5,17 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from fastapi_events.api.observe.job_readings import JOB_COUNT_LIMIT
+from fastapi_events.api.observe.job_schedules import ScheduleView
 from fastapi_events.api.observe.job_views import JobView, PoolView
 from fastapi_events.cli.doctor.finding import Finding, ok, some, warn
+from fastapi_events.cli.moments import exact
 
 
-def job_findings(jobs: Sequence[JobView], pools: Sequence[PoolView]) -> Iterator[Finding]:
+def job_findings(
+    jobs: Sequence[JobView], pools: Sequence[PoolView], schedules: Sequence[ScheduleView]
+) -> Iterator[Finding]:  # fmt: skip
     """What the readings of jobs tell; nothing where there is no job."""
     if not jobs:
         return
     yield _pools(pools)
     yield _missing(jobs, {pool.name for pool in pools if pool.workers})
     yield _paused(jobs)
+    yield _dead(jobs)
+    if schedules:
+        yield _paused_schedules([one for one in schedules if one.status == "paused"])
+        yield _overdue([one for one in schedules if one.status == "overdue"])
 
 
 def _pools(pools: Sequence[PoolView]) -> Finding:
@@ -52,6 +60,35 @@ def _paused(jobs: Sequence[JobView]) -> Finding:
             "To let one go on: fastapi-events jobs resume NAME.",
         )  # fmt: skip
     return ok("paused jobs", "none")
+
+
+def _dead(jobs: Sequence[JobView]) -> Finding:
+    dead = [f"{job.name} ({_count(job.dead)})" for job in jobs if job.dead]
+    if dead:
+        return warn(
+            "dead runs", f"Runs that have failed for good, and nobody has dealt with: {some(dead)}.",
+            "See 'fastapi-events jobs list --state dead'; mend the cause, then 'jobs retry' or 'jobs discard'.",
+        )  # fmt: skip
+    return ok("dead runs", "none")
+
+
+def _paused_schedules(paused: Sequence[ScheduleView]) -> Finding:
+    if paused:
+        return warn(
+            "paused schedules", f"Paused schedules, which start nothing: {some([one.name for one in paused])}.",
+            "To let one go on: fastapi-events schedules resume NAME.",
+        )  # fmt: skip
+    return ok("paused schedules", "none")
+
+
+def _overdue(overdue: Sequence[ScheduleView]) -> Finding:
+    if overdue:
+        late = [f"{one.name} (since {exact(one.next_at)})" for one in overdue]
+        return warn(
+            "overdue schedules", f"Schedules whose tick no process has made: {some(late)}.",
+            "Start a worker that has their jobs. One that no code has any more retires by itself in seven days.",
+        )  # fmt: skip
+    return ok("overdue schedules", "none")
 
 
 def _held(job: JobView) -> int:
