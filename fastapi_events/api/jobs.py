@@ -33,6 +33,7 @@ from fastapi_events.model.lane import place_of
 from fastapi_events.model.run_failing import failed_run, problem_of
 from fastapi_events.model.run_sealing import StartOptions, seal_run, seal_runs, start_options
 from fastapi_events.model.run_start import READY, RUNS, RunStart
+from fastapi_events.model.unknown_options import names_unknown
 from fastapi_events.model.values import encode_value
 from fastapi_events.store.redrives import Anew
 
@@ -218,6 +219,7 @@ class JobClient(ScopedRuns):
             return job.replay_from if job is not None else "last_checkpoint"
         return checked_place(given)
 
+    @names_unknown
     async def result(self, run: Started[O], timeout: float | timedelta) -> O:
         """Wait for a run to end, for ``timeout`` seconds at most, and return what its job returned.
 

@@ -53,8 +53,8 @@ COLUMNS = (
 POOL_COLUMNS = (
     Column("POOL", lambda p: p.name, whole=True),
     Column("PROCESSES", lambda p: len(p.workers), right=True),
-    Column("AT ONCE", lambda p: p.concurrency, right=True),
-    Column("SET TO", lambda p: p.set_to, right=True),
+    Column("ALL AT ONCE", lambda p: p.concurrency, right=True),
+    Column("SET FOR EACH", lambda p: p.set_to, right=True),
     Column("RUNNING", lambda p: None if p.reserved else counted(p.running), right=True),
     Column("READY", lambda p: None if p.reserved else counted(p.ready), right=True),
     Column("JOBS", lambda p: ", ".join(p.jobs)),

@@ -12,18 +12,19 @@ from fastapi_events.cli.connecting import operators_of
 from fastapi_events.cli.declared import declared_registry
 from fastapi_events.cli.history import print_attempts
 from fastapi_events.cli.moments import ago, exact
-from fastapi_events.cli.runs import COLUMNS, scope_of, took
+from fastapi_events.cli.runs import COLUMNS, scope_of, took, took_of
 from fastapi_events.cli.telling import fail
 from fastapi_events.cli.terminal import Column, clean, print_facts, print_json, print_table, say, title
 
 STEP_COLUMNS = (
     Column("STEP", lambda s: s.name, whole=True),
     Column("STATE", lambda s: s.state),
-    Column("TOOK", lambda s: took(s.duration) if s.kind == "step" else s.kind, right=True),
+    Column("KIND", lambda s: s.kind),
+    Column("TOOK", lambda s: took(s.duration) if s.kind == "step" else None, right=True),
     Column("TRIES", lambda s: s.attempts, right=True),
     Column("AGE", lambda s: ago(s.changed_at), right=True),
     Column("ERROR", lambda s: s.error_type and f"{s.error_type}: {s.error_message}"),
-    Column("DUE", lambda s: ago(s.due_at), wide=True, right=True),
+    Column("DUE", lambda s: ago(s.due_at) if s.state == "waiting" else None, wide=True, right=True),
     Column("CALLS", lambda s: s.source, wide=True),
 )
 
@@ -61,7 +62,7 @@ def _facts(run: RunAnswer) -> list[tuple[str, object]]:
         ("crashes", run.crashes or None), ("pool", run.pool), ("priority", run.priority or None),
         ("started", f"{exact(run.created_at)} ({ago(run.created_at)} ago)"),
         ("by", " ".join(filter(None, (run.source, run.source_ref, run.actor and f"({run.actor})")))),
-        ("due", _moment(run.due_at)), ("ended", _ended(run)), ("took", took(run.duration)),
+        ("due", _moment(run.due_at)), ("ended", _ended(run)), ("took", took_of(run)),
         ("scope", scope_of(run)), ("tags", ", ".join(run.tags) or None), ("tenant", run.tenant_id),
         ("correlation", run.correlation_id), ("causation", run.causation_id), ("process", run.worker_id),
         ("tree", run.root_id if run.root_id != run.id else None),

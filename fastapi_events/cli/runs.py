@@ -32,6 +32,11 @@ def took(seconds: float | None) -> str | None:
     return f"{seconds * 1000:.0f}ms" if seconds < 1 else f"{seconds:.1f}s"
 
 
+def took_of(run: RunSummary) -> str | None:
+    """How long its last attempt took; of one that never began there is none."""
+    return took(run.duration) if run.attempts or run.state != "canceled" else None
+
+
 COLUMNS = (
     Column("RUN", lambda r: r.id, whole=True),
     Column("JOB", lambda r: r.job),
@@ -39,7 +44,7 @@ COLUMNS = (
     Column("TRIES", lambda r: r.attempts, right=True),
     Column("AGE", lambda r: ago(r.created_at), right=True),
     Column("ENDED", lambda r: ago(r.finished_at), wide=True, right=True),
-    Column("TOOK", lambda r: took(r.duration), wide=True, right=True),
+    Column("TOOK", took_of, wide=True, right=True),
     Column("SCOPE", scope_of, wide=True),
     Column("TENANT", lambda r: r.tenant_id, wide=True),
     Column("WHAT", what_of, wide=True),

@@ -7,9 +7,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar, overload
 from uuid import UUID
 
+from fastapi_events.errors import InvalidJob
 from fastapi_events.model.event import Event
 from fastapi_events.model.job import Job
 from fastapi_events.model.retry import Retry, Seconds
@@ -70,6 +71,13 @@ class Child(Generic[Out_co]):
     """Its id."""
     job: str
     """Its job's name."""
+
+    if not TYPE_CHECKING:  # to checkers a child cannot be awaited
+
+        def __await__(self) -> NoReturn:
+            raise InvalidJob(
+                f"A child ({self.job}) is not awaited by itself: [result] = await job.gather_children(child)."
+            )
 
 
 class JobContext(ABC, Generic[In_co]):

@@ -83,8 +83,7 @@ def checked_triggers(triggers: Any, job: str, owner: str) -> tuple[Trigger[Any, 
     """The triggers of one job; raises for what is none, and ``DuplicateTrigger`` for two of one id."""
     if _is_no_list(triggers):
         raise InvalidJob(
-            f"{owner}: triggers= takes a list, not {ascii(triggers)[:80]}. Write triggers=[Trigger(OrderPlaced, "
-            "map=...)]."
+            f"{owner}: triggers= takes a list, not {_shown(triggers)}. Write triggers=[Trigger(OrderPlaced, map=...)]."
         )
     ids: dict[str, Trigger[Any, Any]] = {}
     for trigger in triggers:
@@ -95,6 +94,12 @@ def checked_triggers(triggers: Any, job: str, owner: str) -> tuple[Trigger[Any, 
             )
         _add(trigger, ids, job, owner)
     return tuple(ids.values())
+
+
+def _shown(triggers: Any) -> str:
+    if _is_trigger(triggers):
+        return f"one trigger, Trigger({triggers.event.__qualname__}, ...). Put it in brackets"
+    return ascii(triggers)[:80]
 
 
 def _is_no_list(triggers: object) -> bool:

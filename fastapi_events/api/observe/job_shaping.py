@@ -59,14 +59,15 @@ def awaited(step: RunStep) -> str | None:
     until = f" until {_moment(step.due_at)}" if step.due_at is not None else ""
     if step.kind == "sleep":
         return f"it sleeps{until}"
-    key = f" of key {step.key}" if step.key is not None else ""
+    # What is recorded of a wait for one key says which.
+    key = f" of key {step.key}" if step.key is not None and " of " not in (step.source or "") else ""
     return f"it waits for {'the signal' if step.kind == 'signal' else 'the event'} {step.source}{key}{until}"
 
 
 def _own_reason(row: Any) -> str | None:
     if row["due_at"] is not None:
         when = _moment(row["due_at"])
-        return f"it is put off until {when}" + (f", after {row['attempts']} attempts" if row["attempts"] else "")
+        return f"it is put off until {when}" + _after(row["attempts"])
     if row["queued"] == "w":
         return "it waits for the runs that it has spawned"
     if row["queued"] != "r":
@@ -75,6 +76,10 @@ def _own_reason(row: Any) -> str | None:
         count = row["crashes"]
         return f"{count} process{'' if count == 1 else 'es'} ended while running it, and such runs go one at a time"
     return None
+
+
+def _after(attempts: int | None) -> str:
+    return f", after {attempts} attempt{'' if attempts == 1 else 's'}" if attempts else ""
 
 
 def _moment(moment: datetime) -> str:

@@ -36,6 +36,7 @@ class RunsFilter:
     pool: str | None = None
     tenant: str | None = None
     source: RunSource | None = None
+    not_source: RunSource | None = None
     schedule: str | None = None
     event: UUID | None = None
     cause: str | None = None
@@ -56,13 +57,14 @@ def parse_run_filter(text: str) -> RunsFilter:
 
     Terms are joined by "and". ``job:`` and ``pool:`` take a name, ``state:`` one of pending, running, completed,
     failed, timed_out and canceled, ``scope:`` type and id as in ``account/42``, ``root:`` the run that a tree began
-    with, ``parent:`` the run that has spawned others, ``event:`` the id of the one that started runs, ``schedule:`` the
-    one whose ticks did. ``state:dead`` are those that failed or timed out, and that nobody has retried or given up.
-    ``after:`` and ``before:`` are about when runs were started; with a state in which they have ended, about when they
-    did. A bare word is a run's id or a job's name.
+    with, ``parent:`` the run that has spawned others, ``event:`` the id of the one that started runs, ``schedule:``
+    the one whose ticks did; ``source:-schedule`` leaves those of all schedules out. ``state:dead`` are those that
+    failed or timed out, and that nobody has retried or given up. ``after:`` and ``before:`` are about when runs
+    were started; with a state in which they have ended, about when they did. A bare word is a run's id or a job's
+    name.
     """
     terms = tuple(terms_of(text, RUN_TERMS, names="job"))
-    fields: dict[str, Any] = {term.key: _value(term) for term in terms}
+    fields: dict[str, Any] = {_field(term): _value(term) for term in terms}
     wanted = RunsFilter(terms, **fields)
     if wanted.after and wanted.before and wanted.after >= wanted.before:
         raise InvalidFilter("after: is not earlier than before:, so nothing can match. Swap or drop one of them.")
@@ -105,6 +107,10 @@ def pool_jobs(name: str, known: Sequence[Any]) -> list[int]:
     return found
 
 
+def _field(term: Term) -> str:
+    return "not_source" if term.key == "source" and term.value.startswith("-") else term.key
+
+
 def _value(term: Term) -> Any:
     if term.key in ("id", "parent", "root", "event"):
         return uuid_of(term)
@@ -112,17 +118,19 @@ def _value(term: Term) -> Any:
         return moment_of(term)
     if term.key == "cause":
         return fingerprint_of(term.value)
-    if term.key in ("state", "source"):
-        return _one_of(term, STATES if term.key == "state" else SOURCES)
+    if term.key == "state":
+        return _one_of(term, term.value, STATES)
+    if term.key == "source":
+        return _one_of(term, term.value.removeprefix("-"), SOURCES)
     if term.key == "scope":
         return _scope(term.value)
     return term.value
 
 
-def _one_of(term: Term, known: Sequence[str]) -> str:
-    if term.value in known:
-        return term.value
-    near = get_close_matches(term.value, known, n=1)
+def _one_of(term: Term, value: str, known: Sequence[str]) -> str:
+    if value in known:
+        return value
+    near = get_close_matches(value, known, n=1)
     mend = f"Did you mean {near[0]}?" if near else f"It is one of {', '.join(known)}."
     raise InvalidFilter(f"{term.key}:{term.value[:40]} does not exist. {mend}")
 

@@ -138,6 +138,8 @@ def _sieve(wanted: RunsFilter, jobs: set[int], tenants: tuple[str, ...] | None) 
     def passes(row: Any) -> bool:
         if row is None or row["job_id"] not in jobs or (tenants is not None and row["tenant_id"] not in tenants):
             return False
+        if wanted.not_source is not None and row["source"] == wanted.not_source:
+            return False
         if wanted.tag is not None and wanted.tag not in (row["tags"] or ()):
             return False
         if wanted.state == "dead" and not (row["state"] in ("failed", "timed_out") and row["discarded_at"] is None):
