@@ -86,7 +86,7 @@ async def test_a_handler_may_not_end_its_transaction(stage: Stage, what: str) ->
     await events.drain_once()
     [dead] = await stage.deliveries("dead")
     assert dead["error_type"].endswith("HandlerSessionMisuse")
-    assert f"{what}() on its HandlerSession" in dead["error_message"]
+    assert f"{what}() was called on a HandlerSession" in dead["error_message"]
     assert "Return to commit, raise to roll back" in dead["error_message"]
     assert await effects(stage) == []
 
@@ -370,7 +370,7 @@ async def test_def_handlers_take_a_sync_session_under_the_same_rules(stage: Stag
         assert await effects(stage) == [1, 2]
         assert await stage.value("SELECT count(*) FROM events.event WHERE name = 'shop.order.shipped'") == 2
         [dead] = await stage.deliveries("dead")
-        assert "commit() on its HandlerSession" in dead["error_message"]
+        assert "commit() was called on a HandlerSession" in dead["error_message"]
         await stage.rows(FORGET)
         await events.drain_once()
         assert await effects(stage) == [1, 2]
