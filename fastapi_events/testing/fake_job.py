@@ -100,6 +100,8 @@ class FakeJobContext(JobContext[I], Generic[I, O]):
         except Exception as error:
             if unasked := self._stand_ins.unasked():
                 error.add_note(unasked)
+            if (cause := self.asked.cause_of(error)) is not error:
+                raise cause from error
             raise
         self.asked.check()
         if unasked := self._stand_ins.unasked():

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import anyio
 import pytest
 
 from fastapi_events import HandlerSession, JobContext, Module, Retry, fixed
@@ -140,7 +141,7 @@ async def test_an_attribute_of_what_is_not_awaited(stage: Stage) -> None:
     started = await events.jobs.start(work, None)
     await events.drain_once()
     run = await events.observe.run(started.run)
-    assert "job.step('quote', ...) was not awaited, so that there is no 'cents' of its result" in run.error_message
+    assert "job.step('quote', ...) was never awaited, so nothing has come of it. Write await" in run.error_message
 
 
 async def test_what_is_awaited_in_other_ways_is_not_forgotten(stage: Stage) -> None:
@@ -156,13 +157,19 @@ async def test_what_is_awaited_in_other_ways_is_not_forgotten(stage: Stage) -> N
         task = asyncio.create_task(job.step("cancelled", charge, "never"))
         task.cancel()
         await asyncio.wait([task])
+        async with anyio.create_task_group() as group:
+            group.start_soon(job.step, "fifth", charge, "5")
+        many = [job.step(f"one-of-many-{number}", asyncio.sleep, 0) for number in range(100)]
+        await asyncio.gather(*many[:50])
+        await job.progress(1)
+        await asyncio.gather(*many[50:])
         return [await first, *done, await asyncio.wait_for(job.step("fourth", charge, "4"), 5)]
 
     events = await stage.idle(shop)
     started = await events.jobs.start(work, None)
     await events.drain_once()
     assert await events.jobs.result(started, timeout=1) == ["1", "2", "3", "4"]
-    assert sorted(charged) == ["1", "2", "3", "4"]
+    assert sorted(charged) == ["1", "2", "3", "4", "5"]
 
 
 async def twice(job: Any) -> None:

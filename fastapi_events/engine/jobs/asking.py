@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
-from collections.abc import Callable, Coroutine, Generator
-from types import CoroutineType, TracebackType
-from typing import Any, Concatenate, NoReturn, ParamSpec, Protocol, TypeVar, cast
+import sys
+from collections.abc import Callable, Coroutine
+from types import CoroutineType
+from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar, cast
 
 from fastapi_events.errors import InvalidJob
 
 P = ParamSpec("P")
 R = TypeVar("R")
-R_co = TypeVar("R_co", covariant=True)
 _EXAMPLES = {
     "step": "'charge', charge, order",
     "sleep": "60",
@@ -24,6 +25,26 @@ _EXAMPLES = {
     "heartbeat": "",
     "checkpoint": "id='loaded'",
 }
+_FEW = 8
+
+
+class Asking(NamedTuple):
+    """One thing that was asked for, and what the job has to await."""
+
+    method: str
+    arguments: tuple[Any, ...]
+    coroutine: CoroutineType[Any, Any, Any]
+
+    @property
+    def waits(self) -> bool:
+        """Whether nobody awaits it (yet), nor has given it up on purpose."""
+        return inspect.getcoroutinestate(self.coroutine) == inspect.CORO_CREATED
+
+    @property
+    def shown(self) -> str:
+        """What was called, in short."""
+        first = f"{ascii(self.arguments[0])[:60]}, ..." if self.arguments else ""
+        return f"job.{self.method}({first})"
 
 
 class Asked:
@@ -31,38 +52,42 @@ class Asked:
 
     def __init__(self, owner: str, *, is_async: bool) -> None:
         self.owner, self._is_async = owner, is_async
-        self._waiting: dict[int, str] = {}
-        self._forgotten: str | None = None
+        self._open: list[Asking] = []
+        self._looked_at = _FEW
 
-    def ask(self, method: str, arguments: tuple[Any, ...], coroutine: Coroutine[Any, Any, R]) -> Asking[R]:
-        """What is to be awaited; raises ``InvalidJob`` where it cannot be, or something before it was forgotten."""
+    def note(self, method: str, arguments: tuple[Any, ...], coroutine: CoroutineType[Any, Any, Any]) -> None:
+        """It is to be awaited; raises ``InvalidJob`` where it cannot be, or something before it was forgotten."""
         try:
             self._check(method, arguments)
         except InvalidJob:
             coroutine.close()
             raise
-        asking = Asking(self, coroutine)
-        self._waiting[id(asking)] = f"job.{method}({ascii(arguments[0])[:60]}, ...)" if arguments else f"job.{method}()"
-        return asking
+        if len(self._open) > self._looked_at:  # so that any number at the same time costs the same for each
+            self._open = [one for one in self._open if one.waits]
+            self._looked_at = max(_FEW, 2 * len(self._open))
+        self._open.append(Asking(method, arguments, coroutine))
 
     def check(self) -> None:
         """The job has returned: raise ``InvalidJob`` for what it has asked for and not awaited."""
-        if self._forgotten is not None or self._waiting:
-            self._not_awaited(self._forgotten or next(iter(self._waiting.values())))
+        left, self._open = [one for one in self._open if one.waits], []
+        if not left:
+            return
+        tasks = {task.get_coro() for task in asyncio.all_tasks()}
+        for one in left:
+            if one.coroutine not in tasks:  # what a task has goes on, to learn that the job was left
+                one.coroutine.close()
+        raise self._not_awaited(left[0])
 
-    def begins(self, asking: Asking[Any]) -> str | None:
-        """It is awaited now, or given up on purpose."""
-        return self._waiting.pop(id(asking), None)
-
-    def forget(self, asking: Asking[Any]) -> bool:
-        """It is gone; says whether nobody had ever awaited it."""
-        what = self.begins(asking)
-        self._forgotten = self._forgotten or what
-        return what is not None
-
-    def name_of(self, asking: Asking[Any]) -> str:
-        """What it was called with, in words."""
-        return self._waiting.get(id(asking), "it")
+    def cause_of(self, error: BaseException) -> BaseException:
+        """What to blame for an error: somebody may have taken what was to be awaited for what comes of it."""
+        if isinstance(error, AttributeError):
+            for one in self._open:
+                if one.coroutine is error.obj and one.waits:
+                    blamed = self._not_awaited(one)
+                    one.coroutine.close()
+                    blamed.__cause__ = error
+                    return blamed
+        return error
 
     def _check(self, method: str, arguments: tuple[Any, ...]) -> None:
         if not self._is_async:
@@ -70,64 +95,54 @@ class Asked:
                 f"{self.owner} is a plain function (def), which cannot await job.{method}(...): nothing would be done. "
                 "Write async def, and await it; plain functions are fine as steps, which call them in threads."
             )
-        if self._forgotten is not None:
-            self._not_awaited(self._forgotten)
+        last = self._open[-1] if self._open else None
+        if last is not None and last.waits and _is_dropped(last):
+            last.coroutine.close()  # it is told of here, and Python need not warn of it
+            raise self._not_awaited(last)
         for argument in arguments:
-            if isinstance(argument, Asking):
+            if inspect.iscoroutine(argument):
+                self._check_argument(method, argument)
+
+    def _check_argument(self, method: str, argument: Coroutine[Any, Any, Any]) -> None:
+        for one in self._open:
+            if one.coroutine is argument:
+                argument.close()
                 raise InvalidJob(
-                    f"{self.owner}: job.{method}(...) is given {argument} itself, not what comes of it. Await that "
-                    "first: value = await job.step(...)."
+                    f"{self.owner}: job.{method}(...) is given {one.shown} itself, not what comes of it. Await that "
+                    f"first: value = await {one.shown}."
                 )
 
-    def _not_awaited(self, what: str) -> NoReturn:
-        raise InvalidJob(
-            f"{self.owner}: {what} was never awaited, so nothing has come of it. Write await {what}: whatever the "
-            "context is asked for is awaited before the job goes on without it."
+    def _not_awaited(self, what: Asking) -> InvalidJob:
+        return InvalidJob(
+            f"{self.owner}: {what.shown} was never awaited, so nothing has come of it. Write await {what.shown}: "
+            "whatever the context is asked for is awaited before the job goes on without it."
         )
 
 
-class Asking(Coroutine[Any, Any, R_co]):
-    """A coroutine that tells when it goes without ever having been awaited."""
+def _is_dropped(one: Asking) -> bool:
+    """Whether nobody else has what is to be awaited, so that it never will be.
 
-    __slots__ = ("__weakref__", "_asked", "_coroutine")
+    Counted by CPython; elsewhere, or without its lock, it is found out when the job returns.
+    """
+    if sys.implementation.name != "cpython" or not getattr(sys, "_is_gil_enabled", lambda: True)():
+        return False
+    return sys.getrefcount(one.coroutine) <= _OF_NOBODY_ELSE
 
-    def __init__(self, asked: Asked, coroutine: Coroutine[Any, Any, R_co]) -> None:
-        self._asked, self._coroutine = asked, coroutine
 
-    def __await__(self) -> Generator[Any, Any, R_co]:
-        self._asked.begins(self)
-        return self._coroutine.__await__()
+def _count_of_nobody_else() -> int:
+    """What is counted for one that nobody else has, asked as above."""
 
-    def send(self, value: Any) -> Any:
-        """As of any coroutine: a task awaits so."""
-        self._asked.begins(self)
-        return self._coroutine.send(value)
+    async def nothing() -> None: ...
 
-    def throw(self, typ: Any, val: Any = None, tb: TracebackType | None = None) -> Any:
-        """As of any coroutine: a task that is cancelled before it begins ends so."""
-        self._asked.begins(self)
-        error: Any = typ if val is None else val
-        return self._coroutine.throw(error if tb is None else error.with_traceback(tb))
+    coroutine: Any = nothing()
+    one = Asking("", (), coroutine)
+    del coroutine
+    count = sys.getrefcount(one.coroutine)
+    one.coroutine.close()
+    return count
 
-    def close(self) -> None:
-        """As of any coroutine: it was given up on purpose."""
-        self._asked.begins(self)
-        self._coroutine.close()
 
-    def __del__(self) -> None:
-        if self._asked.forget(self):
-            self._coroutine.close()
-
-    def __str__(self) -> str:
-        return self._asked.name_of(self)
-
-    def __getattr__(self, name: str) -> NoReturn:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        raise AttributeError(
-            f"{self._asked.owner}: {self} was not awaited, so that there is no {name!r} of its result. Write await "
-            f"{self}."
-        )
+_OF_NOBODY_ELSE = _count_of_nobody_else() if sys.implementation.name == "cpython" else 0
 
 
 class Asks(Protocol):
@@ -151,8 +166,9 @@ def awaited(
             coroutine = method(self, *args, **keywords)
         except TypeError as error:  # nothing of it has run: the arguments are not those that it takes
             raise InvalidJob(_called_wrongly(self.asked.owner, method, (self, *args), keywords)) from error
-        # To checkers what an async method gives, which it is to whoever awaits it.
-        return cast("CoroutineType[Any, Any, R]", self.asked.ask(name, args, coroutine))
+        given = cast("CoroutineType[Any, Any, R]", coroutine)
+        self.asked.note(name, args, given)
+        return given
 
     return ask
 

@@ -65,7 +65,7 @@ class JobExecutor:
             run.caught(error)
             if context is not None:
                 await context.steps.end(cancel=True)
-            return outcome_of(run, error)
+            return outcome_of(run, error if context is None else context.asked.cause_of(error))
         finally:
             run.release()
 
