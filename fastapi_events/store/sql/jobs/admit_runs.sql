@@ -7,10 +7,10 @@
 -- gate alone: who counts knows all that others have let through. What has gone meanwhile is counted still, and brings a turn of its own.
 -- Sets are kept by key, as arrays, so that they need not be joined.
 --
--- A turn at a gate where nobody waits is taken and nothing else: who comes there later brings one along. A gate of a key that nobody
--- knows yet belongs to whoever makes its row, which no other statement can do beside: as long as there is none, nobody has been let
--- through since the last one was removed, and that was when none were at work. A rate's is opened by the next statement, which can
--- write to the row.
+-- A turn at a gate where nobody waits, or where all places are taken, is taken and nothing else: who comes there, or goes, later than
+-- this statement sees brings one along. A gate of a key that nobody knows yet belongs to whoever makes its row, which no other one can
+-- do beside: while there is none nobody is let through, and there was nobody at work when the last one was removed. A rate's is opened
+-- by the next statement, which can write to the row.
 WITH jobs AS MATERIALIZED (
     SELECT * FROM unnest($1::integer[], $2::integer[], $3::float8[], $4::float8[]) AS j(id, slots, spacing, span)),
 called AS MATERIALIZED (
@@ -22,26 +22,36 @@ called AS MATERIALIZED (
         ORDER BY r.job_id, r.due_at
         LIMIT $5
         FOR UPDATE SKIP LOCKED) t),
+-- What a look without any lock tells: where nobody waits, or all places are taken, there is nothing to do. A range of one key, and an
+-- order, leave the planner no other index to ask who is at work, also on an empty table.
 asked AS MATERIALIZED (
-    SELECT c.job_id, c.gate, c.places, (
-        SELECT count(*) FROM (
-            SELECT FROM {schema}.run_queue q
-            WHERE q.job_id = c.job_id AND q.gate = c.gate AND q.state = 'g'
-            ORDER BY q.job_id, q.gate LIMIT 1) one) > 0 AS waits
-    FROM (SELECT job_id, gate, array_agg(place) AS places FROM called GROUP BY job_id, gate ORDER BY job_id, gate) c),
+    SELECT c.job_id, c.gate, c.places, CASE
+        WHEN (SELECT count(*) FROM (
+                  SELECT FROM {schema}.run_queue q
+                  WHERE q.job_id = c.job_id AND q.gate = c.gate AND q.state = 'g'
+                  ORDER BY q.job_id, q.gate LIMIT 1) waits) = 0 THEN 0
+        WHEN left(c.gate, 1) = 'c' THEN coalesce(j.slots - (
+            SELECT count(*) FROM (
+                SELECT FROM {schema}.run_queue h
+                WHERE h.job_id = c.job_id AND h.limit_key >= substr(c.gate, 2) AND h.limit_key <= substr(c.gate, 2)
+                  AND h.holds AND h.limit_key IS NOT NULL
+                ORDER BY h.job_id, h.limit_key
+                LIMIT j.slots) at_work), $6) END AS places_left
+    FROM (SELECT job_id, gate, array_agg(place) AS places FROM called GROUP BY job_id, gate ORDER BY job_id, gate) c
+    JOIN jobs j ON j.id = c.job_id),
 seen AS MATERIALIZED (
-    SELECT a.job_id, a.gate, a.places, l.version
+    SELECT a.job_id, a.gate, a.places, a.places_left, l.version
     FROM asked a
     LEFT JOIN LATERAL (
         SELECT k.version FROM {schema}.run_limit k WHERE k.job_id = a.job_id AND k.gate = a.gate LIMIT 1) l ON true
-    WHERE a.waits),
+    WHERE a.places_left > 0 OR a.places_left IS NULL),
 made AS (
     INSERT INTO {schema}.run_limit (job_id, gate)
     SELECT s.job_id, s.gate FROM seen s WHERE s.version IS NULL ORDER BY s.job_id, s.gate
     ON CONFLICT DO NOTHING
     RETURNING job_id, gate),
 locked AS MATERIALIZED (
-    SELECT l.*, s.places, s.version AS version_seen
+    SELECT l.*, s.places, s.places_left, s.version AS version_seen
     FROM seen s
     CROSS JOIN LATERAL (
         SELECT k.job_id, k.gate, k.version, k.tat, k.turn_at FROM {schema}.run_limit k
@@ -50,28 +60,23 @@ locked AS MATERIALIZED (
         FOR UPDATE SKIP LOCKED) l
     WHERE s.version IS NOT NULL),
 own AS MATERIALIZED (
-    SELECT k.job_id, k.gate, k.places, k.known, k.turn_at, substr(k.gate, 2) AS key, left(k.gate, 1) = 'r' AS of_rate, j.slots,
-           j.spacing, j.span, c.now, greatest(k.tat, c.now) AS tat
+    SELECT k.job_id, k.gate, k.places, k.places_left, k.known, k.turn_at, left(k.gate, 1) = 'r' AS of_rate, j.slots, j.spacing,
+           j.span, c.now, greatest(k.tat, c.now) AS tat
     FROM (SELECT clock_timestamp() AS now) c
     CROSS JOIN (
-        SELECT l.job_id, l.gate, l.places, true AS known, l.turn_at, l.tat FROM locked l WHERE l.version = l.version_seen
+        SELECT l.job_id, l.gate, l.places, l.places_left, true AS known, l.turn_at, l.tat
+        FROM locked l WHERE l.version = l.version_seen
         UNION ALL
-        SELECT s.job_id, s.gate, s.places, false, NULL, NULL FROM seen s
+        SELECT s.job_id, s.gate, s.places, s.places_left, false, NULL, NULL FROM seen s
         WHERE s.version IS NULL AND left(s.gate, 1) = 'c'
           AND ((s.job_id, s.gate) IN (SELECT m.job_id, m.gate FROM made m)) IS TRUE) k
     JOIN jobs j ON j.id = k.job_id),
--- A range of one key, and an order, leave the planner no other index to ask who is at work, also on an empty table.
 -- By the generic cell rate algorithm: as many as keep the arrival time within the span; and of a key as many as are not at work.
 open AS MATERIALIZED (
-    SELECT o.*, greatest(0, CASE
-        WHEN NOT o.of_rate THEN coalesce(o.slots - (
-            SELECT count(*) FROM (
-                SELECT FROM {schema}.run_queue h
-                WHERE h.job_id = o.job_id AND h.limit_key >= o.key AND h.limit_key <= o.key AND h.holds AND h.limit_key IS NOT NULL
-                ORDER BY h.job_id, h.limit_key
-                LIMIT o.slots) at_work), $6)
+    SELECT o.*, CASE
+        WHEN NOT o.of_rate THEN o.places_left
         WHEN o.spacing IS NULL THEN $6
-        ELSE floor((o.span - extract(epoch FROM o.tat - o.now)::float8) / o.spacing + 1e-6) END)::integer AS room
+        ELSE greatest(0, floor((o.span - extract(epoch FROM o.tat - o.now)::float8) / o.spacing + 1e-6))::integer END AS room
     FROM own o),
 picked AS MATERIALIZED (
     SELECT o.*, p.ids, coalesce(cardinality(p.ids), 0) AS number
@@ -123,7 +128,8 @@ turns AS (
     SELECT DISTINCT p.job_id, p.gate, clock_timestamp() FROM passed p WHERE p.gate IS NOT NULL),
 taken AS (
     DELETE FROM {schema}.run_turn t
-    WHERE t.ctid = ANY (ARRAY(SELECT unnest(o.places) FROM own o UNION ALL SELECT unnest(a.places) FROM asked a WHERE NOT a.waits)))
+    WHERE t.ctid = ANY (ARRAY(SELECT unnest(o.places) FROM own o
+                              UNION ALL SELECT unnest(a.places) FROM asked a WHERE a.places_left <= 0)))
 SELECT (SELECT count(*) FROM passed p WHERE p.gate IS NULL) AS ready,
        EXISTS (SELECT FROM made m WHERE left(m.gate, 1) = 'r') OR EXISTS (SELECT FROM passed p WHERE p.gate IS NOT NULL)
            OR (SELECT count(*) FROM called) >= $5 AS more,
