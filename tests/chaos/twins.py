@@ -55,7 +55,7 @@ _ALTERED: dict[Twin, dict[str, list[tuple[str, str]]]] = {
         ],
     },
     # A gate that lets one too many through.
-    "limits": {"jobs/admit_runs": [(r"coalesce\(o\.slots - \(", "coalesce(o.slots + 1 - (")]},
+    "limits": {"jobs/admit_runs": [(r"coalesce\(j\.slots - \(", "coalesce(j.slots + 1 - (")]},
 }
 
 
