@@ -18,6 +18,7 @@ from fastapi_events.model.run_failing import NO_REASON
 from fastapi_events.store.database import Database
 from fastapi_events.store.dead_letters import NO_TENANTS, Tenants, explained
 from fastapi_events.store.redrives import Anew, Conflict, Redrives
+from fastapi_events.store.runs import id_array
 from fastapi_events.store.statements import Statements
 
 _BUSY = (
@@ -56,7 +57,9 @@ class RunActionStore:
 
         Raises ``NotFound``, here and below, and changes nothing, if one is not of this group and these tenants.
         """
-        return await self._act(group, act, "cancel_runs", act.reason or NO_REASON)
+        async with self._acting(group, act) as connection:
+            await connection.fetch(self._statements["jobs/lock_families"], id_array(act.ids))
+            return await self._change(connection, act, "cancel_runs", act.reason or NO_REASON)
 
     async def retry(self, group: int, act: RunAct) -> Anew:
         """Let runs that have ended without success go on where their steps are."""
@@ -140,9 +143,12 @@ class RunActionStore:
 
     async def _act(self, group: int, act: RunAct, statement: str, *arguments: Any) -> list[UUID]:
         async with self._acting(group, act) as connection:
-            rows = await connection.fetch(self._statements[f"jobs/{statement}"], sorted(act.ids), *arguments)
-            changed = sorted(row["run_id"] for row in rows)
-            await self._record_act(connection, act, new_id(), changed)
+            return await self._change(connection, act, statement, *arguments)
+
+    async def _change(self, connection: Any, act: RunAct, statement: str, *arguments: Any) -> list[UUID]:
+        rows = await connection.fetch(self._statements[f"jobs/{statement}"], sorted(act.ids), *arguments)
+        changed = sorted(row["run_id"] for row in rows)
+        await self._record_act(connection, act, new_id(), changed)
         return changed
 
     async def _anew(self, group: int, act: RunAct, *, completed: bool, then: _Then | None = None) -> Anew:

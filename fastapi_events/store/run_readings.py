@@ -13,6 +13,7 @@ from fastapi_events.model.job import ReplayFrom
 from fastapi_events.store.database import Database
 from fastapi_events.store.dead_letters import explained
 from fastapi_events.store.redrives import Anew, Redrives
+from fastapi_events.store.runs import id_array
 from fastapi_events.store.statements import Statements
 
 _BUSY = (
@@ -62,7 +63,10 @@ class RunReadings:
 
     async def cancel(self, run_ids: Sequence[UUID], reason: str) -> dict[UUID, bool]:
         """Cancel runs; of each that had not ended, whether it has now. The others are being told."""
-        rows = await self._write("cancel_runs", sorted(run_ids), reason)
+        async with self._database.acquire() as connection, self._database.steered(connection):
+            await connection.execute(self._durably)
+            await connection.fetch(self._statements["lock_families"], id_array(run_ids))
+            rows = await connection.fetch(self._statements["cancel_runs"], sorted(run_ids), reason)
         return {row["run_id"]: row["ended"] for row in rows}
 
     async def reschedule(self, run_ids: Sequence[UUID], delay: float | None, at: datetime | None) -> int:
@@ -128,6 +132,7 @@ class RunReadings:
 
 
 _NAMES = (
-    "read_runs", "cancel_runs", "forget_steps", "list_started_runs", "list_waiting_runs", "list_ended_runs",
+    "read_runs", "cancel_runs", "lock_families", "forget_steps", "list_started_runs", "list_waiting_runs",
+    "list_ended_runs",
     "list_runs_of_scope", "lock_run", "reschedule_runs", "find_open_runs_of_scope", "send_signal",
 )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -18,6 +18,8 @@ PROMOTED_AT_ONCE = 1000
 """Runs that are made ready by one statement, at most."""
 WAITING_AT_ONCE = 100
 """Runs that one statement lets wait, each by values of its own: it compares each with each."""
+BRIEFLY = "250"
+"""Milliseconds for which the end of a family waits for others, before it is put off."""
 
 
 class RunClaim(NamedTuple):
@@ -74,6 +76,10 @@ class RunResult:
     """Whether it has spawned others: what ends it also closes them, and no statement may change a row twice."""
     relatives: bool = False
     """Whether its end is news to a run that spawned it, or to some that it has spawned."""
+    parent: UUID | None = None
+    """The run that spawned it."""
+    put_off: bool = False
+    """Whether it could not be recorded before, because somebody else had locked what is to be changed."""
     announced: bool = False
     """Whether its end is an audit event."""
     children: Sequence[Sealed] = ()
@@ -88,6 +94,35 @@ class RunResult:
     def alone(self) -> bool:
         """Whether it is recorded in a transaction of its own."""
         return bool(self.children) or self.family
+
+
+class Settled(NamedTuple):
+    """What was recorded. Whoever is neither recorded nor put off was this worker's no more, and has changed nothing."""
+
+    recorded: set[RunClaim]
+    put_off: set[RunClaim]
+    """What is held up by somebody, and still this worker's."""
+    canceled: bool = False
+    """Whether any that was put down is to be cancelled: nobody runs it now."""
+
+
+class Renewed(NamedTuple):
+    """What is this worker's still, each with the reason for which it is to be cancelled, if it is."""
+
+    kept: dict[RunClaim, str | None]
+    locked: set[RunClaim]
+    """Of these the leases could not be extended: somebody has locked them, so that nobody else can take them."""
+
+
+def parts(results: Sequence[RunResult]) -> Iterator[Sequence[RunResult]]:
+    """What is recorded by one statement each, one after the other."""
+    ordered = sorted(results, key=lambda result: result.claim)
+    yield [result for result in ordered if result.simple]
+    others = [result for result in ordered if not result.simple and not result.alone]
+    yield [result for result in others if result.state is not None]
+    waiting = [result for result in others if result.state is None]  # one that ended may be the child of one of them
+    yield from (waiting[first : first + WAITING_AT_ONCE] for first in range(0, len(waiting), WAITING_AT_ONCE))
+    yield from ([result] for result in ordered if result.alone)
 
 
 class RunQueue:
@@ -113,38 +148,46 @@ class RunQueue:
         """Say that a run in doubt begins now, and no other such in this process; False if it is not this worker's."""
         return bool(await self._database.fetch(self._statements["begin_run_alone"], *claim, self._worker))
 
-    async def settle(self, results: Sequence[RunResult]) -> set[RunClaim]:
-        """Record what became of runs; returns those that were this worker's still, the others changed nothing."""
-        ordered = sorted(results, key=lambda result: result.claim)
-        settled: set[RunClaim] = set()
-        simple = [result for result in ordered if result.simple]
-        if simple:
-            rows = await self._database.fetch(self._statements["complete_runs"], self._worker, *_simple_columns(simple))
-            settled.update(_claim_of(row) for row in rows)
-        others = [result for result in ordered if not result.simple]
-        settled.update([result.claim for result in others if result.alone and await self._settle_with(result)])
-        ended = [result for result in others if not result.alone and result.state is not None]
-        waiting = [result for result in others if not result.alone and result.state is None]
-        for part in (ended, *_parts(waiting)):  # one that ends may be the child of one that goes to wait for it
-            if part:
-                rows = await self._database.fetch(self._statements["settle_runs"], self._worker, *_columns(part))
-                settled.update(_claim_of(row) for row in rows)
-        return settled
+    async def settle(self, results: Sequence[RunResult]) -> Settled:
+        """Record what became of runs, which are one of the ``parts``.
 
-    async def _settle_with(self, result: RunResult) -> bool:
+        Runs with relatives, and those that were put off, wait for nobody. Others may raise ``LockNotAvailableError``.
+        """
+        if results[0].alone:
+            rows = await self._settle_with(results[0])
+        elif results[0].simple:
+            rows = await self._database.fetch(
+                self._statements["complete_runs"], self._worker, *_simple_columns(results), _to_lock(results)
+            )
+        else:
+            rows = await self._database.fetch(
+                self._statements["settle_runs"], self._worker, *_columns(results), _to_lock(results)
+            )
+        return Settled(
+            {_claim_of(row) for row in rows if not row["put_off"]}, {_claim_of(row) for row in rows if row["put_off"]},
+            any(row["canceled"] for row in rows),
+        )  # fmt: skip
+
+    async def _settle_with(self, result: RunResult) -> list[Any]:
         """Record one result, and what comes true with it, in one transaction."""
         async with self._database.acquire() as connection, self._database.steered(connection):
-            rows = await connection.fetch(self._statements["settle_runs"], self._worker, *_columns([result]))
+            if result.state is not None and (result.family or result.parent is not None):
+                await connection.execute(self._statements["wait_briefly"], BRIEFLY)
+                await connection.fetch(self._statements["lock_families"], id_array([result.claim.run_id]))
+            rows = await connection.fetch(self._statements["settle_runs"], self._worker, *_columns([result]), [])
             if rows and result.children:
                 await self._log.append(connection, result.children)
-        return bool(rows)
+        return rows
 
-    async def renew(self, claims: Sequence[RunClaim]) -> dict[RunClaim, str | None]:
-        """Extend the leases of what is in hand; returns what is this worker's still, and why it is to be cancelled."""
+    async def renew(self, claims: Sequence[RunClaim]) -> Renewed:
+        """Extend the leases of what is in hand."""
         rows = await self._database.fetch(
             self._statements["renew_runs"], self._worker, self._lease, *_ids_and_tokens(claims)
         )
-        return {_claim_of(row): row["cancel_reason"] for row in rows}
+        return Renewed(
+            {_claim_of(row): row["cancel_reason"] for row in rows},
+            {_claim_of(row) for row in rows if not row["renewed"]},
+        )  # fmt: skip
 
     async def find_canceled(self, claims: Collection[RunClaim]) -> dict[RunClaim, str]:
         """Which of what is in hand is to be cancelled, and why."""
@@ -176,12 +219,21 @@ class RunQueue:
 
 _NAMES = (
     "claim_runs", "settle_runs", "complete_runs", "renew_runs", "release_runs", "promote_runs", "end_canceled_runs",
-    "next_due_run", "begin_run_alone", "find_canceled_runs",
+    "next_due_run", "begin_run_alone", "find_canceled_runs", "lock_families", "wait_briefly",
 )  # fmt: skip
 
 
-def _parts(results: Sequence[RunResult]) -> list[Sequence[RunResult]]:
-    return [results[first : first + WAITING_AT_ONCE] for first in range(0, len(results), WAITING_AT_ONCE)]
+def id_array(ids: Collection[UUID]) -> str:
+    """Ids as the text of an array."""
+    return f"{{{','.join(map(str, ids))}}}"
+
+
+def _to_lock(results: Sequence[RunResult]) -> list[UUID]:
+    """What is locked before anything is changed, in one order; nothing where each run is by itself."""
+    parents = {result.parent for result in results if result.parent is not None and result.state is not None}
+    if not parents and not any(result.put_off for result in results):
+        return []
+    return sorted(parents.union(result.claim.run_id for result in results))
 
 
 def _claim_of(row: Any) -> RunClaim:

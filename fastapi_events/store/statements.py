@@ -7,7 +7,7 @@ from importlib.resources import files
 
 from fastapi_events.store.schema import quoted
 
-_PARTS = ("announce_ends",)
+_PARTS = ("announce_ends", "close_families")
 """What is the same in several statements: they have its name in braces."""
 
 

@@ -25,6 +25,7 @@ EXPECTED = {
     "claim_runs": {"run_queue_ready", "run_queue_pkey", "run_pkey", "run_dedupe_pkey", "run_replaced_pkey"},
     "complete_runs": {"run_pkey", "run_queue_pkey", "run_queue_parent", "run_dedupe_pkey"},
     "settle_runs": {"run_pkey", "run_queue_pkey", "run_queue_parent", "run_dedupe_pkey"},
+    "lock_families": {"run_queue_pkey", "run_queue_parent"},
     "complete_own_run": {"run_pkey", "run_queue_pkey", "run_queue_parent", "run_dedupe_pkey"},
     "end_canceled_runs": {
         "run_pkey", "run_queue_canceled", "run_queue_pkey", "run_queue_parent", "run_dedupe_pkey", "run_replaced_pkey",

@@ -25,6 +25,10 @@ KEYS = """
     INSERT INTO events.run_dedupe (job_id, key, run_id, until_started)
     SELECT job_id, dedupe_key, run_id, false FROM events.run_queue WHERE dedupe_key IS NOT NULL
 """
+SPAWN = """
+    UPDATE events.run_queue SET parent_id = md5((number % 50 + 1)::text)::uuid, on_parent_close = 'cancel'
+    WHERE number > 50
+"""
 
 
 @pytest_asyncio.fixture
@@ -44,7 +48,9 @@ async def connection(stage: Stage) -> AsyncIterator[Any]:
     ("name", "count"),
     [
         ("complete_runs", 1000),
+        ("complete_runs, related", 1000),
         ("settle_runs", 1000),
+        ("settle_runs, related", 1000),
         ("settle_runs, waiting", WAITING_AT_ONCE),
         ("renew_runs", 1000),
         ("release_runs", 1000),
@@ -55,22 +61,27 @@ async def test_a_run_costs_the_same_among_many(
 ) -> None:
     await stage.rows(FILL, 3000)
     await stage.rows(KEYS)
+    statement, _, kind = name.partition(", ")
+    if kind == "related":
+        await stage.rows(SPAWN)
     if analysed:
         await stage.rows("ANALYZE events.run_queue, events.run_dedupe")
-    statement, _, waiting = name.partition(", ")
-    tries = {size: await looked_at(stage, connection, statement, size, bool(waiting)) for size in (count // 10, count)}
+    tries = {size: await looked_at(stage, connection, statement, size, kind) for size in (count // 10, count)}
     for size, (rows, changed) in tries.items():
         assert changed == size
-        assert rows <= MOST_PER_RUN * size + (size * size if waiting else 0), f"{rows} rows for {size} runs"
+        most = MOST_PER_RUN * size + (size * size if kind == "waiting" else 0)
+        assert rows <= most * (2 if kind == "related" else 1), f"{rows} rows for {size} runs"
 
 
-async def looked_at(stage: Stage, connection: Any, name: str, size: int, waiting: bool) -> tuple[int, int]:
+async def looked_at(stage: Stage, connection: Any, name: str, size: int, kind: str) -> tuple[int, int]:
     """How many rows the statement looks at for so many runs, and how many it returns."""
-    found = await stage.rows("SELECT run_id, token FROM events.run_queue ORDER BY run_id LIMIT $1", size)
+    found = await stage.rows("SELECT run_id, token, parent_id FROM events.run_queue ORDER BY run_id LIMIT $1", size)
     ids, tokens = [row["run_id"] for row in found], [row["token"] for row in found]
     transaction = connection.transaction()
     await transaction.start()
-    arguments = given(name, ids, tokens, None if waiting else "failed")
+    parents = {row["parent_id"] for row in found} - {None} if kind == "related" else ()
+    locked = sorted({*ids, *parents}) if parents else []
+    arguments = given(name, ids, tokens, locked, None if kind == "waiting" else "failed")
     await connection.execute(f"PREPARE hot AS {Statements()[f'jobs/{name}']}")
     plan = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE hot({', '.join(arguments)})")
     await connection.execute("DEALLOCATE hot")
@@ -88,9 +99,10 @@ def rows_of(node: dict[str, Any]) -> float:
     return float(sum(counts)) * float(node.get("Actual Loops", 0))
 
 
-def given(name: str, ids: list[UUID], tokens: list[int], state: str | None) -> list[str]:
+def given(name: str, ids: list[UUID], tokens: list[int], locked: list[UUID], state: str | None) -> list[str]:
     """The arguments of a statement, as SQL."""
     runs = [f"'{{{','.join(map(str, ids))}}}'", f"'{{{','.join(map(str, tokens))}}}'"]
+    kin = f"'{{{','.join(map(str, locked))}}}'"
 
     def each(value: object, kind: str) -> str:
         text = "NULL" if value is None else f"'{value}'"
@@ -102,10 +114,10 @@ def given(name: str, ids: list[UUID], tokens: list[int], state: str | None) -> l
         return [WORKER, *runs]
     jobs = [each(1, "integer"), each(0, "integer")]
     if name == "complete_runs":
-        return [WORKER, *runs, each("null", "text"), each(1, "float8"), each(1, "float8"), *jobs]
+        return [WORKER, *runs, each("null", "text"), each(1, "float8"), each(1, "float8"), *jobs, kin]
     record = {"number": 1, "outcome": "retry", "duration": 1}
     records = json.dumps([{"run_id": str(run_id)} | record for run_id in ids])
     texts = [each(state, "text"), *[each(None, "text")] * 6]
     numbers = [each(1, "integer"), each(9, "float8"), each(False, "boolean"), each(1, "float8"), each(1, "float8")]
     flags = [each(None, "bigint"), each(False, "boolean"), each(False, "boolean")]
-    return [WORKER, *runs, *texts, *numbers, f"'{records}'", *flags, *jobs]
+    return [WORKER, *runs, *texts, *numbers, f"'{records}'", *flags, *jobs, kin]

@@ -140,6 +140,7 @@ ACTIONS = {
     "edit_run": (f"{RUN}, '{{}}', gen_random_uuid(), 'account', '7', '{{}}'", {"run_pkey"}, 20),
     "end_window": (f"{RUN}, 'a'", {"run_pkey", "run_dedupe_pkey"}, 10),
     "cancel_runs": (f"{RUNS}, 'x'", {"run_pkey", "run_queue_pkey", "run_queue_parent"}, 20),
+    "lock_families": ("'{c4ca4238-a0b9-2382-0dcc-509a6f75849b}'", {"run_queue_pkey", "run_queue_parent"}, 10),
     "reschedule_runs": (f"{RUNS}, 5, NULL", {"run_queue_pkey"}, 20),
     "find_open_runs_of_scope": (
         "'account', '42', '{1,2,3,4}', NULL, 0, 100",

@@ -52,7 +52,6 @@ class Family:
                 "never end. Give each run a part of what its parent has.",
             )
         await self._check_place(run, child)
-        run.family = True
         return await self._store.spawn(run.claim, child, name, number, given_of(child))
 
     async def _check_place(self, run: JobRun, child: RunStart) -> None:

@@ -11,7 +11,7 @@ from fastapi_events.engine.failure import failure
 from fastapi_events.engine.handler_session import HandlerSession
 from fastapi_events.engine.injection import Needs, fill
 from fastapi_events.engine.jobs.context import RunningJob
-from fastapi_events.engine.jobs.job_run import NO_LANE, JobRun
+from fastapi_events.engine.jobs.job_run import JobRun
 from fastapi_events.engine.jobs.suspension import RunLost, Suspended
 from fastapi_events.engine.jobs.tools import JobTools
 from fastapi_events.engine.outcomes import Abandoned, cascade_limit, outcome_of, superseded
@@ -72,9 +72,9 @@ class JobExecutor:
     async def _with_needs(self, run: JobRun, context: RunningJob) -> Outcome:
         job = run.job
         if not job.is_async:
-            run.slots.append(await self._tools.threads.free.take(NO_LANE))
+            run.slots.append(await self._tools.threads.free.take_for_attempt())
         if job.transactional:
-            run.slots.append(await self._tools.connections.take(NO_LANE))
+            run.slots.append(await self._tools.connections.take_for_attempt())
         if job.queues:
             run.start()
         if job.transactional:
@@ -100,7 +100,7 @@ class JobExecutor:
                 await self._tools.logs.settle([run.lines])  # while the run is this worker's
             if not await self._completion.complete(
                 transaction.execute, run.claim, run.result, attempts=run.attempts, duration=duration,
-                keep=run.job.keep_result,
+                keep=run.job.keep_result, related=run.has_relatives,
             ):  # fmt: skip
                 raise RunLost
             await transaction.commit()

@@ -17,7 +17,7 @@ from fastapi_events.model.context import Flow
 from fastapi_events.store.runs import RunClaim
 
 NO_LANE = -1
-"""Jobs wait for connections and threads in no lane's line."""
+"""Jobs are in none."""
 
 
 class RunItem:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from fastapi_events.engine.jobs.pool import JobPool
 from fastapi_events.engine.service import Loop
@@ -12,6 +12,10 @@ from fastapi_events.store.runs import RunClaim, RunQueue
 
 LOOK = 0.45
 """Seconds between two looks whether what is at work is to be cancelled: the net under the notification that says so."""
+
+
+AGAIN = 0.1
+"""Seconds until a lease is asked for again whose run somebody has locked: it may be over when that one lets go."""
 
 
 class RunLeases(Loop):
@@ -28,17 +32,21 @@ class RunLeases(Loop):
         self._now = asyncio.get_running_loop().time
         self._next_renewal = self._now() + interval
         self._known: set[RunClaim] = set()
+        self._locked: set[RunClaim] = set()
 
     def interrupt(self) -> None:
         self._flag.set()
 
     async def turn(self) -> None:
-        called = await wait_for_flag(self._flag, max(min(self._next_renewal - self._now(), LOOK), 0.0))
+        pause = AGAIN if self._locked else LOOK
+        called = await wait_for_flag(self._flag, max(min(self._next_renewal - self._now(), pause), 0.0))
         if self.stopping.is_set():
             return
         if called or self._now() >= self._next_renewal:
             await self.renew()
             self._next_renewal = self._now() + self._interval
+        elif self._locked:
+            await self.renew(self._locked)
         else:
             await self.look()
 
@@ -50,17 +58,18 @@ class RunLeases(Loop):
             for claim, reason in (await self._queue.find_canceled(asked)).items():
                 in_hand[claim].cancel(claim, reason)
 
-    async def renew(self) -> None:
-        """Once, for everything that is in hand."""
-        in_hand = {claim: pool for pool in self._pools for claim in pool.claims}
+    async def renew(self, only: Collection[RunClaim] | None = None) -> None:
+        """Once, for everything that is in hand, or for what is ``only`` asked for."""
+        in_hand = {claim: pool for pool in self._pools for claim in pool.claims if only is None or claim in only}
+        self._locked = set()
         if not in_hand:
             return
-        kept = await self._queue.renew(list(in_hand))
+        kept, self._locked = await self._queue.renew(list(in_hand))
         for claim, pool in in_hand.items():
             held = pool.in_hand.get(claim)
             if held is None or held.settling:
-                continue  # it has ended meanwhile
-            if claim not in kept:
+                self._locked.discard(claim)  # it has ended meanwhile
+            elif claim not in kept:
                 pool.lost(claim)
                 self._lost(1)
             elif (reason := kept[claim]) is not None:

@@ -55,6 +55,7 @@ class JobPool(Loop):
         self._unrecorded = UNRECORDED * batch_size
         self._loop = asyncio.get_running_loop()
         self._last_begin = self._loop.time()
+        self._last_told = -math.inf
         self._crew = Crew(executor, concurrency, None)
         self.in_hand: dict[RunClaim, JobRun] = {}
         """Everything claimed and not recorded yet. A run that was lost may come back, as another claim."""
@@ -172,7 +173,15 @@ class JobPool(Loop):
         self._may_have_more = len(rows) == room or opened.more
         for row in rows:
             self._take(self._plan.by_number[row["job_id"]], row)
+        if rows and rows[0].get("leaves"):
+            self._leave_to_others()
         return len(rows) - await self._judge()
+
+    def _leave_to_others(self) -> None:
+        """Tell of runs that this claim kept from others for a moment and has not taken; once in a while, if full."""
+        if self._room() <= 0 and self._loop.time() - self._last_told > PATIENCE:
+            self._last_told = self._loop.time()
+            self._settling.tell(ready=True, cancels=False, announced=False)
 
     def _take(self, job: ReadyJob, row: Any) -> None:
         run = JobRun(job, row)

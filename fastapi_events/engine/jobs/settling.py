@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Collection, Sequence
 
 from fastapi_events.engine.failure import failure_of, fingerprint_of
-from fastapi_events.engine.infrastructure import is_refusal
+from fastapi_events.engine.infrastructure import is_refusal, sqlstate_of
 from fastapi_events.engine.jobs.job_run import JobRun
 from fastapi_events.engine.jobs.log_keeping import LogKeeping
 from fastapi_events.engine.jobs.run_log import RunLines
@@ -15,14 +15,21 @@ from fastapi_events.engine.service import Loop
 from fastapi_events.model.lane import AUDIT, LogPlace, place_of
 from fastapi_events.model.outcome import Outcome
 from fastapi_events.model.run_start import AWAITING, CANCELED, RUNS
-from fastapi_events.store.runs import RunClaim, RunQueue, RunResult
+from fastapi_events.store.runs import RunClaim, RunQueue, RunResult, Settled, parts
 
 ENDS_ANNOUNCED = place_of(AUDIT, 0)
 """Where statements that end runs put the audit events of it."""
+HELD_UP = ("55P03", "40P01")
+"""A lock that was not to be had, and a deadlock: somebody is in the way of what was to be recorded."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
+"""Seconds until what was held up is tried again; longer while it stays so."""
 
 
 class Settling(Loop):
-    """Records results. What cannot be recorded stays in hand, and is tried again until it can."""
+    """Records results. What cannot be recorded stays in hand, and is tried again until it can.
+
+    What somebody else holds up is put off by itself, and holds nothing else up.
+    """
 
     name = "settling of runs"
 
@@ -35,7 +42,10 @@ class Settling(Loop):
         self._lines: dict[RunClaim, RunLines] = {}
         """What is to be kept of what attempts have said, before they are recorded."""
         self._published, self._ready = published, ready
-        self._results: list[RunResult] = []
+        self._results: dict[RunClaim, RunResult] = {}
+        """What is to be recorded, until it is."""
+        self._put_off: set[RunClaim] = set()
+        self._patience = FIRST_PAUSE
         self._wanted, self._empty = asyncio.Event(), asyncio.Event()
         self._empty.set()
 
@@ -43,7 +53,7 @@ class Settling(Loop):
         """Have it recorded soon, and before it what the attempt has said."""
         if lines is not None:
             self._lines[result.claim] = lines
-        self._results.append(result)
+        self._results[result.claim] = result
         self._empty.clear()
         self._wanted.set()
 
@@ -70,24 +80,71 @@ class Settling(Loop):
             self._wanted.set()
 
     async def _flush(self) -> None:
-        while results := self._results:
-            self._results = []
-            try:
-                if lines := self._lines:
-                    await self._logs.settle([lines[result.claim] for result in results if result.claim in lines])
-                settled = await self._settle(results)
-            except BaseException:
-                self._results = results + self._results
-                raise
-            self._settled([result.claim for result in results])
-            for result in results if lines else ():
-                self.drop(lines.pop(result.claim, None))
-            self._tell([result for result in results if result.claim in settled])
-            if len(settled) < len(results):
-                self._lost(len(results) - len(settled))
-        self._empty.set()
+        while results := self._due():
+            if lines := self._lines:
+                await self._logs.settle([lines[result.claim] for result in results if result.claim in lines])
+            for part in parts(results):
+                if part:
+                    await self._record(part)
+        if not self._results:
+            self._empty.set()
 
-    def _tell(self, settled: Sequence[RunResult]) -> None:
+    def _due(self) -> list[RunResult]:
+        if not self._put_off:
+            return list(self._results.values())
+        return [result for claim, result in self._results.items() if claim not in self._put_off]
+
+    async def _record(self, results: Sequence[RunResult]) -> None:
+        try:
+            settled = await patiently(lambda: self._settle(results))
+        except Exception as error:
+            if not is_refusal(error):
+                raise
+            if len(results) > 1:
+                # One of them is refused, for ever: it is found by halves, and the others are recorded.
+                half = len(results) // 2
+                await self._record(results[:half])
+                await self._record(results[half:])
+                return
+            dead = [_as_failed(results[0], Outcome("dead", reason="unsettleable", failure=failure_of(error)))]
+            settled = await patiently(lambda: self._settle(dead))
+        self._note(results, settled)
+
+    async def _settle(self, results: Sequence[RunResult]) -> Settled:
+        try:
+            return await self._queue.settle(results)
+        except Exception as error:
+            if sqlstate_of(error) not in HELD_UP:
+                raise
+            return Settled(set(), {result.claim for result in results})
+
+    def _note(self, results: Sequence[RunResult], settled: Settled) -> None:
+        over = [result.claim for result in results if result.claim not in settled.put_off]
+        self._settled(over)
+        for claim in over:
+            if self._results.pop(claim).put_off:
+                self._patience = FIRST_PAUSE
+            self.drop(self._lines.pop(claim, None))
+        self._tell([result for result in results if result.claim in settled.recorded], canceled=settled.canceled)
+        if len(settled.recorded) < len(over):
+            self._lost(len(over) - len(settled.recorded))
+        if settled.put_off:
+            self._try_again(settled.put_off)
+
+    def _try_again(self, claims: Collection[RunClaim]) -> None:
+        """Later, and then without waiting for anybody."""
+        for claim in claims:
+            self._results[claim].put_off = True
+        if not self._put_off:
+            asyncio.get_running_loop().call_later(self._patience, self._later)
+            self._patience = min(self._patience * 2, LONGEST_PAUSE)
+        self._put_off.update(claims)
+
+    def _later(self) -> None:
+        self._put_off.clear()
+        self._wanted.set()
+
+    def _tell(self, settled: Sequence[RunResult], *, canceled: bool) -> None:
         """What has come true, and what is to be tried again, is somebody's work now."""
         places = {child.place for result in settled for child in result.children}
         if places:
@@ -96,7 +153,7 @@ class Settling(Loop):
             self._published({place_of(RUNS, AWAITING)})
         self.tell(
             ready=any(result.state is None or result.relatives or result.limited for result in settled),
-            cancels=any(result.family for result in settled),
+            cancels=canceled or any(result.family for result in settled),
             announced=any(result.announced for result in settled),
         )
 
@@ -109,24 +166,11 @@ class Settling(Loop):
         if announced:
             self._published({ENDS_ANNOUNCED})
 
-    async def _settle(self, results: list[RunResult]) -> set[RunClaim]:
-        try:
-            return await patiently(lambda: self._queue.settle(results))
-        except Exception as error:
-            if not is_refusal(error):
-                raise
-            if len(results) > 1:
-                # One of them is refused, for ever: it is found by halves, and the others are recorded.
-                half = len(results) // 2
-                return await self._settle(results[:half]) | await self._settle(results[half:])
-            dead = Outcome("dead", reason="unsettleable", failure=failure_of(error))
-            return await patiently(lambda: self._queue.settle([_as_failed(results[0], dead)]))
-
 
 def result_of(run: JobRun, outcome: Outcome) -> RunResult:
     """What is to be recorded of an attempt."""
     result = _result_of(run, outcome)
-    result.family, result.relatives = run.family, run.has_relatives
+    result.family, result.relatives, result.parent = run.family, run.has_relatives, run.item.row["parent_id"]
     result.announced = run.job.announces and result.state is not None
     return result
 
@@ -175,5 +219,6 @@ def _as_failed(result: RunResult, outcome: Outcome) -> RunResult:
     return RunResult(
         result.claim, result.job, result.redrives, "failed", result.attempts, duration=result.duration,
         reason=outcome.reason, error_type=what.error_type if what else None,
-        error_message=what.message if what else None,
+        error_message=what.message if what else None, family=result.family, relatives=result.relatives,
+        parent=result.parent, limited=result.limited, announced=result.announced,
     )  # fmt: skip

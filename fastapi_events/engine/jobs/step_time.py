@@ -31,8 +31,8 @@ async def within_time(
         raise
     finally:
         task.add_done_callback(_forget)
-    if task.done() and not task.cancelled() and (done or task.exception() is None):
-        return task.result()
+    if done or (task.done() and not task.cancelled() and task.exception() is None):
+        return task.result()  # cancelled, if the attempt ends before it
     raise TimeoutError(f"step {name!r} ran longer than its time-out of {timeout:g} s")
 
 

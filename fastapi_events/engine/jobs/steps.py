@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-import inspect
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NoReturn
 
 from fastapi_events.engine.failure import failure_of
-from fastapi_events.engine.handler_session import HandlerSession
 from fastapi_events.engine.infrastructure import is_infrastructure
-from fastapi_events.engine.injection import Needs, fill
 from fastapi_events.engine.jobs.family import Spawned, given_of
-from fastapi_events.engine.jobs.job_run import NO_LANE, JobRun
+from fastapi_events.engine.jobs.job_run import JobRun
 from fastapi_events.engine.jobs.job_secrecy import discreet_failure
-from fastapi_events.engine.jobs.run_log import current_step
+from fastapi_events.engine.jobs.step_call import StepCall
 from fastapi_events.engine.jobs.step_function import StepFunction, read_step
 from fastapi_events.engine.jobs.step_ids import StepIds, called
 from fastapi_events.engine.jobs.step_time import ended, within_time
@@ -96,7 +91,11 @@ class Steps:
                     f"{what} now. Spawn in the same order in each attempt, or give each an id: spawn(..., id='for-1')."
                 )
             return known.child
-        if self._run.abandoned or not await self._tools.family.spawn(self._run, child, name=name, number=number):
+        if self._run.abandoned:
+            self._leave(RunLost())
+        self._run.family = True  # before anything is waited for: whoever records its end looks for children
+        spawning = self._tools.family.spawn(self._run, child, name=name, number=number)
+        if not await within_time(spawning, None, name, self._under_way):
             self._leave(RunLost())
         self._spawned.append(Child(child.id, job.name))
         return self._spawned[-1]
@@ -131,7 +130,8 @@ class Steps:
         return self._tools.waits.read_event(text, event)
 
     async def _waited(
-        self, kind: str, chosen: str | None, what: str, about: str, ask: Callable[[str, int], Awaitable[Found]]
+        self, kind: str, chosen: str | None, what: str, about: str,
+        ask: Callable[[str, int], Coroutine[Any, Any, Found]],
     ) -> str:  # fmt: skip
         """What came of a wait; the job is left until something has."""
         step, number = self._ids.own(kind, chosen), self._next()
@@ -142,7 +142,10 @@ class Steps:
                 " now. Wait in the same order in each attempt, or give each wait an id of its own: id='paid'."
             )
         if stored is None or stored["state"] == "waiting":
-            if self._run.abandoned or (found := await ask(step, number)) is None:
+            if self._run.abandoned:
+                self._leave(RunLost())
+            found: Found = await within_time(ask(step, number), None, step, self._under_way)
+            if found is None:
                 self._leave(RunLost())
             stored, news = found
             if stored["state"] == "waiting":
@@ -209,55 +212,8 @@ class Steps:
     async def _called(
         self, record: StepRecord, read: StepFunction, arguments: tuple[Any, ...], timeout: float | None, began: float
     ) -> Any:  # fmt: skip
-        work = self._in_session if read.transactional else self._plainly
-        return await within_time(work(record, read, arguments, began), timeout, record.name, self._under_way)
-
-    async def _plainly(self, record: StepRecord, read: StepFunction, arguments: tuple[Any, ...], began: float) -> Any:
-        current_step.set(record.name)
-        async with AsyncExitStack() as stack:
-            sealed: list[Sealed] = []
-            values = {kind: self._tools.collect(kind, sealed) for kind in self._tools.givers & read.signature.wants}
-            given = await fill(read.signature, Needs(values, stack))
-            value = await self._result_of(read, arguments, given)
-        text = read.result.dump(value, owner=self._about(record.name), max_size=self._tools.max_size)
-        await self._record(_done(record, read, text, began), sealed=sealed)
-        return read.result.load(text, owner=self._about(record.name))
-
-    async def _in_session(
-        self, record: StepRecord, read: StepFunction, arguments: tuple[Any, ...], began: float
-    ) -> Any:  # fmt: skip
-        current_step.set(record.name)
-        slot = await self._tools.connections.take(NO_LANE)
-        transaction = await self._tools.open_transaction()
-        problem: BaseException | None = None
-        try:
-            await transaction.begin_unmarked(self._run.job.timeout)
-            session = transaction.session
-            session.sync_session.delivery = (self._run, self._tools.givers_on(session))
-            async with AsyncExitStack() as stack:
-                values: dict[type[Any], Any] = {HandlerSession: session}
-                for kind in self._tools.givers & read.signature.wants:
-                    values[kind] = self._tools.bind_giver(session, kind)
-                given = await fill(read.signature, Needs(values, stack))
-                value = await self._result_of(read, arguments, given)
-            text = read.result.dump(value, owner=self._about(record.name), max_size=self._tools.max_size)
-            await self._record(_done(record, read, text, began), transaction.execute)
-            await transaction.commit()
-        except BaseException as error:
-            problem = error
-            raise
-        finally:
-            await transaction.end(problem)
-            slot.release()
-        return read.result.load(text, owner=self._about(record.name))
-
-    async def _result_of(self, read: StepFunction, arguments: tuple[Any, ...], given: dict[str, Any]) -> Any:
-        if read.is_async:
-            return await read.function(*arguments, **given)
-        value, error = await self._tools.threads.run(functools.partial(read.function, *arguments, **given))
-        if error is not None:
-            raise error
-        return await value if inspect.isawaitable(value) else value
+        call = StepCall(self._run, self._tools, record, read, arguments, began, self._record)
+        return await within_time(call.make(), timeout, record.name, self._under_way)
 
     async def _known(self) -> dict[str, Any]:
         async with self._reading:
@@ -288,10 +244,3 @@ class Steps:
     @property
     def _owner(self) -> str:
         return f"job {self._run.job.id!r}"
-
-
-def _done(record: StepRecord, read: StepFunction, text: str, began: float) -> StepRecord:
-    return StepRecord(
-        record.name, record.number, record.kind, record.state, record.source, text, record.attempts,
-        duration=asyncio.get_running_loop().time() - began, secret=read.result.secret,
-    )  # fmt: skip

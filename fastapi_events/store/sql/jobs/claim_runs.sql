@@ -9,10 +9,12 @@
 -- A key that a run held until it has begun is free from here on. A run whose place another one took while it was being run is
 -- told so here, if it was given back since.
 --
+-- What was found and not taken (leaves) was locked for a moment: another process that looked just then has not seen it.
+--
 -- What is to be found is given as an array, or looked for one by one, so that an index finds it in whichever order the planner
 -- joins: on an empty table it cannot tell one order from the other.
-WITH chosen AS MATERIALIZED (
-    SELECT ready.run_id
+WITH found AS MATERIALIZED (
+    SELECT ready.run_id, ready.priority, ready.number
     FROM unnest($1::integer[], $2::integer[]) AS j(id, room)
     CROSS JOIN LATERAL (
         SELECT p.run_id, p.priority, p.number
@@ -20,9 +22,8 @@ WITH chosen AS MATERIALIZED (
         WHERE p.job_id = j.id AND p.state = 'r' AND p.crashes < $6::integer
         ORDER BY p.job_id, p.priority DESC, p.number
         LIMIT j.room
-        FOR UPDATE SKIP LOCKED) ready
-    ORDER BY ready.priority DESC, ready.number
-    LIMIT $3),
+        FOR UPDATE SKIP LOCKED) ready),
+chosen AS MATERIALIZED (SELECT f.run_id FROM found f ORDER BY f.priority DESC, f.number LIMIT $3),
 claimed AS (
     UPDATE {schema}.run_queue AS q
     SET state = 'x', token = (random() * 9007199254740991)::bigint, due_at = clock_timestamp() + make_interval(secs => $4),
@@ -35,7 +36,7 @@ freed AS (
     WHERE d.key = ANY (ARRAY(SELECT k.dedupe_key FROM claimed k WHERE k.dedupe_key IS NOT NULL)) AND d.until_started
       AND ((d.job_id, d.key, d.run_id)
            IN (SELECT c.job_id, c.dedupe_key, c.run_id FROM claimed c WHERE c.dedupe_key IS NOT NULL)) IS TRUE)
-SELECT c.run_id, c.number, c.job_id, c.priority, c.token, c.attempts, c.attempts_before, c.postponed, c.crashes, c.crashes_alone,
+SELECT (SELECT count(*) FROM found) > $3 AS leaves, c.run_id, c.number, c.job_id, c.priority, c.token, c.attempts, c.attempts_before, c.postponed, c.crashes, c.crashes_alone,
        c.lapsed, c.redrives, c.resumed, c.has_family, CASE WHEN c.exclusive
             THEN coalesce(c.cancel_reason, (SELECT p.reason FROM {schema}.run_replaced p WHERE p.run_id = c.run_id))
             ELSE c.cancel_reason END AS cancel_reason, r.*

@@ -3,39 +3,26 @@
 -- are looked up by IN ... IS TRUE, which hashes them: a join would compare each with each. The state is compared as text, so that
 -- no index is begun with it.
 -- $1 worker, $2 ids and $3 tokens, $4 results, $5 durations, $6 seconds for which a result is kept, $7 jobs, $8 redrives as they
--- were when the runs were claimed. Returns the runs that were still this worker's.
+-- were when the runs were claimed, $9 all these runs and those that spawned any of them, if any was spawned, else none. Returns the
+-- runs that were still this worker's: those that are recorded, and those that are put off.
 WITH given AS MATERIALIZED (
     SELECT * FROM unnest($2::uuid[], $3::bigint[], $4::text[], $5::float8[], $6::float8[], $7::integer[], $8::integer[])
         AS g(run_id, token, result, duration, keep, job_id, redrives)),
+-- Runs with relatives are not waited for, nor the runs that spawned them: what somebody else has locked is put off, and all the others
+-- are recorded. Nothing is locked here if the list is empty.
+locked AS MATERIALIZED (
+    SELECT q.run_id FROM {schema}.run_queue q WHERE q.run_id = ANY ($9::uuid[]) ORDER BY q.run_id FOR UPDATE SKIP LOCKED),
+busy AS MATERIALIZED (
+    SELECT q.run_id FROM {schema}.run_queue q
+    WHERE q.run_id = ANY ($9::uuid[]) AND (q.run_id IN (SELECT l.run_id FROM locked l)) IS NOT TRUE),
 ended AS (
     DELETE FROM {schema}.run_queue q
     WHERE q.run_id = ANY ($2) AND q.worker_id = $1 AND q.state::text = 'x'
       AND ((q.run_id, q.token) IN (SELECT g.run_id, g.token FROM given g)) IS TRUE
+      AND (q.run_id IN (SELECT b.run_id FROM busy b)) IS NOT TRUE AND (q.parent_id IN (SELECT b.run_id FROM busy b)) IS NOT TRUE
     RETURNING q.run_id, q.token, q.job_id, q.parent_id, q.has_family, q.limit_key, q.dedupe_key),
--- Whoever ends is one child less to the run that spawned it, which goes on if it waits for that; and its own children are closed as
--- they were to be. A run may be both, and no statement changes a row twice, so this is one change. What is to be cancelled and is
--- not at work is ended by whoever finds it (end_canceled_runs), and so closes its children in turn.
-concerned AS MATERIALIZED (
-    SELECT r.run_id, sum(r.ended)::integer AS ended, bool_or(r.closes) AS closes
-    FROM (SELECT e.parent_id AS run_id, 1 AS ended, false AS closes FROM ended e WHERE e.parent_id IS NOT NULL
-          UNION ALL
-          SELECT s.run_id, 0, true FROM ended e
-          JOIN {schema}.run_queue s ON s.parent_id = e.run_id AND s.on_parent_close <> 'abandon'
-             AND s.parent_id = ANY (ARRAY(SELECT f.run_id FROM ended f WHERE f.has_family))
-          WHERE e.has_family) r
-    GROUP BY r.run_id ORDER BY r.run_id),
-relatives AS (
-    UPDATE {schema}.run_queue k
-    SET children = k.children - c.ended, news = k.news + 1,
-        cancel_reason = CASE WHEN c.closes THEN coalesce(k.cancel_reason, 'the run that spawned it has ended')
-                             ELSE k.cancel_reason END,
-        state = CASE WHEN c.closes AND NOT (k.state = 'x' AND k.on_parent_close = 'cancel') THEN 'r'::"char"
-                     WHEN k.state = 'w' AND (k.wakes OR k.children <= c.ended) THEN 'r'::"char" ELSE k.state END,
-        due_at = CASE WHEN k.state = 'x' AND NOT (c.closes AND k.on_parent_close = 'terminate') THEN k.due_at
-                      WHEN c.closes THEN NULL ELSE k.due_at END,
-        worker_id = CASE WHEN c.closes AND k.on_parent_close = 'terminate' THEN NULL ELSE k.worker_id END
-    FROM concerned c
-    WHERE k.run_id = ANY (ARRAY(SELECT n.run_id FROM concerned n)) AND k.run_id = c.run_id),
+changed AS (SELECT e.run_id FROM ended e),
+{close_families},
 -- Its key is free, and its place at the gate: whoever waits there has a turn.
 freed AS (
     DELETE FROM {schema}.run_dedupe d
@@ -53,4 +40,9 @@ ends AS (
     WHERE ((g.run_id, g.token) IN (SELECT e.run_id, e.token FROM ended e)) IS TRUE
     RETURNING run_id, job_id, state, reason, note, error_type, attempts, redrives, duration, finished_at),
 {announce_ends}
-SELECT run_id, token FROM ended
+SELECT run_id, token, false AS canceled, false AS put_off FROM ended
+UNION ALL
+SELECT q.run_id, q.token, false, true FROM {schema}.run_queue q
+WHERE q.run_id = ANY ($9::uuid[]) AND q.worker_id = $1 AND q.state::text = 'x'
+  AND ((q.run_id, q.token) IN (SELECT g.run_id, g.token FROM given g)) IS TRUE
+  AND ((q.run_id IN (SELECT b.run_id FROM busy b)) IS TRUE OR (q.parent_id IN (SELECT b.run_id FROM busy b)) IS TRUE)

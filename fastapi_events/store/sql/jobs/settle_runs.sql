@@ -8,44 +8,31 @@
 -- nothing was spent, $14 durations, $15 seconds for which a result is kept, $16 a JSON array of attempts to record.
 -- $17 of a run that goes to wait for its children, the news that it has seen, and $18 whether the end of any is worth a
 -- look; $19 whether it keeps its place at the gate, as one that is suspended does. $20 jobs and $21 redrives, as they were when the
--- runs were claimed.
+-- runs were claimed. $22 all these runs and those that spawned any of them, if any was spawned, else none.
 -- What has come since a run looked (its news are more than it has seen) lets it go on at once, however long it would have waited.
--- Returns the runs that were still this worker's.
+-- Returns the runs that were still this worker's: those that are recorded, each with whether it has been told meanwhile to be cancelled, and
+-- those that are put off.
 WITH given AS MATERIALIZED (
     SELECT * FROM unnest($2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
                          $10::text[], $11::integer[], $12::float8[], $13::boolean[], $14::float8[], $15::float8[],
                          $17::bigint[], $18::boolean[], $19::boolean[], $20::integer[], $21::integer[])
         AS g(run_id, token, state, reason, note, result, error_type, error_message, fingerprint, attempts, delay, unspent,
              duration, keep, seen, wakes, holds, job_id, redrives)),
+-- Runs with relatives are not waited for, nor the runs that spawned them: what somebody else has locked is put off, and all the others
+-- are recorded. Nothing is locked here if the list is empty.
+locked AS MATERIALIZED (
+    SELECT q.run_id FROM {schema}.run_queue q WHERE q.run_id = ANY ($22::uuid[]) ORDER BY q.run_id FOR UPDATE SKIP LOCKED),
+busy AS MATERIALIZED (
+    SELECT q.run_id FROM {schema}.run_queue q
+    WHERE q.run_id = ANY ($22::uuid[]) AND (q.run_id IN (SELECT l.run_id FROM locked l)) IS NOT TRUE),
 ended AS (
     DELETE FROM {schema}.run_queue q
     WHERE q.run_id = ANY ($2) AND q.worker_id = $1 AND q.state::text = 'x'
       AND ((q.run_id, q.token) IN (SELECT g.run_id, g.token FROM given g WHERE g.state IS NOT NULL)) IS TRUE
+      AND (q.run_id IN (SELECT b.run_id FROM busy b)) IS NOT TRUE AND (q.parent_id IN (SELECT b.run_id FROM busy b)) IS NOT TRUE
     RETURNING q.run_id, q.token, q.job_id, q.parent_id, q.has_family, q.limit_key, q.dedupe_key),
--- Whoever ends is one child less to the run that spawned it, which goes on if it waits for that; and its own children are closed as
--- they were to be. A run may be both, and no statement changes a row twice, so this is one change. What is to be cancelled and is
--- not at work is ended by whoever finds it (end_canceled_runs), and so closes its children in turn.
-concerned AS MATERIALIZED (
-    SELECT r.run_id, sum(r.ended)::integer AS ended, bool_or(r.closes) AS closes
-    FROM (SELECT e.parent_id AS run_id, 1 AS ended, false AS closes FROM ended e WHERE e.parent_id IS NOT NULL
-          UNION ALL
-          SELECT s.run_id, 0, true FROM ended e
-          JOIN {schema}.run_queue s ON s.parent_id = e.run_id AND s.on_parent_close <> 'abandon'
-             AND s.parent_id = ANY (ARRAY(SELECT f.run_id FROM ended f WHERE f.has_family))
-          WHERE e.has_family) r
-    GROUP BY r.run_id ORDER BY r.run_id),
-relatives AS (
-    UPDATE {schema}.run_queue k
-    SET children = k.children - c.ended, news = k.news + 1,
-        cancel_reason = CASE WHEN c.closes THEN coalesce(k.cancel_reason, 'the run that spawned it has ended')
-                             ELSE k.cancel_reason END,
-        state = CASE WHEN c.closes AND NOT (k.state = 'x' AND k.on_parent_close = 'cancel') THEN 'r'::"char"
-                     WHEN k.state = 'w' AND (k.wakes OR k.children <= c.ended) THEN 'r'::"char" ELSE k.state END,
-        due_at = CASE WHEN k.state = 'x' AND NOT (c.closes AND k.on_parent_close = 'terminate') THEN k.due_at
-                      WHEN c.closes THEN NULL ELSE k.due_at END,
-        worker_id = CASE WHEN c.closes AND k.on_parent_close = 'terminate' THEN NULL ELSE k.worker_id END
-    FROM concerned c
-    WHERE k.run_id = ANY (ARRAY(SELECT n.run_id FROM concerned n)) AND k.run_id = c.run_id),
+changed AS (SELECT e.run_id FROM ended e),
+{close_families},
 waiting AS (
     UPDATE {schema}.run_queue q
     SET state = CASE WHEN g.seen IS NOT NULL AND q.news <= g.seen AND q.cancel_reason IS NULL THEN 'w'
@@ -60,8 +47,8 @@ waiting AS (
         worker_id = NULL
     FROM given g
     WHERE q.run_id = ANY ($2) AND q.run_id = g.run_id AND q.token = g.token AND q.worker_id = $1
-      AND q.state::text = 'x' AND g.state IS NULL
-    RETURNING q.run_id, q.token, q.job_id, q.limit_key, q.rate_key, q.holds, q.gate),
+      AND q.state::text = 'x' AND g.state IS NULL AND (q.run_id IN (SELECT b.run_id FROM busy b)) IS NOT TRUE
+    RETURNING q.run_id, q.token, q.job_id, q.limit_key, q.rate_key, q.holds, q.gate, q.cancel_reason IS NOT NULL AS canceled),
 ends AS (
     INSERT INTO {schema}.run_end (run_id, job_id, state, reason, note, result, error_type, error_message, fingerprint,
                                   attempts, redrives, worker_id, duration, expires_at)
@@ -83,11 +70,17 @@ turns AS (
     UNION
     SELECT w.job_id, coalesce('c' || w.limit_key, w.gate) FROM waiting w
     WHERE NOT w.holds AND (w.limit_key IS NOT NULL OR w.gate IS NOT NULL)),
-own AS (SELECT run_id, token FROM ended UNION ALL SELECT run_id, token FROM waiting),
+own AS (SELECT run_id, token, false AS canceled FROM ended UNION ALL SELECT run_id, token, canceled FROM waiting),
 attempts AS (
     INSERT INTO {schema}.run_attempt (run_id, number, outcome, error_type, error_message, traceback, worker_id, duration)
     SELECT a.run_id, a.number, a.outcome, a.error_type, a.error_message, a.traceback, $1, a.duration
     FROM jsonb_to_recordset($16::jsonb) AS a(
         run_id uuid, number integer, outcome text, error_type text, error_message text, traceback text, duration float8)
     WHERE (a.run_id IN (SELECT o.run_id FROM own o)) IS TRUE)
-SELECT run_id, token FROM own
+SELECT run_id, token, canceled, false AS put_off FROM own
+UNION ALL
+SELECT q.run_id, q.token, false, true FROM {schema}.run_queue q
+WHERE q.run_id = ANY ($22::uuid[]) AND q.worker_id = $1 AND q.state::text = 'x'
+  AND ((q.run_id, q.token) IN (SELECT g.run_id, g.token FROM given g)) IS TRUE
+  AND (q.run_id IN (SELECT o.run_id FROM own o)) IS NOT TRUE
+  AND ((q.run_id IN (SELECT b.run_id FROM busy b)) IS TRUE OR (q.parent_id IN (SELECT b.run_id FROM busy b)) IS TRUE)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from fastapi_events.model.run_start import Sealed
 from fastapi_events.store.run_completion import RunCompletion
-from fastapi_events.store.runs import ANY_CRASHES, DueNext, RunClaim, RunQueue, RunResult
+from fastapi_events.store.runs import ANY_CRASHES, DueNext, Renewed, RunClaim, RunQueue, RunResult, Settled
 from fastapi_events.store.steps import Execute
 from fastapi_events.testing.memory.held_back import hold, lock
 from fastapi_events.testing.memory.jobs.kept_run import KeptEnd, KeptRun
@@ -43,9 +43,11 @@ class MemoryRunQueue(RunQueue):
         self._runs.let_go_of_key(run)
         return run.claimed_row(self._runs.clock.ahead)
 
-    async def settle(self, results: Sequence[RunResult]) -> set[RunClaim]:
+    async def settle(self, results: Sequence[RunResult]) -> Settled:
         with lock:
-            return {result.claim for result in sorted(results, key=_in_order) if self._settle(result)}
+            recorded = {result.claim for result in sorted(results, key=_in_order) if self._settle(result)}
+            canceled = any(run.cancel_reason and run.place != "x" for run in self._runs.queued())
+            return Settled(recorded, set(), canceled)
 
     def _settle(self, result: RunResult) -> bool:
         run = self._runs.own(result.claim)
@@ -64,9 +66,10 @@ class MemoryRunQueue(RunQueue):
     def _append(self, children: Sequence[Sealed]) -> None:
         self._events.append_now(children)
 
-    async def renew(self, claims: Sequence[RunClaim]) -> dict[RunClaim, str | None]:
+    async def renew(self, claims: Sequence[RunClaim]) -> Renewed:
         with lock:
-            return {claim: run.cancel_reason for claim in claims if (run := self._runs.own(claim)) is not None}
+            kept = {claim: run.cancel_reason for claim in claims if (run := self._runs.own(claim)) is not None}
+            return Renewed(kept, set())
 
     async def release(self, claims: Sequence[RunClaim]) -> None:
         with lock:
@@ -101,7 +104,8 @@ class MemoryCompletion(RunCompletion):
         self._runs = runs
 
     async def complete(
-        self, execute: Execute, claim: RunClaim, result: str | None, *, attempts: int, duration: float, keep: float
+        self, execute: Execute, claim: RunClaim, result: str | None, *, attempts: int, duration: float, keep: float,
+        related: bool,  # noqa: ARG002 - nobody is in the way here
     ) -> bool:  # fmt: skip
         return bool(await execute(partial(self._hold, claim, result, attempts, duration, keep)))
 
