@@ -53,7 +53,8 @@ class WaitStore:
     async def match(self, places: Collection[int] | None) -> int:
         """Give events to runs that wait for them; returns how many runs. ``places`` limit the search."""
         given = None if places is None else list(places)
-        met, after = 0, _FIRST
+        met: int = 0
+        after = _FIRST
         while True:
             statement = self._statements["match_waits"]
             [row] = await self._database.fetch(statement, given, MOVED_ON, LOOKED_AT, *after)
