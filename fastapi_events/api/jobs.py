@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypedDict, TypeVar, Unpack
 from uuid import UUID
@@ -101,6 +101,9 @@ class JobClient(ScopedRuns):
     ``run = await jobs.start(restock, Restock(sku="A-1"))``: the run is there with the session's commit, together with
     its rows and events, or not at all.
 
+    Where a tenant is known, in a request or a handler, a run of another tenant, or of none, is not there:
+    ``RunNotFound``, whatever is asked of it by its id.
+
     Raises ``UnknownJob`` for a job of no module of this application, ``InvalidInput`` before any SQL, and what
     publishing raises for sessions that cannot be used.
     """
@@ -154,11 +157,11 @@ class JobClient(ScopedRuns):
         """Runs of this application, the newest first, by what is committed.
 
         Those of one job, in one state, or of one ``scope``; ``after`` is the ``next`` of the page before, ``limit`` is
-        1 to 500. A state orders by when runs ended, for those that have; a scope goes with nothing else. Raises
-        ``InvalidFilter``.
+        1 to 500. A state orders by when runs ended, for those that have; a scope goes with nothing else, and where a
+        tenant is known, in a request or a handler, it gives those of that tenant alone. Raises ``InvalidFilter``.
         """
         wanted = run_filter(self._port.job_numbers(), job, state=state, scope=scope, after=after, limit=limit)
-        found = await self._port.run_readings.page(wanted)
+        found = await self._port.run_readings.page(replace(wanted, tenant=current_flow().tenant_id))
         return RunPage([_view(row) for row, _ in found], next_page(found, limit))
 
     async def signal(self, run: UUID | Started[Any], name: str, value: Any = None) -> bool:
@@ -167,7 +170,7 @@ class JobClient(ScopedRuns):
         ``value`` is anything that JSON can hold, or a model. Signals of a name are taken in the order of sending, each
         once. Returns whether it was sent: False if the run has ended. Raises ``RunNotFound`` and ``InvalidInput``.
         """
-        run_id, owner = id_of(run), "jobs.signal()"
+        run_id, owner = await self._meant(run), "jobs.signal()"
         try:
             text = encode_value(
                 value, TypeAdapter(Any), Any, what="value", owner=owner, max_size=self._port.rules.max_payload_size
@@ -188,7 +191,7 @@ class JobClient(ScopedRuns):
         key now, or is there and its job's ``Concurrency`` says ``reject`` or ``replace``. Raises
         ``OperationUnavailable`` while a transaction that starts one of its key goes on.
         """
-        run_id = id_of(run)
+        run_id = await self._meant(run)
         anew = await self._port.run_readings.redrive(run_id)
         if not anew.begun and not anew.conflicts:
             await self._row(run_id)

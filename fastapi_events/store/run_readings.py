@@ -40,6 +40,8 @@ class RunFilter:
     scope: tuple[str, str] | None = None
     after: int | datetime | None = None
     limit: int = 50
+    tenant: str | None = None
+    """Whose, of a thing's; None for whosever."""
 
 
 class RunReadings:
@@ -114,7 +116,7 @@ class RunReadings:
     async def _places(self, wanted: RunFilter) -> list[Any]:
         after, limit, jobs = wanted.after, wanted.limit, list(wanted.jobs)
         if wanted.scope is not None:
-            return await self._fetch("list_runs_of_scope", *wanted.scope, after, limit)
+            return await self._fetch("list_own_runs_of_scope", *wanted.scope, jobs, wanted.tenant, after, limit)
         if wanted.state in ENDED:
             return await self._fetch("list_ended_runs", jobs, after, limit, wanted.state, None)
         if wanted.state is not None:
@@ -134,5 +136,5 @@ class RunReadings:
 _NAMES = (
     "read_runs", "cancel_runs", "lock_families", "forget_steps", "list_started_runs", "list_waiting_runs",
     "list_ended_runs",
-    "list_runs_of_scope", "lock_run", "reschedule_runs", "find_open_runs_of_scope", "send_signal",
+    "list_own_runs_of_scope", "lock_run", "reschedule_runs", "find_open_runs_of_scope", "send_signal",
 )  # fmt: skip

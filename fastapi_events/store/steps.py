@@ -68,6 +68,6 @@ class StepStore:
                 await self._log.append(connection, sealed)
         return row
 
-    async def progress(self, run_id: UUID, done: float, total: float | None) -> None:
-        """Note how far a run is."""
-        await self._database.fetch(self._progress, run_id, done, total)
+    async def progress(self, claim: RunClaim, done: float, total: float | None) -> bool:
+        """Note how far a run is; False if the run is not this worker's any more."""
+        return bool(await self._database.fetch(self._progress, *claim, self._worker, done, total))

@@ -13,6 +13,10 @@ from fastapi_events.store.statements import Statements
 
 MOVED_ON = 1_000
 """Transactions that the snapshot of a wait may be behind before it is moved on."""
+LOOKED_AT = 500
+"""Waits that are looked at by one statement, at most."""
+_FIRST = UUID(int=0), ""
+"""Before every wait, as they are walked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,15 @@ class WaitStore:
     async def match(self, places: Collection[int] | None) -> int:
         """Give events to runs that wait for them; returns how many runs. ``places`` limit the search."""
         given = None if places is None else list(places)
-        return len(await self._database.fetch(self._statements["match_waits"], given, MOVED_ON))
+        met: int = 0
+        after = _FIRST
+        while True:
+            statement = self._statements["match_waits"]
+            [row] = await self._database.fetch(statement, given, MOVED_ON, LOOKED_AT, *after)
+            met += row["met"]
+            if row["looked"] < LOOKED_AT:
+                return met
+            after = row["run_id"], row["name"]
 
     async def awaited(self) -> frozenset[int]:
         """Where events would be stored that runs wait for."""

@@ -60,6 +60,7 @@ EXPECTED = {
     "lock_own_run": {"run_queue_pkey"},
     "lock_run": {"run_pkey", "run_queue_pkey", "run_end_pkey"},
     "record_step": {"run_queue_pkey"},
+    "note_progress": {"run_queue_pkey"},
     "spawn_step": {"run_queue_pkey"},
     "read_steps": {"run_step_pkey"},
     "read_children": {"run_pkey", "run_queue_pkey", "run_end_pkey"},

@@ -106,6 +106,7 @@ READINGS = {
     "list_waiting_runs": (f"{ALL}, 40000, 51, '{{r,t}}'", {"run_queue_of_job", "run_queue_ready"}, 440),
     "list_ended_runs": (f"{ALL}, now() - interval '100000 s', 51, 'failed', {RUN}", {"run_end_of_job"}, 220),
     "list_runs_of_scope": ("'account', '42', 100000, 51", {"run_scope"}, 60),
+    "list_own_runs_of_scope": (f"'account', '42', {ALL}, NULL, 100000, 51", {"run_scope"}, 60),
     "list_runs_of_parent": (f"{RUN}, 100000, 51", {"run_parent"}, 60),
     "list_runs_of_root": (f"{RUN}, 100000, 51", {"run_root", "run_pkey"}, 60),
     "list_runs_of_tenants": ("'{tenant-1,tenant-2}', 100000, 51", {"run_tenant"}, 120),

@@ -174,7 +174,7 @@ class RunningJob(JobContext[Any]):
     async def progress(self, done: float, total: float | None = None) -> None:
         """Say how far the run is."""
         self._check_progress(done, total)
-        await self._tools.steps.progress(self._run.claim.run_id, float(done), None if total is None else float(total))
+        await self.steps.progress(float(done), None if total is None else float(total))
 
     def _check_progress(self, *given: float | None) -> None:
         for number in given:

@@ -175,6 +175,11 @@ class Steps:
         if name not in await self._known():
             await self._record(StepRecord(name, number, "checkpoint", "done"))
 
+    async def progress(self, done: float, total: float | None) -> None:
+        """Say how far the run is; who has lost it says nothing, and is left."""
+        if self._run.abandoned or not await self._tools.steps.progress(self._run.claim, done, total):
+            self._leave(RunLost())
+
     async def _do(
         self, name: str, number: int, read: StepFunction, arguments: tuple[Any, ...], retry: Retry | None,
         timeout: float | None, before: int,

@@ -1,10 +1,13 @@
 -- Gives events to runs that wait for them: each the first one by position that its wait's snapshot does not show. $1 where to look
--- (null: everywhere), $2 how many transactions a wait's snapshot may be behind before it is moved on. Returns the runs.
+-- (null: everywhere), $2 how many transactions a wait's snapshot may be behind before it is moved on. $3 how many waits to look at, in
+-- the order of their runs and names, $4 and $5 behind which. One row: how many were looked at, the last of them, and to how
+-- many runs there was news.
 --
--- Rows of transactions newer than a snapshot are a range of the index event_window, as they are to whoever claims windows. Steps
--- and runs are looked for one by one: of an EXISTS the planner may make a table of all steps. What is to be changed is also given as an array, so that an index finds
--- it in whichever order the planner joins.
-WITH due AS MATERIALIZED (
+-- A wait is locked only if there is something to be done about it, and then only if it is still the one that was looked at: events come
+-- often, waits are many, and each lock is a write. Rows of transactions newer than a snapshot are a range of the index event_window, as they
+-- are to whoever claims windows. Steps and runs are looked for one by one: of an EXISTS the planner may make a table of all
+-- steps. What is to be changed is also given as an array, so that an index finds it in whichever order the planner joins.
+WITH looked AS MATERIALIZED (
     SELECT w.run_id, w.name, w.event_name, w.key, w.places, w.since,
            (SELECT count(*) FROM (
                 SELECT FROM {schema}.run_step s
@@ -12,12 +15,12 @@ WITH due AS MATERIALIZED (
            AND (SELECT count(*) FROM (
                     SELECT FROM {schema}.run_queue q WHERE q.run_id = w.run_id LIMIT 1) run) > 0 AS waits
     FROM {schema}.run_wait w
-    WHERE $1::integer[] IS NULL OR w.places && $1::integer[]
+    WHERE (w.run_id, w.name) > ($4::uuid, $5::text) AND ($1::integer[] IS NULL OR w.places && $1::integer[])
     ORDER BY w.run_id, w.name
-    FOR UPDATE SKIP LOCKED),
+    LIMIT $3::integer),
 found AS MATERIALIZED (
     SELECT d.run_id, d.name, e.*
-    FROM due d
+    FROM looked d
     CROSS JOIN LATERAL (
         SELECT t.position, t.id, t.version, t.payload, t.other_versions
         FROM unnest(d.places) AS p(place)
@@ -32,14 +35,34 @@ found AS MATERIALIZED (
         ORDER BY t.position
         LIMIT 1) e
     WHERE d.waits),
+due AS MATERIALIZED (
+    SELECT d.run_id, d.name, d.event_name, d.key, d.since,
+           CASE WHEN NOT d.waits THEN 'over'
+                WHEN ((d.run_id, d.name) IN (SELECT f.run_id, f.name FROM found f)) IS TRUE THEN 'met'
+                WHEN $1::integer[] IS NULL AND pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+                     - pg_snapshot_xmax(d.since)::text::bigint > $2 THEN 'behind' END AS what
+    FROM looked d),
+locked AS MATERIALIZED (
+    SELECT w.run_id, w.name
+    FROM {schema}.run_wait w
+    WHERE w.run_id = ANY (ARRAY(SELECT d.run_id FROM due d WHERE d.what IS NOT NULL))
+      AND ((w.run_id, w.name, w.event_name, coalesce(w.key, ''), w.since::text)
+           IN (SELECT d.run_id, d.name, d.event_name, coalesce(d.key, ''), d.since::text
+               FROM due d WHERE d.what IS NOT NULL)) IS TRUE
+    ORDER BY w.run_id, w.name
+    FOR UPDATE SKIP LOCKED),
+ours AS MATERIALIZED (
+    SELECT d.run_id, d.name, d.what FROM due d
+    WHERE d.what IS NOT NULL AND ((d.run_id, d.name) IN (SELECT l.run_id, l.name FROM locked l)) IS TRUE),
 -- Nobody waits any more: the time was over, or the run has ended.
 given_up AS (
-    DELETE FROM {schema}.run_wait w USING due d
-    WHERE w.run_id = ANY (ARRAY(SELECT o.run_id FROM due o WHERE NOT o.waits)) AND w.run_id = d.run_id AND w.name = d.name
-      AND NOT d.waits),
+    DELETE FROM {schema}.run_wait w
+    WHERE w.run_id = ANY (ARRAY(SELECT o.run_id FROM ours o WHERE o.what = 'over'))
+      AND ((w.run_id, w.name) IN (SELECT o.run_id, o.name FROM ours o WHERE o.what = 'over')) IS TRUE),
 taken AS (
     DELETE FROM {schema}.run_wait w USING found f
-    WHERE w.run_id = ANY (ARRAY(SELECT o.run_id FROM found o)) AND w.run_id = f.run_id AND w.name = f.name
+    WHERE w.run_id = ANY (ARRAY(SELECT o.run_id FROM ours o WHERE o.what = 'met')) AND w.run_id = f.run_id AND w.name = f.name
+      AND ((w.run_id, w.name) IN (SELECT o.run_id, o.name FROM ours o WHERE o.what = 'met')) IS TRUE
     RETURNING f.run_id, f.name, f.id, f.version, f.payload, f.other_versions),
 steps AS (
     UPDATE {schema}.run_step s
@@ -50,14 +73,15 @@ steps AS (
       AND s.state = 'waiting'),
 moved AS (
     UPDATE {schema}.run_wait w SET since = pg_current_snapshot()
-    FROM due d
-    WHERE w.run_id = ANY (ARRAY(SELECT o.run_id FROM due o WHERE o.waits)) AND w.run_id = d.run_id AND w.name = d.name AND d.waits
-      AND pg_snapshot_xmax(pg_current_snapshot())::text::bigint - pg_snapshot_xmax(d.since)::text::bigint > $2
-      AND NOT EXISTS (SELECT FROM found f WHERE f.run_id = d.run_id AND f.name = d.name)
-      AND $1::integer[] IS NULL)
-UPDATE {schema}.run_queue q
-SET news = q.news + 1, state = CASE WHEN q.state = 'w' THEN 'r'::"char" ELSE q.state END,
-    due_at = CASE WHEN q.state = 'w' THEN NULL ELSE q.due_at END
-FROM (SELECT DISTINCT t.run_id FROM taken t ORDER BY t.run_id) t
-WHERE q.run_id = ANY (ARRAY(SELECT o.run_id FROM taken o)) AND q.run_id = t.run_id
-RETURNING q.run_id
+    WHERE w.run_id = ANY (ARRAY(SELECT o.run_id FROM ours o WHERE o.what = 'behind'))
+      AND ((w.run_id, w.name) IN (SELECT o.run_id, o.name FROM ours o WHERE o.what = 'behind')) IS TRUE),
+news AS (
+    UPDATE {schema}.run_queue q
+    SET news = q.news + 1, state = CASE WHEN q.state = 'w' THEN 'r'::"char" ELSE q.state END,
+        due_at = CASE WHEN q.state = 'w' THEN NULL ELSE q.due_at END
+    FROM (SELECT DISTINCT t.run_id FROM taken t ORDER BY t.run_id) t
+    WHERE q.run_id = ANY (ARRAY(SELECT o.run_id FROM taken o)) AND q.run_id = t.run_id
+    RETURNING q.run_id)
+SELECT (SELECT count(*) FROM looked)::integer AS looked, (SELECT count(*) FROM news)::integer AS met, l.run_id, l.name
+FROM (SELECT 1) one
+LEFT JOIN LATERAL (SELECT d.run_id, d.name FROM looked d ORDER BY d.run_id DESC, d.name DESC LIMIT 1) l ON true

@@ -133,10 +133,11 @@ def forget_steps(run: KeptRun, start: ReplayFrom) -> None:
 
 
 def _passes(run: KeptRun, wanted: RunFilter) -> bool:
-    if wanted.scope is not None:
-        return (run.start.scope, run.start.scope_id) == wanted.scope
     if run.start.job_id not in wanted.jobs:
         return False
+    if wanted.scope is not None:
+        whose = wanted.tenant in (None, run.start.tenant_id)
+        return whose and (run.start.scope, run.start.scope_id) == wanted.scope
     if wanted.state is None:
         return True
     if wanted.state in ENDED:

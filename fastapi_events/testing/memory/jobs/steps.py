@@ -47,11 +47,12 @@ class MemorySteps(StepStore):
             self._events.append_now(sealed)  # first: if one of them is refused, nothing of this is recorded
             return self._write(run, step)
 
-    async def progress(self, run_id: UUID, done: float, total: float | None) -> None:
+    async def progress(self, claim: RunClaim, done: float, total: float | None) -> bool:
         with lock:
-            run = self._runs.find(run_id)
+            run = self._runs.own(claim)
             if run is not None:
                 run.progress = (done, total, self._runs.clock.now())
+            return run is not None
 
     def _hold(self, claim: RunClaim, step: StepRecord, connection: Connection) -> list[dict[str, Any]]:
         with lock:
