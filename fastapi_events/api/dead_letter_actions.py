@@ -92,7 +92,8 @@ def _checked_ids(ids: Sequence[UUID]) -> Sequence[UUID]:
 def check_reason(reason: str, *, needed: bool = False) -> str:
     """The reason of an action, without spaces around it; raises ``InvalidFilter`` for one that cannot be kept."""
     if needed and not reason.strip():
-        raise about("reason", "Discarding needs a reason, which is kept with what is discarded.")
+        problem = "Discarding needs a reason, which is kept with what is discarded. Give one: reason=…, or --reason."
+        raise about("reason", problem)
     if len(reason) > MAX_REASON:
         raise about("reason", f"The reason has {len(reason)} characters; {MAX_REASON} are allowed.")
     try:

@@ -32,7 +32,9 @@ def errors_told() -> Generator[None]:
     except BrokenPipeError:
         raise  # who reads the output has seen enough; Typer ends quietly
     except (EventsError, DatabaseProblem, OSError) as error:
-        told = str(error) if isinstance(error, DatabaseProblem) else f"{type(error).__name__}: {error}"
+        # Whoever called a command wrongly needs no class of Python's, the less one that speaks of filters alone.
+        plain = isinstance(error, (DatabaseProblem, InvalidFilter))
+        told = str(error) if plain else f"{type(error).__name__}: {error}"
         fail(told, status=USAGE if isinstance(error, InvalidFilter) else PROBLEM, cause=error)
 
 

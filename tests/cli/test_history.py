@@ -97,7 +97,7 @@ async def test_an_event_is_inspected_without_its_payload_unless_asked_for(
     assert json.loads(secret.output)["payload"] == {"order": 1, "mark": "••••••"}
     assert (unknown.status, wrong.status) == (1, 2)
     assert "has no event" in unknown.errors
-    assert wrong.errors.startswith("InvalidFilter: EVENT_ID='4711' is not a UUID")
+    assert wrong.errors.startswith("EVENT_ID='4711' is not a UUID")
 
 
 async def test_nothing_stored_is_obeyed_by_a_terminal(

@@ -99,13 +99,16 @@ async def test_failures_are_tried_again_after_their_back_off(backend: Backend) -
         await events.drain_once()
         view = await events.jobs.get(started)
         assert (len(seen), view.state, view.attempts) == (attempts, "pending", attempts)
+        assert (view.error_type, view.error_message) == ("ValueError", "no supplier")
         await backend.later(61)
     await events.drain_once()
     view = await events.jobs.get(started)
     assert seen == [(1, 1, False), (2, 2, False), (3, 3, False)]
     assert (view.state, view.reason, view.attempts, view.error_message) == ("failed", "max_attempts", 3, "no supplier")
-    with pytest.raises(JobFailed, match="no supplier"):
+    with pytest.raises(JobFailed, match="has failed: ValueError: no supplier"):
         await events.jobs.result(started, timeout=1)
+    assert await events.jobs.retry(started)
+    assert (await events.jobs.get(started)).error_type is None
 
 
 async def test_a_job_says_itself_what_becomes_of_it(backend: Backend) -> None:

@@ -21,6 +21,7 @@ async def test_a_run_that_is_tried_again_tells_its_last_error(stage: Stage) -> N
     await events.drain_once()
     for run in (await events.jobs.get(started), *(await events.jobs.list(work)).runs):
         assert (run.state, run.attempts, run.error_type, run.error_message) == ("pending", 1, "KeyError", "'sku'")
+    assert "after 1 attempt (KeyError)" in ((await events.observe.run(started.run)).why or "")
     failing[0] = False
     await stage.rows("UPDATE events.run_queue SET due_at = clock_timestamp()")
     await events.drain_once()

@@ -216,7 +216,7 @@ class JobReadings:
         return view_of(
             RunDetail, row, **run_fields(row) | {name: content[name] for name in own},
             result_expired=bool(content["result_expired"]), progress=progress_of(content),
-            why=why_not_running(row, known[row["job_id"]]["processes"], steps), crashes=row["crashes"] or 0,
+            why=why_not_running(row, known[row["job_id"]]["processes"], steps, attempts), crashes=row["crashes"] or 0,
             steps=steps, more_steps=len(found) > MAX_STEPS,
             signals=tuple(view_of(RunSignal, signal) for signal in signals),
             history=tuple(view_of(RunAttempt, one) for one in attempts),

@@ -37,14 +37,17 @@ def progress_of(content: Any) -> RunProgress | None:
     )
 
 
-def why_not_running(row: Any, processes: int, steps: Sequence[RunStep] = ()) -> str | None:
+def why_not_running(
+    row: Any, processes: int, steps: Sequence[RunStep] = (), attempts: Sequence[Any] = ()
+) -> str | None:  # fmt: skip
     """Why a run is not being run; None if it is, or has ended.
 
-    ``processes`` are those live ones that run its job, ``steps`` those of the run, which may wait for something.
+    ``processes`` are those live ones that run its job, ``steps`` those of the run, which may wait for something,
+    ``attempts`` the recorded ones. Of their errors the type alone is told: a message may quote what is secret.
     """
     if row["state"] != "pending":
         return None
-    reasons = ["; ".join(filter(None, map(awaited, steps))) or _own_reason(row)]
+    reasons = ["; ".join(filter(None, map(awaited, steps))) or _own_reason(row, attempts)]
     if row["paused"]:
         reasons.append(f"{row['job']} is paused")
     if not processes:
@@ -64,10 +67,10 @@ def awaited(step: RunStep) -> str | None:
     return f"it waits for {'the signal' if step.kind == 'signal' else 'the event'} {step.source}{key}{until}"
 
 
-def _own_reason(row: Any) -> str | None:
+def _own_reason(row: Any, attempts: Sequence[Any]) -> str | None:
     if row["due_at"] is not None:
         when = _moment(row["due_at"])
-        return f"it is put off until {when}" + _after(row["attempts"])
+        return f"it is put off until {when}" + _after(row["attempts"], attempts)
     if row["queued"] == "w":
         return "it waits for the runs that it has spawned"
     if row["queued"] != "r":
@@ -78,8 +81,12 @@ def _own_reason(row: Any) -> str | None:
     return None
 
 
-def _after(attempts: int | None) -> str:
-    return f", after {attempts} attempt{'' if attempts == 1 else 's'}" if attempts else ""
+def _after(number: int | None, recorded: Sequence[Any]) -> str:
+    if not number:
+        return ""
+    last = max(recorded, key=lambda one: one["finished_at"], default=None)
+    error = f" ({last['error_type']})" if last is not None and last["error_type"] else ""
+    return f", after {number} attempt{'' if number == 1 else 's'}{error}"
 
 
 def _moment(moment: datetime) -> str:

@@ -32,7 +32,8 @@ class Asking(NamedTuple):
     """One thing that was asked for, and what the job has to await."""
 
     method: str
-    arguments: tuple[Any, ...]
+    first: tuple[Any, ...]
+    """Its first argument, if it has one: what a step is called. The others may be large, and are not kept."""
     coroutine: CoroutineType[Any, Any, Any]
 
     @property
@@ -43,7 +44,7 @@ class Asking(NamedTuple):
     @property
     def shown(self) -> str:
         """What was called, in short."""
-        first = f"{ascii(self.arguments[0])[:60]}, ..." if self.arguments else ""
+        first = f"{ascii(self.first[0])[:60]}, ..." if self.first else ""
         return f"job.{self.method}({first})"
 
 
@@ -65,7 +66,7 @@ class Asked:
         if len(self._open) > self._looked_at:  # so that any number at the same time costs the same for each
             self._open = [one for one in self._open if one.waits]
             self._looked_at = max(_FEW, 2 * len(self._open))
-        self._open.append(Asking(method, arguments, coroutine))
+        self._open.append(Asking(method, arguments[:1], coroutine))
 
     def check(self) -> None:
         """The job has returned: raise ``InvalidJob`` for what it has asked for and not awaited."""
