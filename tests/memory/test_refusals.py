@@ -36,6 +36,8 @@ REFUSED: dict[str, Callable[[Events], Awaitable[Any]]] = {
     "remove_group": lambda events: events.operations.remove_group("other", actor="ann", reason="gone"),
 }
 
+INSTEAD = {"runs": "Read by events.jobs.list(job).", "run": "Read by events.jobs.get(run)."}
+
 
 @pytest.mark.parametrize("what", REFUSED)
 async def test_what_only_postgresql_has_is_refused(what: str) -> None:
@@ -46,6 +48,7 @@ async def test_what_only_postgresql_has_is_refused(what: str) -> None:
             await REFUSED[what](events)
     assert what in str(caught.value)
     assert "PostgreSQL" in str(caught.value)
+    assert INSTEAD.get(what, "") in str(caught.value)
 
 
 async def test_the_services_of_postgresql_are_not_there() -> None:

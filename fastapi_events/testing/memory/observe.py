@@ -41,7 +41,7 @@ from fastapi_events.testing.memory.clock import Clock
 from fastapi_events.testing.memory.deliveries import Deliveries, KeptDelivery
 from fastapi_events.testing.memory.held_back import settle
 from fastapi_events.testing.memory.log import MemoryLog, Row, row_of
-from fastapi_events.testing.memory.refusing import refuse
+from fastapi_events.testing.memory.refusing import HOW, refuse
 
 _NOBODY = UUID(int=0)
 _UNDERSTOOD = {"name", "id", "aggregate", "tenant", "correlation", "causation", "key", "status", "handler"}
@@ -217,7 +217,13 @@ class MemoryObserve(Observe):
     def _reading(self) -> AbstractAsyncContextManager[Reader]:
         frame = inspect.currentframe()
         what = frame.f_back.f_code.co_name if frame is not None and frame.f_back is not None else "…"
-        refuse(f"events.observe.{what}()", "it reads what PostgreSQL keeps of processes and of its tables")
+        why = "it reads what PostgreSQL keeps of processes and of its tables"
+        mend = f"Read by {_INSTEAD[what]}. {HOW}" if what in _INSTEAD else HOW
+        refuse(f"events.observe.{what}()", why, mend)
+
+
+_INSTEAD = {"run": "events.jobs.get(run)", "runs": "events.jobs.list(job)"}
+"""What reads the same on memory."""
 
 
 def _page(limit: int) -> int:

