@@ -124,9 +124,11 @@ async def test_turns_do_not_become_more_while_nobody_takes_them(stage: Stage, wh
         await until(lambda: events.runtime.jobs.plan.jobs["shop.work"].paused)
     await events.jobs.start_many(shop.work, [str(number) for number in range(50)])
     await stage.rows("UPDATE events.run_turn SET due_at = due_at - interval '1 minute'")
-    assert await stage.value(TURNS) == 50
     assert bool(await tend(events)) == ("full" in why)
-    assert await stage.value(TURNS) == 50
+    before = await stage.value(TURNS)
+    assert before in (50, 100)  # the look with which the process began may have come between
+    await tend(events)
+    assert await stage.value(TURNS) == before
     shop.end("first")
     await within(events.jobs.result(first, timeout=10))
 
