@@ -144,6 +144,22 @@ async def test_an_attribute_of_what_is_not_awaited(stage: Stage) -> None:
     assert "job.step('quote', ...) was never awaited, so nothing has come of it. Write await" in run.error_message
 
 
+async def test_a_plain_function_has_no_session(stage: Stage) -> None:
+    shop = Module("shop")
+
+    def charges(session: HandlerSession) -> str:
+        return asyncio.run(charge())
+
+    @shop.job()
+    async def work(job: JobContext[int]) -> str:
+        return await job.step("charge", charges)
+
+    run = (await failed(stage, shop, [1], work))[1]
+    assert "charges() is a def function, which runs in a thread, and takes a HandlerSession" in run.error_message
+    assert "Make it async def" in run.error_message
+    assert not charged
+
+
 async def test_what_is_awaited_in_other_ways_is_not_forgotten(stage: Stage) -> None:
     shop = Module("shop")
 

@@ -47,7 +47,13 @@ def read_step(function: Any, count: int, known: frozenset[type[Any]], *, owner: 
     plain = _plain(function)
     signature = _signature_of(function, count, known | {HandlerSession}, owner)
     source = f"{getattr(plain, '__module__', '?')}.{getattr(plain, '__qualname__', type(plain).__qualname__)}"
-    return StepFunction(function, signature, step_result(function, owner=owner), source)
+    read = StepFunction(function, signature, step_result(function, owner=owner), source)
+    if read.transactional and not read.is_async:
+        raise InvalidJob(
+            f"{owner}: {source}() is a def function, which runs in a thread, and takes a HandlerSession, which belongs "
+            "to the event loop. Make it async def."
+        )
+    return read
 
 
 def _signature_of(function: Any, count: int, known: frozenset[type[Any]], owner: str) -> Signature:
