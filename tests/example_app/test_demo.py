@@ -82,6 +82,7 @@ def test_it_needs_nothing_and_ends_by_itself_with_a_summary(demo: Demo, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_it_stays_up_until_interrupted(demo: Demo, tmp_path: Path, demo_database: str) -> None:
     process = demo(EVENTS_DATABASE_URL=demo_database)
     told = read_until(process, "The shop is open")
@@ -97,6 +98,7 @@ def test_it_stays_up_until_interrupted(demo: Demo, tmp_path: Path, demo_database
     assert processes_of(tmp_path) == {}
 
 
+@pytest.mark.long
 def test_it_fails_when_a_process_dies_and_stops_the_other(demo: Demo, tmp_path: Path, demo_database: str) -> None:
     process = demo(EVENTS_DATABASE_URL=demo_database)
     read_until(process, "The shop is open")

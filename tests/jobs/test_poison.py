@@ -46,7 +46,7 @@ async def test_a_run_with_which_processes_vanish_fails_in_the_end_and_no_other(s
     shop = Shop(culprit=2)
     for crash in range(5):
         shop.settles, before = crash >= 2, shop.seen.count(2)
-        events = await stage.running(shop.module, concurrency={"batch": 3}, heartbeat=2.0)
+        events = await stage.running(shop.module, concurrency={"batch": 3}, heartbeat=2.0, shutdown_grace=0.1)
         if not crash:
             started = [await events.jobs.start(shop.work, number) for number in (1, 2, 3)]
         await until(lambda before=before: shop.seen.count(2) > before)

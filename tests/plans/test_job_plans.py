@@ -117,7 +117,7 @@ FILL = (
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [0, 200_000])
+@pytest.mark.parametrize("size", [0, pytest.param(200_000, marks=pytest.mark.long)])
 async def test_limits_keep_to_their_indexes(stage: Stage, size: int) -> None:
     await fill(stage, size)
     database, statements = Database(stage.url), Statements()
@@ -146,6 +146,7 @@ def check_gates(conditions: list[str], name: str, what: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 async def test_a_backlog_costs_nothing_until_it_is_its_turn(stage: Stage) -> None:
     await fill(stage, 200_000)
     await stage.rows("ANALYZE")

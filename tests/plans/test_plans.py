@@ -87,7 +87,7 @@ async def parents_of_indexes(stage: Stage) -> dict[str, str]:
     return {row["child"].removeprefix("events."): row["parent"] for row in rows}
 
 
-@pytest_asyncio.fixture(params=["0", "100", "100000"])
+@pytest_asyncio.fixture(params=["0", "100", pytest.param("100000", marks=pytest.mark.long)])
 async def planner(
     request: pytest.FixtureRequest, server_url: str, filled: Filled
 ) -> AsyncIterator[tuple[Planner, Stage, Any]]:
