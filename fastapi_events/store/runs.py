@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from fastapi_events.model.run_start import Sealed
+from fastapi_events.store.canceled_runs import CanceledRuns, EndedCanceled
 from fastapi_events.store.database import Database
 from fastapi_events.store.log import EventLog
 from fastapi_events.store.statements import Statements
@@ -133,6 +134,7 @@ class RunQueue:
     ) -> None:
         self._database, self._log, self._worker, self._lease = database, log, worker, lease
         self._statements = {name: statements[f"jobs/{name}"] for name in _NAMES}
+        self._canceled = CanceledRuns(database, statements)
 
     async def claim(self, rooms: Mapping[int, int], limit: int, crashes: int = ANY_CRASHES) -> list[Any]:
         """Take up to ``limit`` ready runs, of each job no more than it has room for; in the order to run them.
@@ -204,12 +206,9 @@ class RunQueue:
         rows = await self._database.fetch(self._statements["promote_runs"], PROMOTED_AT_ONCE, look_back, self._lease)
         return len(rows)
 
-    async def end_canceled(self) -> int:
-        """End what is to be cancelled and what nobody runs, with all below it; returns how many."""
-        count = 0
-        while rows := await self._database.fetch(self._statements["end_canceled_runs"], PROMOTED_AT_ONCE):
-            count += len(rows)
-        return count
+    async def end_canceled(self) -> EndedCanceled:
+        """End what is to be cancelled and what nobody runs, with all below it, as far as nobody has it locked."""
+        return await self._canceled.end()
 
     async def next_due(self, look_back: float | None, schedules: Sequence[int]) -> DueNext:
         """When there is something to do again."""
@@ -218,7 +217,7 @@ class RunQueue:
 
 
 _NAMES = (
-    "claim_runs", "settle_runs", "complete_runs", "renew_runs", "release_runs", "promote_runs", "end_canceled_runs",
+    "claim_runs", "settle_runs", "complete_runs", "renew_runs", "release_runs", "promote_runs",
     "next_due_run", "begin_run_alone", "find_canceled_runs", "lock_families", "wait_briefly",
 )  # fmt: skip
 
