@@ -1,11 +1,12 @@
 """What somebody has locked holds up what is to be done about it, and nothing else: no timer, no end of another run."""
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
 
-from fastapi_events import Concurrency, JobContext, Module, Retry
+from fastapi_events import Concurrency, Event, EventPublisher, JobContext, Module, Retry
 from fastapi_events.errors import JobCanceled
 from tests.delivery.stage import Stage, until, within
 from tests.jobs.test_in_each_others_way import locked
@@ -45,6 +46,32 @@ class Shop:
         self.later: Any = later
         self.asleep: Any = asleep
         self.above: Any = above
+
+
+class Alone(Event, name="shop.order.alone", aggregate_id="order", serialize=True):
+    """An event that waits for whoever has published one of its key."""
+
+    order: str
+
+
+class Telling:
+    """A job that ends with an event, and one that needs nobody."""
+
+    def __init__(self) -> None:
+        self.module, self.told = Module("shop"), list[int]()
+
+        @self.module.job(retry=Retry(1))
+        async def tell(job: JobContext[int], publish: EventPublisher) -> int:
+            await publish(Alone(order="a"))
+            self.told.append(job.input)
+            return job.input
+
+        @self.module.job(retry=Retry(1))
+        async def plain(job: JobContext[None]) -> str:
+            return "plain"
+
+        self.tell: Any = tell
+        self.plain: Any = plain
 
 
 async def waiting(stage: Stage, name: str) -> Any:
@@ -117,3 +144,55 @@ async def test_it_is_tried_again_soon_though_nobody_tells(stage: Stage) -> None:
         assert await stage.value("SELECT count(*) FROM events.run_end") == 0
     await due.promote(full=True)
     assert await stage.value("SELECT count(*) = 2 FROM events.run_end WHERE state = 'canceled'")
+
+
+async def test_ends_that_wait_for_a_key_of_the_applications_hold_up_no_other(stage: Stage) -> None:
+    """Each waits for its turn briefly, and between two of them the others are recorded."""
+    telling = Telling()
+    events = await stage.running(telling.module)
+    jobs: Any = events.runtime.jobs
+    settling = jobs.work._settling
+    async with events.session() as session:
+        await events.publisher(session)(Alone(order="a"))
+        runs = [await events.jobs.start(telling.tell, number) for number in range(12)]
+        await until(lambda: len(telling.told) == len(runs))
+        await until(lambda: settling._results and all(result.put_off for result in settling._results.values()))
+        for _ in range(3):
+            plain = await events.jobs.start(telling.plain, None)
+            assert await within(events.jobs.result(plain, timeout=10), 8) == "plain"
+        await until(lambda: all(result.put_off > 1 for result in settling._results.values()))
+        assert await stage.value("SELECT count(*) FROM events.run_end") == 3
+        await session.commit()
+    assert [await within(events.jobs.result(run, timeout=10)) for run in runs] == list(range(12))
+    assert sorted(telling.told) == list(range(12))
+    assert await stage.value("SELECT count(*) FROM events.event WHERE name = 'shop.order.alone'") == 13
+    assert events.runtime.counters.stale_settles == 0
+
+
+async def test_a_parent_that_pauses_while_it_is_locked_holds_up_no_other(stage: Stage) -> None:
+    shop, begun, go_on = Shop(), list[int](), asyncio.Event()
+
+    @shop.module.job(retry=Retry(1))
+    async def pausing(job: JobContext[int]) -> str:
+        await job.spawn(shop.asleep, None)
+        begun.append(job.input)
+        await go_on.wait()
+        return await job.signal("go on", str)
+
+    events = await stage.running(shop.module)
+    jobs: Any = events.runtime.jobs
+    settling = jobs.work._settling
+    runs = [await events.jobs.start(pausing, number) for number in range(4)]
+    await until(lambda: len(begun) == 4)
+    async with contextlib.AsyncExitStack() as stack:
+        for run in runs:
+            await stack.enter_async_context(locked(stage, run.run))
+        go_on.set()
+        await until(lambda: len(settling._results) == 4)
+        later = await events.jobs.start(shop.later, None)
+        assert await within(events.jobs.result(later, timeout=10), 5) == "begun"
+        await until(lambda: all(result.put_off > 1 for result in settling._results.values()))
+    for run in runs:
+        await events.jobs.signal(run, "go on", "gone")
+    assert [await within(events.jobs.result(run, timeout=10)) for run in runs] == ["gone"] * 4
+    assert events.runtime.counters.stale_settles == 0
