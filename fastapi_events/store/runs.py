@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from fastapi_events.model.run_start import Sealed
+from fastapi_events.store.canceled_runs import CanceledRuns, EndedCanceled
 from fastapi_events.store.database import Database
 from fastapi_events.store.log import EventLog
 from fastapi_events.store.statements import Statements
@@ -18,8 +19,10 @@ PROMOTED_AT_ONCE = 1000
 """Runs that are made ready by one statement, at most."""
 WAITING_AT_ONCE = 100
 """Runs that one statement lets wait, each by values of its own: it compares each with each."""
-BRIEFLY = "250"
-"""Milliseconds for which the end of a family waits for others, before it is put off."""
+BRIEFLY, LESS_BRIEFLY = "50", "250"
+"""Milliseconds for which what is recorded alone waits for others, before it is put off."""
+OFTEN = 6
+"""Times that it is put off before it waits less briefly: where many come and go nobody gets through by short tries."""
 
 
 class RunClaim(NamedTuple):
@@ -78,8 +81,8 @@ class RunResult:
     """Whether its end is news to a run that spawned it, or to some that it has spawned."""
     parent: UUID | None = None
     """The run that spawned it."""
-    put_off: bool = False
-    """Whether it could not be recorded before, because somebody else had locked what is to be changed."""
+    put_off: int = 0
+    """How many times it could not be recorded, because somebody else had locked what is to be changed."""
     announced: bool = False
     """Whether its end is an audit event."""
     children: Sequence[Sealed] = ()
@@ -115,14 +118,15 @@ class Renewed(NamedTuple):
 
 
 def parts(results: Sequence[RunResult]) -> Iterator[Sequence[RunResult]]:
-    """What is recorded by one statement each, one after the other."""
+    """What is recorded by one statement each, one after the other: last what is alone, least often put off first."""
     ordered = sorted(results, key=lambda result: result.claim)
     yield [result for result in ordered if result.simple]
     others = [result for result in ordered if not result.simple and not result.alone]
     yield [result for result in others if result.state is not None]
     waiting = [result for result in others if result.state is None]  # one that ended may be the child of one of them
     yield from (waiting[first : first + WAITING_AT_ONCE] for first in range(0, len(waiting), WAITING_AT_ONCE))
-    yield from ([result] for result in ordered if result.alone)
+    alone = [result for result in ordered if result.alone]
+    yield from ([result] for result in sorted(alone, key=lambda result: result.put_off))
 
 
 class RunQueue:
@@ -133,6 +137,7 @@ class RunQueue:
     ) -> None:
         self._database, self._log, self._worker, self._lease = database, log, worker, lease
         self._statements = {name: statements[f"jobs/{name}"] for name in _NAMES}
+        self._canceled = CanceledRuns(database, statements)
 
     async def claim(self, rooms: Mapping[int, int], limit: int, crashes: int = ANY_CRASHES) -> list[Any]:
         """Take up to ``limit`` ready runs, of each job no more than it has room for; in the order to run them.
@@ -151,7 +156,8 @@ class RunQueue:
     async def settle(self, results: Sequence[RunResult]) -> Settled:
         """Record what became of runs, which are one of the ``parts``.
 
-        Runs with relatives, and those that were put off, wait for nobody. Others may raise ``LockNotAvailableError``.
+        Runs with relatives, and those that were put off, wait for nobody; what is recorded alone waits briefly. That,
+        and others, may raise ``LockNotAvailableError``.
         """
         if results[0].alone:
             rows = await self._settle_with(results[0])
@@ -169,13 +175,16 @@ class RunQueue:
         )  # fmt: skip
 
     async def _settle_with(self, result: RunResult) -> list[Any]:
-        """Record one result, and what comes true with it, in one transaction."""
+        """Record one result, and what comes true with it, in one transaction, which waits for others only briefly."""
+        run_id = result.claim.run_id
         async with self._database.acquire() as connection, self._database.steered(connection):
+            await connection.execute(
+                self._statements["wait_briefly"], LESS_BRIEFLY if result.put_off >= OFTEN else BRIEFLY
+            )
             if result.state is not None and (result.family or result.parent is not None):
-                await connection.execute(self._statements["wait_briefly"], BRIEFLY)
-                await connection.fetch(self._statements["lock_families"], id_array([result.claim.run_id]))
-            rows = await connection.fetch(self._statements["settle_runs"], self._worker, *_columns([result]), [])
-            if rows and result.children:
+                await connection.fetch(self._statements["lock_families"], id_array([run_id]))
+            rows = await connection.fetch(self._statements["settle_runs"], self._worker, *_columns([result]), [run_id])
+            if result.children and any(not row["put_off"] for row in rows):
                 await self._log.append(connection, result.children)
         return rows
 
@@ -204,12 +213,9 @@ class RunQueue:
         rows = await self._database.fetch(self._statements["promote_runs"], PROMOTED_AT_ONCE, look_back, self._lease)
         return len(rows)
 
-    async def end_canceled(self) -> int:
-        """End what is to be cancelled and what nobody runs, with all below it; returns how many."""
-        count = 0
-        while rows := await self._database.fetch(self._statements["end_canceled_runs"], PROMOTED_AT_ONCE):
-            count += len(rows)
-        return count
+    async def end_canceled(self) -> EndedCanceled:
+        """End what is to be cancelled and what nobody runs, with all below it, as far as nobody has it locked."""
+        return await self._canceled.end()
 
     async def next_due(self, look_back: float | None, schedules: Sequence[int]) -> DueNext:
         """When there is something to do again."""
@@ -218,7 +224,7 @@ class RunQueue:
 
 
 _NAMES = (
-    "claim_runs", "settle_runs", "complete_runs", "renew_runs", "release_runs", "promote_runs", "end_canceled_runs",
+    "claim_runs", "settle_runs", "complete_runs", "renew_runs", "release_runs", "promote_runs",
     "next_due_run", "begin_run_alone", "find_canceled_runs", "lock_families", "wait_briefly",
 )  # fmt: skip
 

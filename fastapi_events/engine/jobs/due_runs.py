@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import random
 from collections.abc import Callable
 
+from fastapi_events.engine.infrastructure import sqlstate_of
+from fastapi_events.engine.jobs.settling import HELD_UP
 from fastapi_events.engine.jobs.ticking import Ticking
 from fastapi_events.engine.service import Loop
 from fastapi_events.engine.wake import RunsFlag, wait_for_flag
@@ -19,6 +23,7 @@ LONGEST_LOCKED = 0.5
 """Seconds up to which those double from search to search: it may be a transaction of the application's that has it."""
 LONGEST_WAIT = 3600.0
 """Seconds between two searches at most: nobody has told of anything for so long."""
+NEVER = math.inf
 AT_THE_SAME_TIME = 0.05
 """Seconds by which what is told may come earlier than what is known, and be the same: clocks drift apart."""
 
@@ -40,6 +45,9 @@ class DueRuns(Loop):
         self._everywhere = True
         self._locked = 0
         """How many searches in a row have found a row locked, and nothing else."""
+        self._held_up = 0
+        """How many times in a row somebody has held up the end of a run, and none ended."""
+        self._cancels_at = NEVER
 
     def interrupt(self) -> None:
         self._flag.due.set()
@@ -72,15 +80,17 @@ class DueRuns(Loop):
         """Once; returns how many runs were made ready."""
         now = self._now()
         cancels, self._flag.cancels = self._flag.cancels or full, False
+        again, self._cancels_at = self._cancels_at, NEVER
         look_back = None if full or self._everywhere else now - self._caught_up + LOOK_BACK
         self._everywhere = False
         self._next_look = now + LONGEST_WAIT  # what is told while this asks is heard all the same
-        if cancels and await self._queue.end_canceled():
-            self._ready()  # of those that waited for them
-            self._canceled()  # some that are at work have been told
         count = await self._queue.promote(look_back)
         if count:
             self._ready()
+        if cancels or again <= now:
+            await self._end_canceled()
+        else:
+            self._end_again_at(again)
         if count == PROMOTED_AT_ONCE:
             self._everywhere, self._next_look = look_back is None, now
             return count
@@ -93,6 +103,27 @@ class DueRuns(Loop):
         if due.seconds is not None:
             self._look_in(max(due.seconds, SHORTEST_WAIT))
         return count
+
+    async def _end_canceled(self) -> None:
+        """End what is to be cancelled. What somebody holds up is tried again soon: nobody tells when he lets go."""
+        held_up = True
+        try:
+            ended, held_up = await self._queue.end_canceled()
+            if ended:
+                self._held_up = 0
+                self._ready()  # of those that waited for them
+                self._canceled()  # some that are at work have been told
+        except Exception as error:
+            if sqlstate_of(error) not in HELD_UP:
+                raise
+        self._held_up = min(self._held_up + 1, 9) if held_up else 0
+        if held_up:
+            pause = min(SHORTEST_WAIT * 2**self._held_up, LONGEST_LOCKED) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+            self._end_again_at(self._now() + pause)
+
+    def _end_again_at(self, moment: float) -> None:
+        self._cancels_at = moment
+        self._next_look = min(self._next_look, moment)
 
     def _look_in(self, seconds: float) -> None:
         self._next_look = min(self._next_look, self._now() + seconds)

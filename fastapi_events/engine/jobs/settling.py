@@ -86,6 +86,8 @@ class Settling(Loop):
             for part in parts(results):
                 if part:
                     await self._record(part)
+                if part and part[0].alone and part[0].claim in self._put_off:
+                    break  # it has waited: before the next one does, whatever has ended meanwhile is recorded
         if not self._results:
             self._empty.set()
 
@@ -134,7 +136,7 @@ class Settling(Loop):
     def _try_again(self, claims: Collection[RunClaim]) -> None:
         """Later, and then without waiting for anybody."""
         for claim in claims:
-            self._results[claim].put_off = True
+            self._results[claim].put_off += 1
         if not self._put_off:
             asyncio.get_running_loop().call_later(self._patience, self._later)
             self._patience = min(self._patience * 2, LONGEST_PAUSE)

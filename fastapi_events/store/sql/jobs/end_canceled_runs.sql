@@ -1,34 +1,10 @@
--- Ends runs that are to be cancelled and that nobody runs, whoever has their jobs. $1 how many at most. Returns those that ended; their
--- children, if any, are the next ones.
+-- Ends runs that are to be cancelled and that nobody runs. $1 their ids: the caller has locked them, and then their relatives, so that
+-- nothing here waits for anybody. Returns those that ended; their children, if any, are the next ones.
 WITH ended AS (
     DELETE FROM {schema}.run_queue q
-    WHERE q.ctid = ANY (ARRAY(
-        SELECT c.place FROM (
-            SELECT p.ctid AS place FROM {schema}.run_queue p
-            WHERE p.cancel_reason IS NOT NULL AND p.state <> 'x'
-            ORDER BY p.run_id
-            LIMIT $1
-            FOR UPDATE SKIP LOCKED) c
-        UNION ALL
-        SELECT r.place FROM (
-            SELECT k.place
-            FROM (SELECT t.run_id FROM {schema}.run_replaced t ORDER BY t.run_id) p
-            CROSS JOIN LATERAL (
-                SELECT o.ctid AS place FROM {schema}.run_queue o
-                WHERE o.run_id = p.run_id AND o.state::text <> 'x' AND o.cancel_reason IS NULL
-                LIMIT 1
-                FOR UPDATE SKIP LOCKED) k
-            LIMIT $1) r))
+    WHERE q.run_id = ANY ($1::uuid[])
     RETURNING q.run_id, q.job_id, q.parent_id, q.has_family, q.attempts, q.redrives, q.limit_key, q.dedupe_key,
               coalesce(q.cancel_reason, (SELECT p.reason FROM {schema}.run_replaced p WHERE p.run_id = q.run_id)) AS cancel_reason),
--- What was said to runs that have ended since is forgotten, so that what is walked above is said to runs at work.
-forgotten AS (
-    DELETE FROM {schema}.run_replaced p
-    WHERE p.run_id = ANY (ARRAY(
-        SELECT o.run_id FROM {schema}.run_replaced o
-        WHERE (SELECT count(*) FROM (SELECT FROM {schema}.run_queue q WHERE q.run_id = o.run_id LIMIT 1) there) = 0
-        ORDER BY o.run_id LIMIT $1
-        FOR UPDATE SKIP LOCKED))),
 changed AS (SELECT e.run_id FROM ended e),
 {close_families},
 -- Its key is free, and its place at the gate: whoever waits there has a turn.

@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from fastapi_events.model.run_start import Sealed
+from fastapi_events.store.canceled_runs import EndedCanceled
 from fastapi_events.store.run_completion import RunCompletion
 from fastapi_events.store.runs import ANY_CRASHES, DueNext, Renewed, RunClaim, RunQueue, RunResult, Settled
 from fastapi_events.store.steps import Execute
@@ -85,9 +86,9 @@ class MemoryRunQueue(RunQueue):
                 run.come()
             return len(due)
 
-    async def end_canceled(self) -> int:
+    async def end_canceled(self) -> EndedCanceled:
         with lock:
-            return self._runs.end_canceled()
+            return EndedCanceled(self._runs.end_canceled(), held_up=False)
 
     async def next_due(self, look_back: float | None, schedules: Sequence[int]) -> DueNext:  # noqa: ARG002
         with lock:

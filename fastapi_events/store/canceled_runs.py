@@ -1,0 +1,62 @@
+"""Ending runs that are to be cancelled and that nobody runs, without waiting for anybody."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from fastapi_events.store.database import Database
+from fastapi_events.store.statements import Statements
+
+ENDED_AT_ONCE = 1000
+"""Runs of either kind that one transaction ends, at most: those cancelled, and those that others have replaced."""
+BRIEFLY = "50"
+"""Milliseconds for which a lock is waited for that is no run's."""
+FIRST = UUID(int=0)
+
+
+class EndedCanceled(NamedTuple):
+    """What has become of what is to be cancelled."""
+
+    ended: int
+    """How many runs have ended."""
+    held_up: bool
+    """Whether some are left, because somebody has a relative of theirs locked."""
+
+
+class CanceledRuns:
+    """The statements. Runs, and then their relatives, are locked where nobody else has them; others are left out."""
+
+    def __init__(self, database: Database, statements: Statements) -> None:
+        self._database = database
+        self._lock, self._relatives = statements["jobs/lock_canceled_runs"], statements["jobs/lock_relatives"]
+        self._end, self._briefly = statements["jobs/end_canceled_runs"], statements["jobs/wait_briefly"]
+
+    async def end(self) -> EndedCanceled:
+        """End them, and what is to be cancelled because they have ended."""
+        count = 0
+        while True:
+            ended, held_up = await self._walk()
+            count += ended
+            if not ended:
+                return EndedCanceled(count, held_up)
+
+    async def _walk(self) -> EndedCanceled:
+        """Once over all, in the order of their ids: those that are left out keep nobody behind them."""
+        ended, found_all, behind = 0, 0, {False: FIRST, True: FIRST}
+        while True:
+            async with self._database.acquire() as connection, self._database.steered(connection):
+                found = await connection.fetch(self._lock, ENDED_AT_ONCE, behind[False], behind[True])
+                if not found:
+                    return EndedCanceled(ended, ended < found_all)
+                await connection.execute(self._briefly, BRIEFLY)
+                free = [row["run_id"] for row in await connection.fetch(self._relatives, _ids(found))]
+                if free:
+                    await connection.fetch(self._end, free)
+            ended, found_all = ended + len(free), found_all + len(found)
+            for row in found:
+                behind[row["replaced"]] = max(behind[row["replaced"]], row["run_id"])
+
+
+def _ids(rows: list[Any]) -> list[UUID]:
+    return [row["run_id"] for row in rows]
