@@ -277,6 +277,29 @@ async def test_a_transaction_that_was_open_when_the_wait_began_counts(backend: B
     assert await events.jobs.result(started, timeout=1) == 7
 
 
+@pytest.mark.parametrize("looked", [True, False])
+async def test_a_run_that_was_ended_while_it_waited_hears_of_events_again(backend: Backend, looked: bool) -> None:
+    module = Module("shop")
+
+    @module.job(retry=Retry(1))
+    async def pay(job: JobContext[None]) -> list[int]:
+        first = await job.wait_for(Placed, key="a")
+        return [first.number, (await job.wait_for(Placed, key="a", timeout=600)).number]
+
+    events = await backend.idle(module)
+    started = await events.jobs.start(pay, None)
+    for numbers in ((1, 2), (3, 4)):
+        await events.drain_once()
+        assert await events.jobs.cancel(started)
+        if looked:  # what is left of the wait is cleared away, or is still there
+            await events.drain_once()
+        await events.publish(Placed(order="a", number=numbers[0]))  # nobody hears it
+        assert await events.jobs.retry(started)
+        await events.publish(Placed(order="a", number=numbers[1]))  # it has not begun yet, and waits all the same
+        await events.drain_once()
+    assert await events.jobs.result(started, timeout=1) == [2, 4]
+
+
 async def test_an_instance_that_runs_hears_of_signals_and_events(backend: Backend) -> None:
     module, begun = Module("shop"), list[int]()
 
