@@ -377,6 +377,40 @@ async def test_a_child_that_failed_fails_whoever_waits_for_it(backend: Backend) 
         await events.jobs.result(started, timeout=1)
 
 
+@pytest.mark.parametrize("inputs", [["fails", "waits"], ["waits", "fails"]])
+@pytest.mark.parametrize("how", ["it fails", "it is cancelled"])
+async def test_a_child_that_fails_is_heard_of_while_others_are_at_work(
+    backend: Backend, inputs: list[str], how: str
+) -> None:
+    module = Module("shop")
+
+    @module.job(retry=Retry(1))
+    async def child(job: JobContext[str]) -> None:
+        await job.signal("go", int)
+        raise ValueError("unlucky")
+
+    @module.job(retry=Retry(1))
+    async def parent(job: JobContext[list[str]]) -> None:
+        for one in job.input:
+            await job.spawn(child, one)
+        await job.gather_children()
+
+    events = await backend.idle(module)
+    started = await events.jobs.start(parent, inputs)
+    await events.drain_once()
+    runs = sorted((await events.jobs.list(child)).runs, key=lambda one: one.id)
+    failing, other = (runs[inputs.index(one)] for one in ("fails", "waits"))
+    assert [one.state for one in runs] == ["pending"] * 2
+    if how == "it fails":
+        assert await events.jobs.signal(failing.id, "go", 1)
+    else:
+        assert await events.jobs.cancel(failing.id)
+    await events.drain_once()
+    with pytest.raises(JobFailed, match=f"run {failing.id} of shop"):
+        await events.jobs.result(started, timeout=1)
+    assert (await events.jobs.get(other.id)).state == "canceled"
+
+
 @pytest.mark.parametrize(
     ("policy", "ends"), [("cancel", "canceled"), ("terminate", "canceled"), ("abandon", "completed")]
 )

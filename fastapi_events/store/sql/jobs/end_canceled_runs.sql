@@ -20,7 +20,8 @@ WITH ended AS (
                 FOR UPDATE SKIP LOCKED) k
             LIMIT $1) r))
     RETURNING q.run_id, q.job_id, q.parent_id, q.has_family, q.attempts, q.redrives, q.limit_key, q.dedupe_key,
-              coalesce(q.cancel_reason, (SELECT p.reason FROM {schema}.run_replaced p WHERE p.run_id = q.run_id)) AS cancel_reason),
+              coalesce(q.cancel_reason, (SELECT p.reason FROM {schema}.run_replaced p WHERE p.run_id = q.run_id)) AS cancel_reason,
+              true AS failed),
 -- What was said to runs that have ended since is forgotten, so that what is walked above is said to runs at work.
 forgotten AS (
     DELETE FROM {schema}.run_replaced p

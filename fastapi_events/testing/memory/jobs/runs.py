@@ -126,7 +126,7 @@ class KeptRuns:
         parent = self.waiting(run.start.parent_id)
         if parent is not None:
             parent.children, parent.news = parent.children - 1, parent.news + 1
-            if parent.place == "w" and (parent.wakes or parent.children <= 0):
+            if parent.place == "w" and (parent.wakes or end.state != "completed" or parent.children <= 0):
                 parent.place, parent.due_at = "r", None
         for child in self.children_of(run.id) if run.has_family else ():
             if child.end is None and child.start.on_parent_close != "abandon":
