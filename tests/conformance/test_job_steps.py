@@ -277,6 +277,29 @@ async def test_a_transaction_that_was_open_when_the_wait_began_counts(backend: B
     assert await events.jobs.result(started, timeout=1) == 7
 
 
+@pytest.mark.parametrize("looked", [True, False])
+async def test_a_run_that_was_ended_while_it_waited_hears_of_events_again(backend: Backend, looked: bool) -> None:
+    module = Module("shop")
+
+    @module.job(retry=Retry(1))
+    async def pay(job: JobContext[None]) -> list[int]:
+        first = await job.wait_for(Placed, key="a")
+        return [first.number, (await job.wait_for(Placed, key="a", timeout=600)).number]
+
+    events = await backend.idle(module)
+    started = await events.jobs.start(pay, None)
+    for numbers in ((1, 2), (3, 4)):
+        await events.drain_once()
+        assert await events.jobs.cancel(started)
+        if looked:  # what is left of the wait is cleared away, or is still there
+            await events.drain_once()
+        await events.publish(Placed(order="a", number=numbers[0]))  # nobody hears it
+        assert await events.jobs.retry(started)
+        await events.publish(Placed(order="a", number=numbers[1]))  # it has not begun yet, and waits all the same
+        await events.drain_once()
+    assert await events.jobs.result(started, timeout=1) == [2, 4]
+
+
 async def test_an_instance_that_runs_hears_of_signals_and_events(backend: Backend) -> None:
     module, begun = Module("shop"), list[int]()
 
@@ -352,6 +375,40 @@ async def test_a_child_that_failed_fails_whoever_waits_for_it(backend: Backend) 
     await events.drain_once()
     with pytest.raises(JobFailed, match=r"run .* of shop\.child has failed: ValueError: unlucky"):
         await events.jobs.result(started, timeout=1)
+
+
+@pytest.mark.parametrize("inputs", [["fails", "waits"], ["waits", "fails"]])
+@pytest.mark.parametrize("how", ["it fails", "it is cancelled"])
+async def test_a_child_that_fails_is_heard_of_while_others_are_at_work(
+    backend: Backend, inputs: list[str], how: str
+) -> None:
+    module = Module("shop")
+
+    @module.job(retry=Retry(1))
+    async def child(job: JobContext[str]) -> None:
+        await job.signal("go", int)
+        raise ValueError("unlucky")
+
+    @module.job(retry=Retry(1))
+    async def parent(job: JobContext[list[str]]) -> None:
+        for one in job.input:
+            await job.spawn(child, one)
+        await job.gather_children()
+
+    events = await backend.idle(module)
+    started = await events.jobs.start(parent, inputs)
+    await events.drain_once()
+    runs = sorted((await events.jobs.list(child)).runs, key=lambda one: one.id)
+    failing, other = (runs[inputs.index(one)] for one in ("fails", "waits"))
+    assert [one.state for one in runs] == ["pending"] * 2
+    if how == "it fails":
+        assert await events.jobs.signal(failing.id, "go", 1)
+    else:
+        assert await events.jobs.cancel(failing.id)
+    await events.drain_once()
+    with pytest.raises(JobFailed, match=f"run {failing.id} of shop"):
+        await events.jobs.result(started, timeout=1)
+    assert (await events.jobs.get(other.id)).state == "canceled"
 
 
 @pytest.mark.parametrize(

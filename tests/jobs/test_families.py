@@ -7,6 +7,7 @@ import pytest
 
 from fastapi_events import JobContext, Module, Retry, fixed
 from fastapi_events.errors import JobFailed
+from fastapi_events.store.families import FamilyStore
 from tests.delivery.stage import Stage, until, within
 
 
@@ -119,6 +120,47 @@ async def test_children_that_have_not_begun_are_closed_whoever_has_their_jobs(st
     await events.jobs.start(parent, None)
     await within(events.drain_once())
     assert await states(stage) == {"parent": ["completed"], "child": ["canceled", "canceled", "r"]}
+
+
+async def test_a_branch_that_waits_for_its_child_hears_of_it_whatever_others_spawn(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, looked = Module("shop"), asyncio.Event()
+    spawn, look = FamilyStore.spawn, FamilyStore.children
+
+    async def spawn_late(store: Any, claim: Any, child: Any, *given: Any) -> bool:
+        if child.input == "2":
+            await looked.wait()
+        return await spawn(store, claim, child, *given)
+
+    async def note(store: Any, *given: Any) -> Any:
+        found = await look(store, *given)
+        looked.set()
+        return found
+
+    monkeypatch.setattr(FamilyStore, "spawn", spawn_late)
+    monkeypatch.setattr(FamilyStore, "children", note)
+
+    @module.job(retry=Retry(1))
+    async def child(job: JobContext[int]) -> int:
+        return await job.signal("go", int)
+
+    @module.job(retry=Retry(1))
+    async def parent(job: JobContext[None]) -> Any:
+        async def waits() -> Any:
+            return await job.gather_children(await job.spawn(child, 1, id="first"))
+
+        [results, _] = await asyncio.gather(waits(), job.spawn(child, 2, id="second"))
+        return results
+
+    events = await stage.idle(module)
+    started = await events.jobs.start(parent, None)
+    await within(events.drain_once())
+    assert await states(stage) == {"parent": ["w"], "child": ["w", "w"]}
+    [run] = await stage.rows("SELECT id FROM events.run WHERE input = '1'::jsonb")
+    assert await events.jobs.signal(run["id"], "go", 7)
+    await within(events.drain_once())
+    assert await events.jobs.result(started, timeout=1) == [7]
 
 
 async def test_a_spawn_that_would_never_end_is_refused(stage: Stage) -> None:

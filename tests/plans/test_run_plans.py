@@ -133,7 +133,7 @@ ACTIONS = {
     "find_missing_runs": (f"{RUNS}, 1, '{{tenant-1}}'", {"run_pkey"}, 10),
     "find_tenants_of_runs": (RUNS, {"run_pkey"}, 10),
     "find_ended_runs": (f"{ALL}, '{{failed,timed_out}}', now(), 100, NULL", {"run_end_of_job", "run_pkey"}, 850),
-    "redrive_runs": (RUNS, {*BY_ID, "run_parent", "run_queue_parent"}, 20),
+    "redrive_runs": (RUNS, {*BY_ID, "run_parent", "run_queue_parent", "run_step_pkey", "run_wait_pkey"}, 60),
     "lock_ends": (f"{RUNS}, true", BY_ID, 10),
     "forget_steps": (f"{RUNS}, 'last_checkpoint'", {"run_step_pkey", "run_progress_pkey"}, 60),
     "discard_runs": (f"{RUNS}, 'x'", {"run_end_pkey"}, 20),

@@ -578,7 +578,8 @@ CREATE INDEX run_attempt_of_run ON {schema}.run_attempt (run_id, finished_at);
 
 -- What runs have done and wait for: one row per step, by its id. number: its turn in the attempt that first came to it, by
 -- which an id that is not the same in each attempt is found out. source: the function that it calls. due_at: until when a
--- sleep lasts. A step that is tried again has a row too, with its attempts.
+-- sleep lasts. A step that is tried again has a row too, with its attempts. since: of a wait for an event, if the run was let begin anew
+-- while it lasted, what was there then, and is not meant.
 CREATE TABLE {schema}.run_step (
     run_id uuid NOT NULL,
     name text NOT NULL,
@@ -594,6 +595,7 @@ CREATE TABLE {schema}.run_step (
     duration double precision NOT NULL DEFAULT 0,
     due_at timestamptz,
     changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    since pg_snapshot,
     PRIMARY KEY (run_id, name)
 );
 

@@ -11,7 +11,7 @@ told AS (
     WHERE q.run_id = ANY (ARRAY(SELECT c.run_id FROM chosen c WHERE NOT c.ends))),
 gone AS (
     DELETE FROM {schema}.run_queue q WHERE q.run_id = ANY (ARRAY(SELECT c.run_id FROM chosen c WHERE c.ends))),
-ended AS (SELECT * FROM chosen c WHERE c.ends),
+ended AS (SELECT c.*, true AS failed FROM chosen c WHERE c.ends),
 changed AS (SELECT c.run_id FROM chosen c),
 {close_families},
 -- Its key is free, and so is its place at the gate, if it had passed.

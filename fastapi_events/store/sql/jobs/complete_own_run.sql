@@ -5,7 +5,8 @@
 WITH ended AS (
     DELETE FROM {schema}.run_queue q
     WHERE q.run_id = $1::text::uuid AND q.token = $2::text::bigint AND q.worker_id = $3::text::uuid AND q.state::text = 'x'
-    RETURNING q.run_id, q.job_id, q.redrives, q.parent_id, q.has_family, q.limit_key, q.dedupe_key),
+    RETURNING q.run_id, q.job_id, q.redrives, q.parent_id, q.has_family, q.limit_key, q.dedupe_key,
+              false AS failed),
 changed AS (SELECT e.run_id FROM ended e),
 {close_families},
 -- Its key is free, and its place at the gate: whoever waits there has a turn.

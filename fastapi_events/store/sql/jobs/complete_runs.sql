@@ -20,7 +20,7 @@ ended AS (
     WHERE q.run_id = ANY ($2) AND q.worker_id = $1 AND q.state::text = 'x'
       AND ((q.run_id, q.token) IN (SELECT g.run_id, g.token FROM given g)) IS TRUE
       AND (q.run_id IN (SELECT b.run_id FROM busy b)) IS NOT TRUE AND (q.parent_id IN (SELECT b.run_id FROM busy b)) IS NOT TRUE
-    RETURNING q.run_id, q.token, q.job_id, q.parent_id, q.has_family, q.limit_key, q.dedupe_key),
+    RETURNING q.run_id, q.token, q.job_id, q.parent_id, q.has_family, q.limit_key, q.dedupe_key, false AS failed),
 changed AS (SELECT e.run_id FROM ended e),
 {close_families},
 -- Its key is free, and its place at the gate: whoever waits there has a turn.

@@ -4,7 +4,8 @@ WITH ended AS (
     DELETE FROM {schema}.run_queue q
     WHERE q.run_id = ANY ($1::uuid[])
     RETURNING q.run_id, q.job_id, q.parent_id, q.has_family, q.attempts, q.redrives, q.limit_key, q.dedupe_key,
-              coalesce(q.cancel_reason, (SELECT p.reason FROM {schema}.run_replaced p WHERE p.run_id = q.run_id)) AS cancel_reason),
+              coalesce(q.cancel_reason, (SELECT p.reason FROM {schema}.run_replaced p WHERE p.run_id = q.run_id)) AS cancel_reason,
+              true AS failed),
 changed AS (SELECT e.run_id FROM ended e),
 {close_families},
 -- Its key is free, and its place at the gate: whoever waits there has a turn.

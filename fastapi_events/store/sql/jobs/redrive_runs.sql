@@ -14,6 +14,12 @@ again AS MATERIALIZED (
     WHERE r.id = ANY ($1::uuid[])),
 -- That another one took its place was true of the time before.
 told AS (DELETE FROM {schema}.run_replaced p WHERE p.run_id = ANY ($1::uuid[])),
+-- Whoever had ended heard no events. One that waited for any hears, when it comes to its wait again, what becomes visible from now on,
+-- whether somebody has cleared its wait away meanwhile or not: nobody must take the one of its next life for that.
+unheard AS (DELETE FROM {schema}.run_wait w WHERE w.run_id = ANY ($1::uuid[])),
+listening AS (
+    UPDATE {schema}.run_step s SET since = pg_current_snapshot()
+    WHERE s.run_id = ANY ($1::uuid[]) AND s.state = 'waiting' AND s.kind = 'event'),
 -- A run that spawned one of them, and has not ended, has a child again.
 parents AS (
     UPDATE {schema}.run_queue p SET children = p.children + c.more

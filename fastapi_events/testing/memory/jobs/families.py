@@ -34,7 +34,7 @@ class MemoryFamilies(FamilyStore):
             kept = json.dumps({"run": str(child.id), "input": given})
             record = StepRecord(name, number, "spawn", "done", child.name, kept)
             run.steps[name] = KeptStep(record, None, self._kept.clock.now())
-            run.children, run.has_family = run.children + 1, True
+            run.children, run.news, run.has_family = run.children + 1, run.news + 1, True
             return True
 
     async def children(self, parent: UUID, children: Sequence[UUID]) -> list[Any]:

@@ -80,6 +80,8 @@ class KeptRun:
     has_family: bool = False
     wakes: bool = False
     news: int = 0
+    heard: int = 0
+    """The position of the log at which it was let begin anew."""
     cancel_reason: str | None = None
     gate: str | None = None
     holds: bool = False

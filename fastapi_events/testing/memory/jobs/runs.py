@@ -55,6 +55,7 @@ class KeptRuns:
         self.announcing: set[int] = set()
         """The numbers of the jobs whose ends are told of."""
         self._ended: Callable[[KeptRun, KeptEnd], None] | None = None
+        self._position: Callable[[], int] = int
         self._numbers, self._tokens = itertools.count(1), itertools.count(1)
 
     def all(self) -> list[KeptRun]:
@@ -125,7 +126,7 @@ class KeptRuns:
         parent = self.waiting(run.start.parent_id)
         if parent is not None:
             parent.children, parent.news = parent.children - 1, parent.news + 1
-            if parent.place == "w" and (parent.wakes or parent.children <= 0):
+            if parent.place == "w" and (parent.wakes or end.state != "completed" or parent.children <= 0):
                 parent.place, parent.due_at = "r", None
         for child in self.children_of(run.id) if run.has_family else ():
             if child.end is None and child.start.on_parent_close != "abandon":
@@ -134,6 +135,10 @@ class KeptRuns:
     def when_announced(self, call: Callable[[KeptRun, KeptEnd], None]) -> None:
         """Have ``call`` told how runs end whose jobs want it."""
         self._ended = call
+
+    def read_log(self, position: Callable[[], int]) -> None:
+        """Have ``position`` asked how far the log of events is."""
+        self._position = position
 
     def give_back(self) -> None:
         """Make ready what is at work: whoever had it has gone with its event loop."""
@@ -163,7 +168,7 @@ class KeptRuns:
         assert run.end is not None, "only what has ended begins anew"  # noqa: S101
         run.attempts = run.attempts_before = run.end.attempts
         run.end, run.cancel_reason, run.resumed, run.redrives = None, None, True, run.redrives + 1
-        run.news = run.postponed = 0
+        run.news, run.postponed, run.heard = 0, 0, self._position()
         children = self.children_of(run.id)
         run.children, run.has_family, run.wakes = sum(one.end is None for one in children), bool(children), False
         run.come()

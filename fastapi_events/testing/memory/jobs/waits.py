@@ -23,6 +23,7 @@ class MemoryWaits(WaitStore):
 
     def __init__(self, runs: KeptRuns, log: MemoryLog) -> None:
         self._runs, self._log = runs, log
+        runs.read_log(lambda: len(log.events))
 
     async def take_signal(
         self, claim: RunClaim, step: str, number: int, name: str, timeout: float | None
@@ -39,10 +40,12 @@ class MemoryWaits(WaitStore):
         self, claim: RunClaim, step: str, number: int, awaited: Awaited, timeout: float | None
     ) -> tuple[Any, int] | None:  # fmt: skip
         def wait(run: KeptRun) -> None:
-            if step not in run.steps:
-                self._wait(run, StepRecord(step, number, "event", "waiting", awaited.source), timeout)
-                places = frozenset(awaited.places)
-                run.waits[step] = KeptWait(awaited.name, awaited.key, places, len(self._log.events))
+            kept, since = run.steps.get(step), run.heard
+            if kept is None:
+                since = len(self._log.events)
+                kept = self._wait(run, StepRecord(step, number, "event", "waiting", awaited.source), timeout)
+            if kept.record.state == "waiting" and step not in run.waits:
+                run.waits[step] = KeptWait(awaited.name, awaited.key, frozenset(awaited.places), since)
 
         return self._looked(claim, step, wait)
 
