@@ -13,6 +13,9 @@ from fastapi_events.store.log import EventLog
 from fastapi_events.store.runs import RunClaim
 from fastapi_events.store.statements import Statements
 
+BRIEFLY = 100
+"""Milliseconds for which a record waits for what somebody has locked: it is tried again, the connection is not kept."""
+
 Execute = Callable[..., Awaitable[list[Any]]]
 """Runs a statement in the transaction that is to take the record with it."""
 
@@ -48,22 +51,28 @@ class StepStore:
         return {row["name"]: row for row in await self._database.fetch(self._read, run_id)}
 
     async def record(self, claim: RunClaim, step: StepRecord, execute: Execute | None = None) -> Any | None:
-        """Record a step, by ``execute`` in somebody's transaction; None if the run is not this worker's any more."""
+        """Record a step, by ``execute`` in somebody's transaction; None if the run is not this worker's any more.
+
+        On a connection of its own it waits for locks only briefly, and raises ``LockNotAvailableError``.
+        """
+        if execute is not None:
+            return await self._record_by(execute, claim, step, None)
+        return await self._record_by(self._database.fetch, claim, step, BRIEFLY)
+
+    async def _record_by(self, execute: Execute, claim: RunClaim, step: StepRecord, patience: int | None) -> Any | None:
         given = (
             claim.run_id, claim.token, self._worker, step.name, step.number, step.kind, step.state, step.source,
             step.result, step.attempts, step.error_type, step.error_message, step.duration, step.delay,
-            step.secret,
+            step.secret, patience,
         )  # fmt: skip
-        rows = await (execute or self._database.fetch)(
-            self._record, *(None if value is None else str(value) for value in given)
-        )
+        rows = await execute(self._record, *(None if value is None else str(value) for value in given))
         return rows[0] if rows else None
 
     async def record_with(self, claim: RunClaim, step: StepRecord, sealed: Sequence[Sealed]) -> Any | None:
         """Record a step and what it has published and started, in one transaction; None, and nothing of it, if the run
-        is not this worker's any more."""
+        is not this worker's any more. It waits for locks, also of what is published, only briefly."""
         async with self._database.acquire() as connection, self._database.steered(connection):
-            row = await self.record(claim, step, connection.fetch)
+            row = await self._record_by(connection.fetch, claim, step, BRIEFLY)
             if row is not None:
                 await self._log.append(connection, sealed)
         return row

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -58,6 +59,7 @@ class JobRun(Run):
         "job",
         "lines",
         "on_heartbeat",
+        "recording",
         "result",
         "seen",
         "settling",
@@ -80,6 +82,8 @@ class JobRun(Run):
         """Why it is to be cancelled, once somebody has said so."""
         self.family: bool = row["has_family"]
         """Whether it has spawned others."""
+        self.recording: set[asyncio.Future[Any]] = set()
+        """Results of steps that are being recorded, whatever becomes of the attempt: it is recorded after them."""
         self.seen: int | None = None
         self.wakes = self.awaits = False
         """What it knew of its children when it went to wait for them, and whether it wants to know of each."""

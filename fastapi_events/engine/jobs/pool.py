@@ -257,7 +257,7 @@ class JobPool(Loop):
             )
         elif run.claim in self.in_hand:
             run.settling = True
-            self._settling.add(result_of(run, outcome), run.lines)
+            self._settling.add(result_of(run, outcome), run.lines, run.recording)
         else:
             self._settling.drop(run.lines)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 from fastapi_events.engine.failure import failure_of, fingerprint_of
 from fastapi_events.engine.infrastructure import is_refusal, sqlstate_of
@@ -45,17 +46,31 @@ class Settling(Loop):
         self._results: dict[RunClaim, RunResult] = {}
         """What is to be recorded, until it is."""
         self._put_off: set[RunClaim] = set()
+        self._behind: dict[RunClaim, int] = {}
+        """What is recorded only after so many of its steps are."""
         self._patience = FIRST_PAUSE
         self._wanted, self._empty = asyncio.Event(), asyncio.Event()
         self._empty.set()
 
-    def add(self, result: RunResult, lines: RunLines | None = None) -> None:
-        """Have it recorded soon, and before it what the attempt has said."""
+    def add(
+        self, result: RunResult, lines: RunLines | None = None, after: Collection[asyncio.Future[Any]] = ()
+    ) -> None:
+        """Have it recorded soon, and before it what the attempt has said, and what is under way (``after``)."""
         if lines is not None:
             self._lines[result.claim] = lines
         self._results[result.claim] = result
         self._empty.clear()
+        if after:
+            self._behind[result.claim] = len(after)
+            for one in after:
+                one.add_done_callback(lambda _: self._one_less(result.claim))
         self._wanted.set()
+
+    def _one_less(self, claim: RunClaim) -> None:
+        self._behind[claim] -= 1
+        if not self._behind[claim]:
+            del self._behind[claim]
+            self._wanted.set()
 
     def drop(self, lines: RunLines | None) -> None:
         """Nothing more that an attempt has said counts: it is recorded, or somebody else has its run."""
@@ -92,9 +107,10 @@ class Settling(Loop):
             self._empty.set()
 
     def _due(self) -> list[RunResult]:
-        if not self._put_off:
+        if not self._put_off and not self._behind:
             return list(self._results.values())
-        return [result for claim, result in self._results.items() if claim not in self._put_off]
+        held = self._put_off.union(self._behind)
+        return [result for claim, result in self._results.items() if claim not in held]
 
     async def _record(self, results: Sequence[RunResult]) -> None:
         try:

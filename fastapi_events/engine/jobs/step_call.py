@@ -25,10 +25,10 @@ _session_of: ContextVar[str | None] = ContextVar("fastapi_events_session_step", 
 """The step in which this context has a session; set in tasks of its own, so that nothing has to be reset."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StepCall:
     """One call of a step's function. ``keep`` records its result, in a transaction if it is given one, or together with
-    what the function has published and started."""
+    what the function has published and started. It has ``returned`` when no more than that is left."""
 
     run: JobRun
     tools: JobTools
@@ -37,6 +37,7 @@ class StepCall:
     arguments: tuple[Any, ...]
     began: float
     keep: Callable[..., Awaitable[Any]]
+    returned: bool = False
 
     async def make(self) -> Any:
         """What the function returns, as it is read again in later attempts."""
@@ -50,6 +51,7 @@ class StepCall:
             values = {kind: self.tools.collect(kind, sealed) for kind in self._givers}
             value = await self._result(await fill(self.read.signature, Needs(values, stack)))
         text = self._dumped(value)
+        self.returned = True
         await self.keep(self._done(text), sealed=sealed)
         return text
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 CLEAN_UP = 5.0
@@ -11,18 +11,22 @@ CLEAN_UP = 5.0
 
 
 async def within_time(
-    work: Coroutine[Any, Any, Any], timeout: float | None, name: str, under_way: set[asyncio.Future[Any]]
+    work: Coroutine[Any, Any, Any], timeout: float | None, name: str, under_way: set[asyncio.Future[Any]],
+    returned: Callable[[], bool] | None = None,
 ) -> Any:  # fmt: skip
     """What the work comes to; raises ``TimeoutError`` after ``timeout`` seconds, when it has cleaned up.
 
-    Work that ends well in spite of that has been recorded, and counts. Until it has ended it is ``under_way``.
+    Work that ends well in spite of that has been recorded, and counts. Until it has ended it is ``under_way``. What has
+    ``returned`` is in time, however long it takes to record that.
     """
     task = asyncio.ensure_future(work)
     under_way.add(task)
     task.add_done_callback(under_way.discard)
     try:
         done, _ = await asyncio.wait({task}, timeout=timeout)
-        if not done:
+        if not done and returned is not None and returned():
+            done, _ = await asyncio.wait({task})
+        elif not done:
             task.cancel()
             await asyncio.wait({task}, timeout=CLEAN_UP)
     except asyncio.CancelledError:

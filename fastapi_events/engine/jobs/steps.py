@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NoReturn
 
@@ -14,6 +15,7 @@ from fastapi_events.engine.jobs.job_secrecy import discreet_failure
 from fastapi_events.engine.jobs.step_call import StepCall
 from fastapi_events.engine.jobs.step_function import StepFunction, read_step
 from fastapi_events.engine.jobs.step_ids import StepIds, called
+from fastapi_events.engine.jobs.step_recording import recorded
 from fastapi_events.engine.jobs.step_time import ended, within_time
 from fastapi_events.engine.jobs.suspension import Leaving, RunLost, Suspended
 from fastapi_events.engine.jobs.tools import JobTools
@@ -168,6 +170,9 @@ class Steps:
         self.left = self.left or RunLost()
         if self._under_way:
             await ended(self._under_way, cancel=cancel)
+        if self._run.recording:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait(set(self._run.recording))
 
     async def checkpoint(self, chosen: str | None) -> None:
         """Mark a place."""
@@ -218,7 +223,7 @@ class Steps:
         self, record: StepRecord, read: StepFunction, arguments: tuple[Any, ...], timeout: float | None, began: float
     ) -> Any:  # fmt: skip
         call = StepCall(self._run, self._tools, record, read, arguments, began, self._record)
-        return await within_time(call.make(), timeout, record.name, self._under_way)
+        return await within_time(call.make(), timeout, record.name, self._under_way, lambda: call.returned)
 
     async def _known(self) -> dict[str, Any]:
         async with self._reading:
@@ -228,7 +233,11 @@ class Steps:
             return self._stored
 
     async def _record(self, step: StepRecord, execute: Any = None, *, sealed: Sequence[Sealed] = ()) -> Any:
-        row = None if self._run.abandoned else await self._tools.record(self._run.claim, step, execute, sealed)
+        row = None
+        if not self._run.abandoned and execute is None:
+            row = await recorded(self._run, self._tools, step, sealed)
+        elif not self._run.abandoned:
+            row = await self._tools.record(self._run.claim, step, execute, sealed)
         if row is None:
             self._leave(RunLost())
         return row

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi_events.engine.handler_transaction import FencedTransaction, FencedTransactions
@@ -39,6 +40,8 @@ class JobTools:
     max_size: int
     logs: LogKeeping | None = None
     """None where nothing that runs say is kept."""
+    again: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+    """For whoever records a step anew that somebody is in the way of: other bookkeeping has the other connection."""
 
     async def open_transaction(self) -> FencedTransaction:
         """A transaction with a session."""

@@ -81,6 +81,9 @@ class JobWork:
         await asyncio.gather(*(pool.stop(grace) for pool in self.pools))
         if self.started:
             await asyncio.wait({asyncio.create_task(self._settling.flushed())}, timeout=5)
+        for run in [run for pool in self.pools for run in pool.in_hand.values()]:
+            for recording in list(run.recording):
+                recording.cancel()  # the lease runs out, and its next attempt is told that nobody knows
         for loop in self._serving:
             await loop.stop()
 

@@ -3,8 +3,11 @@
 -- since the statement also runs in the transactions of applications.
 -- $1 run, $2 token, $3 worker, $4 name, $5 number, $6 kind, $7 state, $8 source, $9 result, $10 attempts, $11 type and $12 message of
 -- its error, $13 duration, $14 seconds until it is due, $15 whether its result is
--- nothing for people's eyes. Returns a row if it was recorded: seconds that are left.
-WITH durably AS MATERIALIZED (SELECT set_config('synchronous_commit', 'on', true)),
+-- nothing for people's eyes, $16 milliseconds for which what somebody has locked is waited for, until the transaction ends (null: as
+-- long as it waits anyway). Returns a row if it was recorded: seconds that are left.
+WITH durably AS MATERIALIZED (
+    SELECT set_config('synchronous_commit', 'on', true),
+           set_config('lock_timeout', coalesce($16::text, current_setting('lock_timeout')), true)),
 own AS MATERIALIZED (
     SELECT q.run_id FROM {schema}.run_queue q CROSS JOIN durably
     WHERE q.run_id = $1::text::uuid AND q.token = $2::text::bigint AND q.worker_id = $3::text::uuid AND q.state::text = 'x'
