@@ -64,6 +64,8 @@ class RunResult:
     """Whether it keeps its place among those at work: it is suspended, its attempt is not over."""
     limited: bool = False
     """Whether others may have waited for it."""
+    in_doubt: bool = False
+    """Whether nobody knows what was done in an attempt that spent nothing."""
     records: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """The attempts to be recorded."""
     seen: int | None = None
@@ -161,7 +163,7 @@ class RunQueue:
             )
         else:
             rows = await self._database.fetch(
-                self._statements["settle_runs"], self._worker, *_columns(results), _to_lock(results)
+                self._statements["settle_runs"], self._worker, *_columns(results), _to_lock(results), _in_doubt(results)
             )
         return Settled(
             {_claim_of(row) for row in rows if not row["put_off"]}, {_claim_of(row) for row in rows if row["put_off"]},
@@ -174,7 +176,9 @@ class RunQueue:
             if result.state is not None and (result.family or result.parent is not None):
                 await connection.execute(self._statements["wait_briefly"], BRIEFLY)
                 await connection.fetch(self._statements["lock_families"], id_array([result.claim.run_id]))
-            rows = await connection.fetch(self._statements["settle_runs"], self._worker, *_columns([result]), [])
+            rows = await connection.fetch(
+                self._statements["settle_runs"], self._worker, *_columns([result]), [], _in_doubt([result])
+            )
             if rows and result.children:
                 await self._log.append(connection, result.children)
         return rows
@@ -234,6 +238,10 @@ def _to_lock(results: Sequence[RunResult]) -> list[UUID]:
     if not parents and not any(result.put_off for result in results):
         return []
     return sorted(parents.union(result.claim.run_id for result in results))
+
+
+def _in_doubt(results: Sequence[RunResult]) -> list[bool]:
+    return [result.in_doubt for result in results]
 
 
 def _claim_of(row: Any) -> RunClaim:

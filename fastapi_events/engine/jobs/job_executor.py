@@ -44,6 +44,7 @@ class JobExecutor:
             if (logs := self._tools.logs) is not None and logs.captures:
                 logs.begin(run)
             if run.job.simple:
+                run.called = True
                 value = await run.job.job.make()(context)
                 check_not_left(context)
                 await context.steps.end(cancel=True)
@@ -120,6 +121,7 @@ class JobExecutor:
         async with AsyncExitStack() as stack:
             arguments = await fill(job.signature, Needs(self._values(run), stack))
             function = job.job.make()
+            run.called = True
             if job.is_async:
                 value = await function(context, **arguments)
             else:
