@@ -56,6 +56,8 @@ class JobExecutor:
                 await context.steps.end(cancel=False)
             return Outcome("suspended", delay=left.seconds)
         except RunLost:
+            if context is not None:
+                await context.steps.end(cancel=True)
             return superseded()
         except asyncio.CancelledError as error:
             run.caught(error)
@@ -105,9 +107,6 @@ class JobExecutor:
             ):  # fmt: skip
                 raise RunLost
             await transaction.commit()
-        except RunLost as error:
-            problem = error
-            return superseded()
         except BaseException as error:
             problem = error
             raise
