@@ -117,7 +117,12 @@ class JobContext(ABC, Generic[In_co]):
     @property
     @abstractmethod
     def redelivered(self) -> bool:
-        """Whether the process that had the run before has vanished or lost it: a step without result may be done."""
+        """Whether something may be done again that ``attempt`` does not tell of.
+
+        True for the rest of the run once its process has vanished or lost it, or an attempt was interrupted (a process
+        that stops, the infrastructure), or spent nothing and left a step without its result; and in a run that is begun
+        anew. Where it is False and ``attempt`` is 1, no function of a step without a result has ever been called.
+        """
 
     @property
     @abstractmethod

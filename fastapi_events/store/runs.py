@@ -67,6 +67,8 @@ class RunResult:
     """Whether it keeps its place among those at work: it is suspended, its attempt is not over."""
     limited: bool = False
     """Whether others may have waited for it."""
+    in_doubt: bool = False
+    """Whether nobody knows what was done in an attempt that spent nothing."""
     records: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """The attempts to be recorded."""
     seen: int | None = None
@@ -167,7 +169,7 @@ class RunQueue:
             )
         else:
             rows = await self._database.fetch(
-                self._statements["settle_runs"], self._worker, *_columns(results), _to_lock(results)
+                self._statements["settle_runs"], self._worker, *_columns(results), _to_lock(results), _in_doubt(results)
             )
         return Settled(
             {_claim_of(row) for row in rows if not row["put_off"]}, {_claim_of(row) for row in rows if row["put_off"]},
@@ -183,7 +185,9 @@ class RunQueue:
             )
             if result.state is not None and (result.family or result.parent is not None):
                 await connection.fetch(self._statements["lock_families"], id_array([run_id]))
-            rows = await connection.fetch(self._statements["settle_runs"], self._worker, *_columns([result]), [run_id])
+            rows = await connection.fetch(
+                self._statements["settle_runs"], self._worker, *_columns([result]), [run_id], _in_doubt([result])
+            )
             if result.children and any(not row["put_off"] for row in rows):
                 await self._log.append(connection, result.children)
         return rows
@@ -240,6 +244,10 @@ def _to_lock(results: Sequence[RunResult]) -> list[UUID]:
     if not parents and not any(result.put_off for result in results):
         return []
     return sorted(parents.union(result.claim.run_id for result in results))
+
+
+def _in_doubt(results: Sequence[RunResult]) -> list[bool]:
+    return [result.in_doubt for result in results]
 
 
 def _claim_of(row: Any) -> RunClaim:

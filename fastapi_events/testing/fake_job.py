@@ -125,7 +125,7 @@ class FakeJobContext(JobContext[I], Generic[I, O]):
 
     @property
     def redelivered(self) -> bool:
-        """Whether an earlier attempt ended uncleanly."""
+        """What it was made with."""
         return self._redelivered
 
     @property

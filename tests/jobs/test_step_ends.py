@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fastapi_events import JobContext, Module, Retry, fixed
+from fastapi_events import HandlerSession, JobContext, Module, Retry, fixed
 from tests.delivery.stage import Stage, until, within
 
 calls: list[Any] = []
@@ -115,4 +115,37 @@ async def test_a_failure_leaves_no_step_behind(stage: Stage) -> None:
     started = await events.jobs.start(restock, None)
     await within(events.drain_once())
     assert (await events.jobs.get(started)).error_message == "one of two"
+    assert calls == ["cleaned up"]
+
+
+@pytest.mark.parametrize("in_session", [False, True])
+async def test_a_run_that_is_lost_leaves_no_step_behind(stage: Stage, in_session: bool) -> None:
+    shop, begun = Module("shop"), asyncio.Event()
+
+    async def hang() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.01)
+            calls.append("cleaned up")
+
+    async def lose() -> None:
+        await begun.wait()
+        await stage.rows("UPDATE events.run_queue SET token = token + 1")
+
+    async def both(job: JobContext[None]) -> None:
+        await asyncio.gather(job.step("lose", lose), job.step("hang", hang))
+
+    @shop.job(retry=Retry(1))
+    async def restock(job: JobContext[None]) -> None:
+        await both(job)
+
+    @shop.job(retry=Retry(1))
+    async def restock_in_session(job: JobContext[None], session: HandlerSession) -> None:
+        await both(job)
+
+    events = await stage.idle(shop, heartbeat=2.0)  # nobody else finds out that it is lost
+    await events.jobs.start(restock_in_session if in_session else restock, None)
+    await within(events.drain_once())
     assert calls == ["cleaned up"]

@@ -120,4 +120,4 @@ def given(name: str, ids: list[UUID], tokens: list[int], locked: list[UUID], sta
     texts = [each(state, "text"), *[each(None, "text")] * 6]
     numbers = [each(1, "integer"), each(9, "float8"), each(False, "boolean"), each(1, "float8"), each(1, "float8")]
     flags = [each(None, "bigint"), each(False, "boolean"), each(False, "boolean")]
-    return [WORKER, *runs, *texts, *numbers, f"'{records}'", *flags, *jobs, kin]
+    return [WORKER, *runs, *texts, *numbers, f"'{records}'", *flags, *jobs, kin, flags[-1]]

@@ -44,6 +44,7 @@ class JobExecutor:
             if (logs := self._tools.logs) is not None and logs.captures:
                 logs.begin(run)
             if run.job.simple:
+                run.called = True
                 value = await run.job.job.make()(context)
                 check_not_left(context)
                 await context.steps.end(cancel=True)
@@ -55,6 +56,8 @@ class JobExecutor:
                 await context.steps.end(cancel=False)
             return Outcome("suspended", delay=left.seconds)
         except RunLost:
+            if context is not None:
+                await context.steps.end(cancel=True)
             return superseded()
         except asyncio.CancelledError as error:
             run.caught(error)
@@ -104,9 +107,6 @@ class JobExecutor:
             ):  # fmt: skip
                 raise RunLost
             await transaction.commit()
-        except RunLost as error:
-            problem = error
-            return superseded()
         except BaseException as error:
             problem = error
             raise
@@ -120,6 +120,7 @@ class JobExecutor:
         async with AsyncExitStack() as stack:
             arguments = await fill(job.signature, Needs(self._values(run), stack))
             function = job.job.make()
+            run.called = True
             if job.is_async:
                 value = await function(context, **arguments)
             else:

@@ -15,6 +15,7 @@ from fastapi_events.engine.jobs.run_log import RunLines
 from fastapi_events.engine.run import Run
 from fastapi_events.errors import DeclarationError, HandlerSessionMisuse, StepError
 from fastapi_events.model.context import Flow
+from fastapi_events.model.outcome import Outcome
 from fastapi_events.store.runs import RunClaim
 
 NO_LANE = -1
@@ -53,6 +54,7 @@ class JobRun(Run):
     misuse = (DeclarationError, StepError, HandlerSessionMisuse)
     __slots__ = (
         "awaits",
+        "called",
         "canceled",
         "claim",
         "family",
@@ -64,13 +66,15 @@ class JobRun(Run):
         "seen",
         "settling",
         "suspect",
+        "unrecorded",
         "wakes",
     )
 
     def __init__(self, job: ReadyJob, row: Any) -> None:
         attempts = row["attempts"] - row["attempts_before"]
         # A crew, and what outcomes come of, ask of both no more than what jobs and runs have too.
-        super().__init__(cast("Handler", job), cast("Item", RunItem(row)), attempts + 1, redelivered=row["lapsed"])
+        again = row["lapsed"] or row["redrives"] > 0
+        super().__init__(cast("Handler", job), cast("Item", RunItem(row)), attempts + 1, redelivered=again)
         self.job = job
         self.claim = RunClaim(row["run_id"], row["token"])
         self.result: str | None = None
@@ -78,6 +82,10 @@ class JobRun(Run):
         self.lines: RunLines | None = None
         """What it says of itself, once it has said something."""
         self.on_heartbeat: Callable[[], None] | None = None
+        self.called = False
+        """Whether the job's function was called."""
+        self.unrecorded = 0
+        """How many functions of steps were called, and nothing of what they came to is recorded."""
         self.canceled: str | None = None
         """Why it is to be cancelled, once somebody has said so."""
         self.family: bool = row["has_family"]
@@ -96,6 +104,10 @@ class JobRun(Run):
     def has_relatives(self) -> bool:
         """Whether its end is news to others."""
         return self.family or self.item.row["parent_id"] is not None
+
+    def leaves_doubt(self, outcome: Outcome) -> bool:
+        """Whether its next attempt, which has the same number, might do something again."""
+        return not outcome.spent and (self.unrecorded > 0 or (self.called and outcome.kind == "interrupted"))
 
     @property
     def redrives(self) -> int:

@@ -189,6 +189,7 @@ def result_of(run: JobRun, outcome: Outcome) -> RunResult:
     """What is to be recorded of an attempt."""
     result = _result_of(run, outcome)
     result.family, result.relatives, result.parent = run.family, run.has_relatives, run.item.row["parent_id"]
+    result.in_doubt = run.leaves_doubt(outcome)
     result.announced = run.job.announces and result.state is not None
     return result
 

@@ -215,6 +215,7 @@ class Steps:
                 error_message=what.message,
             )
         )  # fmt: skip
+        self._run.unrecorded -= 1
         if delay > LONGEST_PAUSE:
             self._leave(Suspended(delay))
         await asyncio.sleep(delay)
@@ -223,7 +224,10 @@ class Steps:
         self, record: StepRecord, read: StepFunction, arguments: tuple[Any, ...], timeout: float | None, began: float
     ) -> Any:  # fmt: skip
         call = StepCall(self._run, self._tools, record, read, arguments, began, self._record)
-        return await within_time(call.make(), timeout, record.name, self._under_way, lambda: call.returned)
+        self._run.unrecorded += 1
+        result = await within_time(call.make(), timeout, record.name, self._under_way, lambda: call.returned)
+        self._run.unrecorded -= 1
+        return result
 
     async def _known(self) -> dict[str, Any]:
         async with self._reading:

@@ -482,7 +482,7 @@ CREATE INDEX run_tenant ON {schema}.run (tenant_id, number) WHERE tenant_id IS N
 -- one that is being run is over; null for ready ones. token is the fence. crashes: how many processes have vanished with
 -- it. children: how many it has spawned that have not ended; has_family: whether it has spawned any; news: how many have ended,
 -- by which one that goes to wait learns of those that end meanwhile; wakes: it waits for some of them, and looks at each end.
--- lapsed: a lease on it has run out since it was put down last, so that nobody knows what was done. postponed: attempts that spent nothing; resumed: it has been worked on, so that it may have steps. attempts_before: those before the last redrive, which do not count.
+-- lapsed: a lease on it has run out, or it was put down in the middle of something, so that nobody knows what was done. postponed: attempts that spent nothing; resumed: it has been worked on, so that it may have steps. attempts_before: those before the last redrive, which do not count.
 -- limit_key and rate_key: of what no more than so many may be at work, or begin; null for a run that is not limited. gate: where
 -- it waits, 'c' and its limit_key or 'r' and its rate_key. holds: it has passed its gates, and counts until its attempt is over.
 -- exclusive: starts of its limit_key look for it. dedupe_key: the row of run_dedupe that goes with it.

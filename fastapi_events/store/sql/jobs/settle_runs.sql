@@ -8,16 +8,16 @@
 -- nothing was spent, $14 durations, $15 seconds for which a result is kept, $16 a JSON array of attempts to record.
 -- $17 of a run that goes to wait for its children, the news that it has seen, and $18 whether the end of any is worth a
 -- look; $19 whether it keeps its place at the gate, as one that is suspended does. $20 jobs and $21 redrives, as they were when the
--- runs were claimed. $22 all these runs and those that spawned any of them, if any was spawned, else none.
+-- runs were claimed, $23 whether nobody knows what an attempt that was put down has done. $22 all these runs and those that spawned any of them, if any was spawned, else none.
 -- What has come since a run looked (its news are more than it has seen) lets it go on at once, however long it would have waited.
 -- Returns the runs that were still this worker's: those that are recorded, each with whether it has been told meanwhile to be cancelled, and
 -- those that are put off.
 WITH given AS MATERIALIZED (
     SELECT * FROM unnest($2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
                          $10::text[], $11::integer[], $12::float8[], $13::boolean[], $14::float8[], $15::float8[],
-                         $17::bigint[], $18::boolean[], $19::boolean[], $20::integer[], $21::integer[])
+                         $17::bigint[], $18::boolean[], $19::boolean[], $20::integer[], $21::integer[], $23::boolean[])
         AS g(run_id, token, state, reason, note, result, error_type, error_message, fingerprint, attempts, delay, unspent,
-             duration, keep, seen, wakes, holds, job_id, redrives)),
+             duration, keep, seen, wakes, holds, job_id, redrives, in_doubt)),
 -- Runs with relatives are not waited for, nor the runs that spawned them: what somebody else has locked is put off, and all the others
 -- are recorded. Nothing is locked here if the list is empty.
 locked AS MATERIALIZED (
@@ -44,7 +44,7 @@ waiting AS (
         due_at = CASE WHEN g.delay > 0 AND (g.seen IS NULL OR q.news <= g.seen AND q.cancel_reason IS NULL)
                       THEN clock_timestamp() + make_interval(secs => g.delay) END,
         attempts = g.attempts, postponed = CASE WHEN g.unspent THEN q.postponed + 1 ELSE 0 END, crashes = 0, resumed = true,
-        crashes_alone = 0, alone_since = NULL, lapsed = false, wakes = g.wakes,
+        crashes_alone = 0, alone_since = NULL, lapsed = q.lapsed OR g.in_doubt, wakes = g.wakes,
         worker_id = NULL
     FROM given g
     WHERE q.run_id = ANY ($2) AND q.run_id = g.run_id AND q.token = g.token AND q.worker_id = $1

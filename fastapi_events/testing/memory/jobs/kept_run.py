@@ -76,6 +76,7 @@ class KeptRun:
     postponed: int = 0
     redrives: int = 0
     resumed: bool = False
+    lapsed: bool = False
     children: int = 0
     has_family: bool = False
     wakes: bool = False
@@ -135,13 +136,12 @@ class KeptRun:
         """As a pool reads it; a job reads the wall clock, which ``ahead`` (a ``timedelta``) has not passed on."""
         own = (
             "number", "token", "attempts", "attempts_before", "postponed", "redrives", "resumed", "has_family",
-            "cancel_reason", "input",
+            "cancel_reason", "input", "lapsed",
         )  # fmt: skip
         row = self.start._asdict() | {name: getattr(self, name) for name in own}
         return row | {
             "run_id": self.id,
             "crashes": 0,
             "crashes_alone": 0,
-            "lapsed": False,
             "created_at": self.created_at - ahead,
         }

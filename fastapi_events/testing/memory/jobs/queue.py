@@ -144,6 +144,7 @@ def _end_of(result: RunResult, state: str, now: datetime) -> KeptEnd:
 def _put_down(run: KeptRun, result: RunResult, now: datetime) -> None:
     """Its attempt is over, or it is suspended: it waits for news, for its time, or for its turn."""
     run.token, run.resumed, run.wakes, run.attempts = 0, True, result.wakes, result.attempts
+    run.lapsed = run.lapsed or result.in_doubt
     run.postponed = run.postponed + 1 if result.unspent else 0
     run.holds = run.holds and result.holds
     run.come()

@@ -145,7 +145,7 @@ class KeptRuns:
         with lock:
             for run in self.queued():
                 if run.place == "x":
-                    run.place, run.token, run.resumed = "r", 0, True
+                    run.place, run.token, run.resumed, run.lapsed = "r", 0, True, True
 
     def cancel(self, run: KeptRun, reason: str) -> bool:
         """Cancel a run; whether it has ended by that, and is not only told so."""
