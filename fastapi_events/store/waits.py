@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from fastapi_events.store.database import Database
@@ -29,6 +29,13 @@ class Awaited:
     source: str
 
 
+class Matched(NamedTuple):
+    """How many runs go on, and whether one would that somebody has locked."""
+
+    met: int
+    held_up: bool = False
+
+
 class WaitStore:
     """Waits of runs that are at work here, and what ends waits of any."""
 
@@ -50,17 +57,16 @@ class WaitStore:
             claim, "await_event", step, number, awaited.name, awaited.key, list(awaited.places), timeout, awaited.source
         )
 
-    async def match(self, places: Collection[int] | None) -> int:
-        """Give events to runs that wait for them; returns how many runs. ``places`` limit the search."""
+    async def match(self, places: Collection[int] | None) -> Matched:
+        """Give events to runs that wait for them. ``places`` limit the search."""
         given = None if places is None else list(places)
-        met: int = 0
-        after = _FIRST
+        met, held_up, after = 0, False, _FIRST
         while True:
             statement = self._statements["match_waits"]
             [row] = await self._database.fetch(statement, given, MOVED_ON, LOOKED_AT, *after)
-            met += row["met"]
+            met, held_up = met + row["met"], held_up or row["held_up"]
             if row["looked"] < LOOKED_AT:
-                return met
+                return Matched(met, held_up)
             after = row["run_id"], row["name"]
 
     async def awaited(self) -> frozenset[int]:

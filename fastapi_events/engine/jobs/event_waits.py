@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Collection
 
 from fastapi_events.engine.service import Loop
 from fastapi_events.engine.wake import Wake
-from fastapi_events.store.waits import WaitStore
+from fastapi_events.store.waits import Matched, WaitStore
 
 GATHERING = 0.01
 """Seconds between two looks: the first of a burst is made at once."""
+HELD_UP = 0.5
+"""Seconds until the next look, if an event is there for a run that somebody has locked."""
 
 
 class EventWaits(Loop):
@@ -21,6 +24,7 @@ class EventWaits(Loop):
     def __init__(self, store: WaitStore, wake: Wake, *, ready: Callable[[], None]) -> None:
         super().__init__()
         self._store, self._wake, self._ready = store, wake, ready
+        self._again: float | None = None
 
     def interrupt(self) -> None:
         self._wake.runs.events.set()
@@ -40,7 +44,11 @@ class EventWaits(Loop):
 
     async def turn(self) -> None:
         flag = self._wake.runs.events
-        await flag.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(self._again):
+                await flag.wait()
+        if self._again is not None and self._again <= asyncio.get_running_loop().time():
+            self._look_everywhere()
         flag.clear()
         where = flag.take()
         if self.stopping.is_set():
@@ -52,11 +60,13 @@ class EventWaits(Loop):
         """Once; everywhere, or where there is news. Returns how many runs go on."""
         places = None if where is None else self._wake.awaited.intersection(where)
         if places is None:
-            self._wake.runs.awaits = False
+            self._wake.runs.awaits, self._again = False, None
             self._wake.awaited = await self._store.awaited()
             if not self._wake.awaited:
                 return 0
-        count = await self._store.match(places) if places is None or places else 0
+        count, held_up = await self._store.match(places) if places is None or places else Matched(0)
+        if held_up and self._again is None:  # what is heard from elsewhere meanwhile puts it off no further
+            self._again = asyncio.get_running_loop().time() + HELD_UP
         if count:
             self._ready()
         return count

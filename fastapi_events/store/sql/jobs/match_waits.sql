@@ -1,8 +1,9 @@
 -- Gives events to runs that wait for them: each the first one by position that its wait's snapshot does not show. $1 where to look
 -- (null: everywhere), $2 how many transactions a wait's snapshot may be behind before it is moved on. $3 how many waits to look at, in
--- the order of their runs and names, $4 and $5 behind which. One row: how many were looked at, the last of them, and to how
--- many runs there was news.
+-- the order of their runs and names, $4 and $5 behind which. One row: how many were looked at, the last of them, to how
+-- many runs there was news, and whether there is news to one that somebody has locked.
 --
+-- Nobody is waited for: one run that is locked would cost all the others their events. It keeps its wait, and is met by a later look.
 -- A wait is locked only if there is something to be done about it, and then only if it is still the one that was looked at: events come
 -- often, waits are many, and each lock is a write. Rows of transactions newer than a snapshot are a range of the index event_window, as they
 -- are to whoever claims windows. Steps and runs are looked for one by one: of an EXISTS the planner may make a table of all
@@ -51,9 +52,17 @@ locked AS MATERIALIZED (
                FROM due d WHERE d.what IS NOT NULL)) IS TRUE
     ORDER BY w.run_id, w.name
     FOR UPDATE SKIP LOCKED),
+free AS MATERIALIZED (
+    SELECT q.run_id
+    FROM {schema}.run_queue q
+    WHERE q.run_id = ANY (ARRAY(SELECT d.run_id FROM due d WHERE d.what = 'met'))
+      AND (q.run_id IN (SELECT l.run_id FROM locked l)) IS TRUE
+    ORDER BY q.run_id
+    FOR NO KEY UPDATE SKIP LOCKED),
 ours AS MATERIALIZED (
     SELECT d.run_id, d.name, d.what FROM due d
-    WHERE d.what IS NOT NULL AND ((d.run_id, d.name) IN (SELECT l.run_id, l.name FROM locked l)) IS TRUE),
+    WHERE d.what IS NOT NULL AND ((d.run_id, d.name) IN (SELECT l.run_id, l.name FROM locked l)) IS TRUE
+      AND (d.what <> 'met' OR (d.run_id IN (SELECT f.run_id FROM free f)) IS TRUE)),
 -- Nobody waits any more: the time was over, or the run has ended.
 given_up AS (
     DELETE FROM {schema}.run_wait w
@@ -82,6 +91,10 @@ news AS (
     FROM (SELECT DISTINCT t.run_id FROM taken t ORDER BY t.run_id) t
     WHERE q.run_id = ANY (ARRAY(SELECT o.run_id FROM taken o)) AND q.run_id = t.run_id
     RETURNING q.run_id)
-SELECT (SELECT count(*) FROM looked)::integer AS looked, (SELECT count(*) FROM news)::integer AS met, l.run_id, l.name
+SELECT (SELECT count(*) FROM looked)::integer AS looked, (SELECT count(*) FROM news)::integer AS met,
+       (SELECT count(*) FROM due d
+        WHERE d.what = 'met' AND ((d.run_id, d.name) IN (SELECT l.run_id, l.name FROM locked l)) IS TRUE
+          AND (d.run_id IN (SELECT f.run_id FROM free f)) IS NOT TRUE) > 0 AS held_up,
+       l.run_id, l.name
 FROM (SELECT 1) one
 LEFT JOIN LATERAL (SELECT d.run_id, d.name FROM looked d ORDER BY d.run_id DESC, d.name DESC LIMIT 1) l ON true

@@ -11,7 +11,7 @@ from typing import Any
 from fastapi_events.model.lane import place_of
 from fastapi_events.store.runs import RunClaim
 from fastapi_events.store.steps import StepRecord
-from fastapi_events.store.waits import Awaited, WaitStore
+from fastapi_events.store.waits import Awaited, Matched, WaitStore
 from fastapi_events.testing.memory.held_back import lock, settle
 from fastapi_events.testing.memory.jobs.kept_run import KeptRun, KeptStep, KeptWait
 from fastapi_events.testing.memory.jobs.runs import KeptRuns
@@ -49,10 +49,10 @@ class MemoryWaits(WaitStore):
 
         return self._looked(claim, step, wait)
 
-    async def match(self, places: Collection[int] | None) -> int:
+    async def match(self, places: Collection[int] | None) -> Matched:
         with lock:
             settle()
-            return sum([self._match(run, places) for run in self._runs.queued() if run.waits])
+            return Matched(sum([self._match(run, places) for run in self._runs.queued() if run.waits]))
 
     async def awaited(self) -> frozenset[int]:
         with lock:
