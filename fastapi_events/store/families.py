@@ -13,14 +13,15 @@ import asyncpg
 
 from fastapi_events.errors import JobCollisionError
 from fastapi_events.model.run_start import RunStart
-from fastapi_events.store import limited_starts
 from fastapi_events.store.database import Database
 from fastapi_events.store.runs import RunClaim
 from fastapi_events.store.starts import RunLog
 from fastapi_events.store.statements import Statements
 
-BETWEEN = 0.5
+BETWEEN = 0.25
 """Seconds between two tries to start a child whose key a transaction of the application holds."""
+BRIEFLY = "100"
+"""Milliseconds for which one try waits: it has one of the few connections by which leases are renewed."""
 
 
 class FamilyStore:
@@ -31,6 +32,8 @@ class FamilyStore:
         self._step, self._read = statements["jobs/spawn_step"], statements["jobs/read_children"]
         self._same, self._holders = statements["jobs/find_same_ancestor"], statements["jobs/find_holders_above"]
         self._briefly = statements["jobs/wait_briefly"]
+        self._one_at_a_time = asyncio.Lock()
+        """Of children whose keys others may hold, so that however many wait, one connection does."""
 
     async def spawn(self, claim: RunClaim, child: RunStart, name: str, number: int, given: str) -> bool:
         """Start a run together with the step that says so, and what it was ``given``.
@@ -40,7 +43,8 @@ class FamilyStore:
         """
         while True:
             try:
-                return await self._spawn(claim, child, name, number, given)
+                async with self._one_at_a_time if child.explicit_id else contextlib.nullcontext():
+                    return await self._spawn(claim, child, name, number, given)
             except asyncpg.LockNotAvailableError:
                 await asyncio.sleep(BETWEEN)
 
@@ -49,8 +53,7 @@ class FamilyStore:
         with contextlib.suppress(_Lost):
             async with self._database.acquire() as connection, self._database.steered(connection):
                 # First the child: while others are waited for, the parent's row is free, by which its lease is renewed.
-                if child.explicit_id:
-                    await connection.execute(self._briefly, limited_starts.BRIEFLY)
+                await connection.execute(self._briefly, BRIEFLY)
                 await self._runs.start(connection, [child])
                 refuse_stand_in(child)
                 rows = await connection.fetch(

@@ -55,6 +55,11 @@ async def state_of(events: Events, run: Any) -> str:
     return (await events.jobs.get(run)).state
 
 
+async def ended(events: Events, run: Any) -> str:
+    state = await state_of(events, run)
+    return state if state in ("completed", "failed") else ""
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -192,7 +197,7 @@ async def test_a_run_may_leave_its_successor_that_begins_after_it(stage: Stage) 
 async def test_while_a_child_waits_for_a_start_of_its_key_its_parent_keeps_its_lease(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fastapi_events.store.limited_starts.BRIEFLY", "60000")
+    monkeypatch.setattr("fastapi_events.store.families.BRIEFLY", "60000")
     begun = asyncio.Event()
 
     async def parent(job: JobContext[None]) -> Any:
@@ -219,8 +224,40 @@ async def test_while_a_child_waits_for_a_start_of_its_key_its_parent_keeps_its_l
     assert await within(events.jobs.result(started, timeout=10)) == [5]
 
 
+async def test_however_many_children_wait_for_a_key_leases_are_renewed(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fastapi_events.store.families.BRIEFLY", "60000")
+    begun = list[int]()
+
+    async def parent(job: JobContext[None]) -> Any:
+        begun.append(1)
+        await asyncio.gather(*(job.spawn(shop.child, Piece(sku="a", depth=5)) for _ in range(2)))
+
+    shop = Shop(parent, dedupe=Dedupe(key=by_sku))
+    events = await stage.running(shop.module, heartbeat=0.05)
+    connection = await asyncpg.connect(stage.url)
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute(HOLD)
+    runs = await events.jobs.start_many(shop.parent, [None] * 4)
+    await until(lambda: len(begun) == 4)
+    await until(lambda: stage.value(WAITS))
+    leases = "SELECT least(min(q.due_at), min(w.lease_until)) FROM events.run_queue q, events.worker w"
+    for _ in range(2):  # what all of them had, and what the worker had, was too little, and was made more
+        before = await stage.value(
+            "SELECT greatest(max(q.due_at), max(w.lease_until)) FROM events.run_queue q, events.worker w"
+        )
+        await until(lambda before=before: stage.value(f"SELECT ({leases}) > $1", before), seconds=6)
+    assert await stage.value(WAITS)
+    await transaction.rollback()
+    await connection.close()
+    states = [(await until(lambda run=run: ended(events, run))) for run in runs]
+    assert sorted(states) == ["failed"] * 4  # of each two, one stood for the other
+
+
 async def test_what_holds_a_child_up_for_longer_is_asked_again(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastapi_events.store.limited_starts.BRIEFLY", "20")
+    monkeypatch.setattr("fastapi_events.store.families.BRIEFLY", "20")
     monkeypatch.setattr("fastapi_events.store.families.BETWEEN", 0.01)
     tries: list[float] = []
     rest = asyncio.sleep
