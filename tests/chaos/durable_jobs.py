@@ -1,22 +1,30 @@
-"""Runs of five steps while processes are killed and frozen: every run completes, each step's effect is there once."""
+"""Runs of five steps while processes are killed and frozen, attempts fail, and somebody else locks runs for longer than
+anybody waits: every run completes, each step's effect is there once, and who is called again is told so."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import time
+from collections.abc import Callable
 
 from pydantic import BaseModel
 from sqlalchemy import text
 
 from fastapi_events import HandlerSession, JobContext, Module
 from tests.chaos.job_application import ATTEMPTS, FAILED, OFTEN, UNFINISHED, JobApplication, JobProgram
+from tests.chaos.processes import Main
 from tests.chaos.verdict import Check, Verdict
 
 TRANSACTIONAL = ("reserve", "charge", "book")
 PLAIN = "tell"
 CHILD = "ship"
 STOP_EVERY = 5.0
+STUMBLES = 0.05
+"""How often an attempt fails between two steps."""
+HOLDS = 3.0
+"""Seconds for which runs at work are locked by a process that has nothing to do with them, at most."""
+HOLD = "SELECT FROM events.run_queue WHERE state = 'x' ORDER BY random() LIMIT 3 FOR UPDATE"
 
 TABLES = """
 CREATE TABLE chaos.step_effect (
@@ -92,7 +100,9 @@ def _module(app: JobApplication) -> Module:
 
         for step in TRANSACTIONAL:
             await job.step(step, write, step)
+            _stumble(job)
         await job.step(PLAIN, tell)
+        _stumble(job)
         await job.spawn(ship, job.input)
         [shipped] = await job.gather_children()
         if job.input.number % 20 == 0 and job.attempt == 1:
@@ -100,6 +110,26 @@ def _module(app: JobApplication) -> Module:
         return int(shipped)
 
     return module
+
+
+def _stumble(job: JobContext[Order]) -> None:
+    if job.attempt <= 4 and random.random() < STUMBLES:
+        raise ValueError("by chance")
+
+
+def holder(make: Callable[[], JobApplication]) -> Main:
+    """Locks runs that are at work, as an application may whose process is stalled in the middle of a transaction."""
+
+    async def main() -> None:
+        app = make()
+        while True:
+            async with app.sessions() as session:
+                await session.execute(text(HOLD))
+                await asyncio.sleep(random.uniform(0, HOLDS))
+                await session.rollback()
+            await asyncio.sleep(random.uniform(0, 0.2))
+
+    return main
 
 
 async def _a_moment() -> None:
@@ -123,8 +153,10 @@ class Run(JobProgram):
             "worker", options.workers, lambda label, _: self._application(label),
             kill_every=options.kill_every, stop_every=STOP_EVERY, stop_for=1.5 * options.lease,
         )  # fmt: skip
+        holding = self.nursery.fork("holder", lambda label: holder(lambda: self._application(label)))
         crowd.until(lambda: False, options.seconds if self.twin == "none" else 2.0)
         crowd.cease()
+        holding.kill()
         left, ceased = self.oracle.number(UNFINISHED), time.monotonic()
         stood_still = self.rest(crowd, lambda: not self.oracle.number(UNFINISHED))
         verdict = Verdict(f"jobs (seed {options.seed})")
