@@ -196,3 +196,47 @@ async def test_a_parent_that_pauses_while_it_is_locked_holds_up_no_other(stage: 
         await events.jobs.signal(run, "go on", "gone")
     assert [await within(events.jobs.result(run, timeout=10)) for run in runs] == ["gone"] * 4
     assert events.runtime.counters.stale_settles == 0
+
+
+async def test_a_run_that_is_due_and_locked_is_looked_for_until_it_is_found(stage: Stage) -> None:
+    """However long ago it was due when the lock goes: not by the next poll."""
+    shop = Shop()
+    events = await stage.idle(shop.module)
+    await within(events.drain_once())
+    jobs: Any = events.runtime.jobs
+    due = jobs.work._due
+    started = await events.jobs.start(shop.later, None, delay=3600)
+    await stage.rows("UPDATE events.run_queue SET due_at = clock_timestamp() - interval '1 s'")
+    async with locked(stage, started.run):
+        for _ in range(2):
+            assert await due.promote() == 0
+        await stage.rows("SELECT pg_sleep(1.5)")  # so that it was due before what a quick search looks back to
+        for _ in range(3):
+            assert await due.promote() == 0
+            assert due._locked
+    assert await due.promote() == 1
+
+
+async def test_who_is_to_be_cancelled_is_found_while_another_is_locked(stage: Stage) -> None:
+    """Though nobody tells, and leases are hardly ever renewed."""
+    module, begun, go_on = Module("shop"), list[int](), asyncio.Event()
+
+    @module.job(retry=Retry(1))
+    async def work(job: JobContext[int]) -> None:
+        begun.append(job.input)
+        await go_on.wait()
+
+    events = await stage.running(module, lease=3600.0, heartbeat=600.0)
+    first, second = [await events.jobs.start(work, number) for number in range(2)]
+    await until(lambda: len(begun) == 2)
+    jobs: Any = events.runtime.jobs
+    leases = jobs.work._leases
+    async with locked(stage, first.run):
+        await leases.renew()
+        await until(lambda: leases._locked)
+        leases._flag.clear()
+        await stage.rows("UPDATE events.run_queue SET cancel_reason = 'over' WHERE run_id = $1", second.run)
+        with pytest.raises(JobCanceled, match="over"):
+            await within(events.jobs.result(second, timeout=10))
+    go_on.set()
+    await within(events.jobs.result(first, timeout=10))
