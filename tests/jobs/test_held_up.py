@@ -8,8 +8,11 @@ import pytest
 
 from fastapi_events import Concurrency, Event, EventPublisher, JobContext, Module, Retry
 from fastapi_events.errors import JobCanceled
+from fastapi_events.store import canceled_runs
+from fastapi_events.store.database import Database
+from fastapi_events.store.statements import Statements
 from tests.delivery.stage import Stage, until, within
-from tests.jobs.test_in_each_others_way import locked
+from tests.jobs.test_in_each_others_way import WAITING, locked
 
 
 class Shop:
@@ -240,3 +243,24 @@ async def test_who_is_to_be_cancelled_is_found_while_another_is_locked(stage: St
             await within(events.jobs.result(second, timeout=10))
     go_on.set()
     await within(events.jobs.result(first, timeout=10))
+
+
+async def test_a_family_of_which_some_are_always_locked_is_waited_for_a_moment(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps of many children are recorded all the time: there may be no moment at which none of them is locked."""
+    shop = Shop()
+    events = await stage.running(shop.module)
+    await events.jobs.start(shop.above, None)
+    child, parent = await waiting(stage, "asleep"), await waiting(stage, "above")
+    await events.stop()
+    monkeypatch.setattr(canceled_runs, "BRIEFLY", "10000")
+    database = Database(stage.url)
+    await database.open()
+    async with locked(stage, child):
+        await stage.rows("UPDATE events.run_queue SET cancel_reason = 'over' WHERE run_id = $1", parent)
+        ending = asyncio.create_task(canceled_runs.CanceledRuns(database, Statements()).end())
+        await until(lambda: stage.value(f"SELECT ({WAITING}) = 1"))
+    assert await within(ending) == (2, False)
+    await database.close()
+    assert await stage.value("SELECT count(*) = 2 FROM events.run_end WHERE state = 'canceled'")
