@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fastapi_events import Concurrency, Event, EventPublisher, JobContext, Module, Retry
-from fastapi_events.errors import JobCanceled
+from fastapi_events.errors import JobCanceled, OperationUnavailable
 from fastapi_events.store import canceled_runs
 from fastapi_events.store.database import Database
 from fastapi_events.store.statements import Statements
@@ -264,3 +264,18 @@ async def test_a_family_of_which_some_are_always_locked_is_waited_for_a_moment(
     assert await within(ending) == (2, False)
     await database.close()
     assert await stage.value("SELECT count(*) = 2 FROM events.run_end WHERE state = 'canceled'")
+
+
+async def test_who_asks_for_a_run_that_is_locked_is_told_to_try_again(stage: Stage) -> None:
+    shop = Shop()
+    events = await stage.idle(shop.module)
+    started = await events.jobs.start(shop.later, None, delay=3600)
+    async with locked(stage, started.run):
+        for asked in (
+            events.jobs.cancel(started),
+            events.jobs.signal(started, "go on", "x"),
+            events.jobs.reschedule(started, delay=1),
+        ):
+            with pytest.raises(OperationUnavailable):
+                await within(asked)
+    assert await events.jobs.cancel(started)
