@@ -14,12 +14,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 from uuid import UUID
 
+from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from fastapi_events.engine.handler_session import OwnedSession, handler_session_class
 from fastapi_events.engine.infrastructure import NoConnection, describe
+from fastapi_events.engine.isolation import check_level
 from fastapi_events.engine.kept_transaction import KeptTransactions
 from fastapi_events.engine.transaction_guard import TransactionGuard
 from fastapi_events.store.clauses import clause
@@ -115,6 +117,8 @@ class PlainTransaction:
 
     async def begin_unmarked(self, timeout: float) -> None:
         connection = await self._connect(timeout)
+        if connection.dialect.name == "postgresql":
+            check_level(await connection.run_sync(Connection.get_isolation_level))
         self._guard = _guard(connection.sync_connection)
 
     async def execute(self, statement: str, *arguments: Any) -> list[Any]:

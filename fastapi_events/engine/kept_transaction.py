@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from fastapi_events.engine.handler_session import OwnedSession
 from fastapi_events.engine.infrastructure import READ_ONLY, NoConnection, describe, sqlstate_of
+from fastapi_events.engine.isolation import check_level
 from fastapi_events.engine.transaction_guard import TransactionGuard, check_committed, refuse
 from fastapi_events.errors import HandlerSessionMisuse
 from fastapi_events.store.marks import MarkStore
@@ -98,6 +99,7 @@ class KeptTransaction:
         return await self._marks.driver_take_list(self.driver, handler, marks, replay)
 
     async def begin_unmarked(self, timeout: float) -> None:
+        check_level(self._kept.level)
         self._kept.start()
         await self.driver.execute(self._marks.literal_begin(self._kept.level, timeout))
 

@@ -14,6 +14,7 @@ from fastapi_events.engine.executor import Executor
 from fastapi_events.engine.handler_session import HandlerSession, SyncHandlerSession, handler_session_class
 from fastapi_events.engine.handler_transaction import PlainTransactions, asyncpg_engine, transactions_for, within_pools
 from fastapi_events.engine.handlers import Handler, HandlerPlan
+from fastapi_events.engine.isolation import check_declared
 from fastapi_events.engine.kept_transaction import KeptTransactions
 from fastapi_events.engine.own_sessions import warn_of_own_sessions
 from fastapi_events.engine.runtime import Runtime
@@ -107,6 +108,7 @@ async def assemble(
     )  # fmt: skip
     stores = job_stores(database, statements, runtime.log, worker=runtime.worker, lease=settings.lease)
     runtime.jobs = make_job_side(runtime, registry, publishing, transactions, stores)
+    check_declared(sessions, (job.id for job in runtime.jobs.plan.jobs.values() if job.transactional))
     publishing.connect(runtime, DatabaseIdentity(identifier, name))
     return runtime
 

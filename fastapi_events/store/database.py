@@ -26,9 +26,19 @@ _PLANNER = {
     # Settling may have to wait for the mark of a handler that is frozen: it is tried again, the connection is not kept.
     "lock_timeout": "2s",
 }
+# Whoever has waited for a row looks again at what has become of it, and what one statement has locked is seen by the
+# next: so it is at this level alone, whatever is the default of the role, or of the database.
+_LEVEL = "read committed"
 # Lost bookkeeping is a redelivery, never a lost event: a crash of the server keeps a prefix of what was written, so
 # cursors, marks and deliveries still agree.
-_SESSION = {**_PLANNER, "synchronous_commit": "off", "client_connection_check_interval": "0"}
+_SESSION = {
+    **_PLANNER, "synchronous_commit": "off", "client_connection_check_interval": "0",
+    "default_transaction_isolation": _LEVEL,
+}  # fmt: skip
+# Behind a pooler each transaction brings its own; its level first, which nothing may come before.
+_STEERING = ";".join(
+    f"SET LOCAL {name} = '{value}'" for name, value in {"transaction_isolation": _LEVEL, **_PLANNER}.items()
+)
 # Tells one life of a server from the next, and from another server's. A crash can leave the postmaster, and the time it
 # was started at, as they are; but the statistics are discarded by every recovery from one.
 _LIFE = """
@@ -169,7 +179,7 @@ class Database:
         """A transaction for bookkeeping; behind a pooler it carries the settings that a session has otherwise."""
         async with connection.transaction():
             if self.pgbouncer:
-                await connection.execute(";".join(f"SET LOCAL {name} = '{value}'" for name, value in _PLANNER.items()))
+                await connection.execute(_STEERING)
             yield
 
     async def _connect_bookkeeping(self, *_: Any, **kwargs: Any) -> asyncpg.Connection[Any]:

@@ -168,6 +168,6 @@ def _list_statement(query: str) -> TextClause:
 
 @cache
 def _begin(level: str, timeout: float) -> str:
-    how = "" if level in ("READ COMMITTED", "AUTOCOMMIT") else f" ISOLATION LEVEL {level}"
+    how = f" ISOLATION LEVEL {'READ COMMITTED' if level == 'AUTOCOMMIT' else level}"  # whatever the role's default is
     settings = "".join(f"SET LOCAL {name} = '{value}'; " for name, value in limits(timeout).items())
     return f"BEGIN{how}; {settings}"

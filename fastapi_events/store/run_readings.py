@@ -65,8 +65,7 @@ class RunReadings:
 
     async def cancel(self, run_ids: Sequence[UUID], reason: str) -> dict[UUID, bool]:
         """Cancel runs; of each that had not ended, whether it has now. The others are being told."""
-        async with self._database.acquire() as connection, self._database.steered(connection):
-            await connection.execute(self._durably)
+        async with self._beginning() as connection:
             await connection.fetch(self._statements["lock_families"], id_array(run_ids))
             rows = await connection.fetch(self._statements["cancel_runs"], sorted(run_ids), reason)
         return {row["run_id"]: row["ended"] for row in rows}
@@ -83,8 +82,7 @@ class RunReadings:
 
     async def signal(self, run_id: UUID, name: str, payload: str) -> bool:
         """Send a signal; False if there is no such run that has not ended."""
-        async with self._database.acquire() as connection, self._database.steered(connection):
-            await connection.execute(self._durably)
+        async with self._beginning() as connection:
             if not await connection.fetch(self._statements["lock_run"], run_id):
                 return False
             await connection.execute(self._statements["send_signal"], run_id, name, payload)
@@ -128,9 +126,9 @@ class RunReadings:
         return await self._database.fetch(self._statements[name], *arguments)
 
     async def _write(self, name: str, *arguments: Any) -> list[Any]:
-        async with self._database.acquire() as connection, self._database.steered(connection):
-            await connection.execute(self._durably)
-            return await connection.fetch(self._statements[name], *arguments)
+        async with self._beginning() as connection:
+            rows: list[Any] = await connection.fetch(self._statements[name], *arguments)
+        return rows
 
 
 _NAMES = (

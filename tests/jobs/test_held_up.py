@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from fastapi_events import Concurrency, Event, EventPublisher, JobContext, Module, Retry
-from fastapi_events.errors import JobCanceled
+from fastapi_events.errors import JobCanceled, OperationUnavailable
+from fastapi_events.store import canceled_runs
+from fastapi_events.store.database import Database
+from fastapi_events.store.statements import Statements
 from tests.delivery.stage import Stage, until, within
-from tests.jobs.test_in_each_others_way import locked
+from tests.jobs.test_in_each_others_way import WAITING, locked
 
 
 class Shop:
@@ -196,3 +199,83 @@ async def test_a_parent_that_pauses_while_it_is_locked_holds_up_no_other(stage: 
         await events.jobs.signal(run, "go on", "gone")
     assert [await within(events.jobs.result(run, timeout=10)) for run in runs] == ["gone"] * 4
     assert events.runtime.counters.stale_settles == 0
+
+
+async def test_a_run_that_is_due_and_locked_is_looked_for_until_it_is_found(stage: Stage) -> None:
+    """However long ago it was due when the lock goes: not by the next poll."""
+    shop = Shop()
+    events = await stage.idle(shop.module)
+    await within(events.drain_once())
+    jobs: Any = events.runtime.jobs
+    due = jobs.work._due
+    started = await events.jobs.start(shop.later, None, delay=3600)
+    await stage.rows("UPDATE events.run_queue SET due_at = clock_timestamp() - interval '1 s'")
+    async with locked(stage, started.run):
+        for _ in range(2):
+            assert await due.promote() == 0
+        await stage.rows("SELECT pg_sleep(1.5)")  # so that it was due before what a quick search looks back to
+        for _ in range(3):
+            assert await due.promote() == 0
+            assert due._locked
+    assert await due.promote() == 1
+
+
+async def test_who_is_to_be_cancelled_is_found_while_another_is_locked(stage: Stage) -> None:
+    """Though nobody tells, and leases are hardly ever renewed."""
+    module, begun, go_on = Module("shop"), list[int](), asyncio.Event()
+
+    @module.job(retry=Retry(1))
+    async def work(job: JobContext[int]) -> None:
+        begun.append(job.input)
+        await go_on.wait()
+
+    events = await stage.running(module, lease=3600.0, heartbeat=600.0)
+    first, second = [await events.jobs.start(work, number) for number in range(2)]
+    await until(lambda: len(begun) == 2)
+    jobs: Any = events.runtime.jobs
+    leases = jobs.work._leases
+    async with locked(stage, first.run):
+        await leases.renew()
+        await until(lambda: leases._locked)
+        leases._flag.clear()
+        await stage.rows("UPDATE events.run_queue SET cancel_reason = 'over' WHERE run_id = $1", second.run)
+        with pytest.raises(JobCanceled, match="over"):
+            await within(events.jobs.result(second, timeout=10))
+    go_on.set()
+    await within(events.jobs.result(first, timeout=10))
+
+
+async def test_a_family_of_which_some_are_always_locked_is_waited_for_a_moment(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps of many children are recorded all the time: there may be no moment at which none of them is locked."""
+    shop = Shop()
+    events = await stage.running(shop.module)
+    await events.jobs.start(shop.above, None)
+    child, parent = await waiting(stage, "asleep"), await waiting(stage, "above")
+    await events.stop()
+    monkeypatch.setattr(canceled_runs, "BRIEFLY", "10000")
+    database = Database(stage.url)
+    await database.open()
+    async with locked(stage, child):
+        await stage.rows("UPDATE events.run_queue SET cancel_reason = 'over' WHERE run_id = $1", parent)
+        ending = asyncio.create_task(canceled_runs.CanceledRuns(database, Statements()).end())
+        await until(lambda: stage.value(f"SELECT ({WAITING}) = 1"))
+    assert await within(ending) == (2, False)
+    await database.close()
+    assert await stage.value("SELECT count(*) = 2 FROM events.run_end WHERE state = 'canceled'")
+
+
+async def test_who_asks_for_a_run_that_is_locked_is_told_to_try_again(stage: Stage) -> None:
+    shop = Shop()
+    events = await stage.idle(shop.module)
+    started = await events.jobs.start(shop.later, None, delay=3600)
+    async with locked(stage, started.run):
+        for asked in (
+            events.jobs.cancel(started),
+            events.jobs.signal(started, "go on", "x"),
+            events.jobs.reschedule(started, delay=1),
+        ):
+            with pytest.raises(OperationUnavailable):
+                await within(asked)
+    assert await events.jobs.cancel(started)

@@ -29,6 +29,7 @@ EXPECTED = {
     "complete_own_run": {"run_pkey", "run_queue_pkey", "run_queue_parent", "run_dedupe_pkey"},
     "lock_canceled_runs": {"run_queue_canceled", "run_queue_pkey", "run_replaced_pkey"},
     "lock_relatives": {"run_queue_pkey", "run_queue_parent"},
+    "find_idle_canceled_runs": {"run_queue_pkey", "run_replaced_pkey"},
     "end_canceled_runs": {"run_pkey", "run_queue_pkey", "run_queue_parent", "run_dedupe_pkey", "run_replaced_pkey"},
     "renew_runs": {"run_queue_pkey", "run_replaced_pkey"},
     "release_runs": {"run_queue_pkey"},

@@ -94,8 +94,11 @@ class DueRuns(Loop):
         if count == PROMOTED_AT_ONCE:
             self._everywhere, self._next_look = look_back is None, now
             return count
-        self._caught_up = now
         due = await self._queue.next_due(look_back, self._ticking.ids)
+        if due.late:
+            self._everywhere |= look_back is None  # what is locked is looked for until it is found
+        else:
+            self._caught_up = now
         self._ticking.expect(due.tick)
         self._locked = min(self._locked + 1, 9) if due.late and not count else 0
         if due.late:

@@ -31,6 +31,7 @@ class RunLeases(Loop):
         self._queue, self._pools, self._flag, self._interval, self._lost = queue, pools, flag, interval, lost
         self._now = asyncio.get_running_loop().time
         self._next_renewal = self._now() + interval
+        self._next_look = self._now() + LOOK
         self._known: set[RunClaim] = set()
         self._locked: set[RunClaim] = set()
 
@@ -38,17 +39,19 @@ class RunLeases(Loop):
         self._flag.set()
 
     async def turn(self) -> None:
-        pause = AGAIN if self._locked else LOOK
+        pause = AGAIN if self._locked else self._next_look - self._now()
         called = await wait_for_flag(self._flag, max(min(self._next_renewal - self._now(), pause), 0.0))
         if self.stopping.is_set():
             return
         if called or self._now() >= self._next_renewal:
             await self.renew()
             self._next_renewal = self._now() + self._interval
-        elif self._locked:
+            return
+        if self._locked:
             await self.renew(self._locked)
-        else:
+        if self._now() >= self._next_look:
             await self.look()
+            self._next_look = self._now() + LOOK
 
     async def look(self) -> None:
         """Cancel what is to be, of that which the last look has met already: most runs are over before."""
