@@ -259,3 +259,30 @@ async def test_an_id_that_changes_is_not_tried_again(stage: Stage) -> None:
     run = await events.observe.run(started.run)
     assert (run.state, run.reason, run.attempts) == ("failed", "gave_up", 2)
     assert run.error_type.endswith("UnstableSteps")
+
+
+async def test_an_error_between_asking_and_awaiting_can_be_handled(stage: Stage) -> None:
+    shop = Module("shop")
+
+    @shop.job(retry=Retry(1))
+    async def pay(job: JobContext[dict[str, str]]) -> str:
+        try:
+            await asyncio.gather(job.step("a", charge, "a"), job.step("b", charge, job.input["price"]))
+        except KeyError:
+            return str(await job.step("fallback", charge, "fallback"))
+        return "both"
+
+    @shop.job(retry=Retry(1))
+    async def forgets(job: JobContext[None]) -> None:
+        try:
+            raise KeyError
+        except KeyError:
+            IN_A_PLAIN_JOB["step"](job)
+            await job.step("tell", charge)
+
+    events = await stage.idle(shop)
+    handled, forgotten = await events.jobs.start(pay, {}), await events.jobs.start(forgets, None)
+    await events.drain_once()
+    assert await events.jobs.result(handled, timeout=5) == "fallback"
+    assert charged == ["fallback"]
+    assert "job.step('s', ...) was never awaited" in str((await events.observe.run(forgotten.run)).error_message)

@@ -35,6 +35,8 @@ class Asking(NamedTuple):
     first: tuple[Any, ...]
     """Its first argument, if it has one: what a step is called. The others may be large, and are not kept."""
     coroutine: CoroutineType[Any, Any, Any]
+    handling: int
+    """The ``id`` of the error that the job was handling when it asked: the error itself would keep too much alive."""
 
     @property
     def waits(self) -> bool:
@@ -66,7 +68,7 @@ class Asked:
         if len(self._open) > self._looked_at:  # so that any number at the same time costs the same for each
             self._open = [one for one in self._open if one.waits]
             self._looked_at = max(_FEW, 2 * len(self._open))
-        self._open.append(Asking(method, arguments[:1], coroutine))
+        self._open.append(Asking(method, arguments[:1], coroutine, id(sys.exception())))
 
     def check(self) -> None:
         """The job has returned: raise ``InvalidJob`` for what it has asked for and not awaited."""
@@ -99,7 +101,9 @@ class Asked:
         last = self._open[-1] if self._open else None
         if last is not None and last.waits and _is_dropped(last):
             last.coroutine.close()  # it is told of here, and Python need not warn of it
-            raise self._not_awaited(last)
+            # An error that the job handles now came between asking and awaiting: that is not to have forgotten it.
+            if id(sys.exception()) in (id(None), last.handling):
+                raise self._not_awaited(last)
         for argument in arguments:
             if inspect.iscoroutine(argument):
                 self._check_argument(method, argument)
@@ -136,7 +140,7 @@ def _count_of_nobody_else() -> int:
     async def nothing() -> None: ...
 
     coroutine: Any = nothing()
-    one = Asking("", (), coroutine)
+    one = Asking("", (), coroutine, 0)
     del coroutine
     count = sys.getrefcount(one.coroutine)
     one.coroutine.close()
