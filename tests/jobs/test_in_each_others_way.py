@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import pytest
 import pytest_asyncio
 
 from fastapi_events import HandlerSession, JobContext, Module, Retry
@@ -148,8 +149,9 @@ CLAIMS = """
 
 
 @pytest_asyncio.fixture
-async def hold(stage: Stage) -> AsyncIterator[Callable[[str], Any]]:
+async def hold(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[[str], Any]]:
     """Makes the commit of a spawn, or a claim, take as long as the test wants."""
+    monkeypatch.setattr("fastapi_events.store.families.BRIEFLY", "60000")  # its commit waits for a lock here
     connection: Any = await asyncpg.connect(stage.url)
 
     async def begin(trigger: str) -> Callable[[], Any]:
