@@ -48,6 +48,7 @@ class Gates:
         self._failures: dict[Handler, int] = {}
         self._recovered: dict[Handler, None] = {}
         self._task: asyncio.Task[None] | None = None
+        self._ended = False
 
     def learn(self, known: Iterable[KnownHandler], paused_lanes: frozenset[int], own: Mapping[int, Handler]) -> None:
         """Take over what the database says of the handlers that this process has."""
@@ -123,6 +124,11 @@ class Gates:
         if self._task is not None:
             await asyncio.wait({self._task})
 
+    async def end(self) -> None:
+        """Wait for the same, and write nothing more: an attempt that was given up may fail long after."""
+        await self.written()
+        self._ended = True
+
     def _open(self, number: int, probe_at: float) -> None:
         if number in self.catching_up:
             return  # what is live waits anyway, a probe would overtake the history, and that has a brake of its own
@@ -143,7 +149,7 @@ class Gates:
         self._write()
 
     def _write(self) -> None:
-        if self._task is None or self._task.done():
+        if not self._ended and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self._write_all())
 
     async def _write_all(self) -> None:

@@ -120,7 +120,7 @@ class Runtime:
             steps.push_async_callback(self.executor.close)
             for service in [service for service in self._services if service not in self.handling]:
                 steps.push_async_callback(service.stop)
-            steps.push_async_callback(self.gates.written)
+            steps.push_async_callback(self.gates.end)
             grace = self.settings.shutdown_grace
             steps.push_async_callback(stop_handling, self.handling, self.detached, self.jobs, grace)
 

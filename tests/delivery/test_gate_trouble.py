@@ -3,8 +3,10 @@
 import asyncio
 
 import asyncpg
+import pytest
 
 from fastapi_events import Breaker, Module, Retry, fixed
+from fastapi_events.model.outcome import Outcome
 from tests.delivery.stage import SLOW, Pinged, Placed, Stage, publish, until, within
 
 
@@ -150,3 +152,15 @@ async def test_a_stop_gives_its_grace_to_what_is_detached_meanwhile(stage: Stage
     await within(stopping, 20)
     assert await stage.value("SELECT state = 'done' AND attempts = 1 FROM events.delivery")
     assert calls == [0]
+
+
+async def test_who_fails_after_the_end_of_its_process_writes_nothing(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    events = await stage.running(fragile([], [True]))
+    gates, handler = events.runtime.gates, next(iter(events.runtime.plan.by_number.values()))
+    await events.stop()
+    caplog.clear()
+    gates.note(handler, Outcome("retry"))
+    await within(gates.written())
+    assert caplog.messages == []
