@@ -33,6 +33,11 @@ def fail(name: str, message: str, mend: str) -> Finding:
     return Finding(name, "fail", message, mend)
 
 
+def warn_of(name: str, items: list[str], problem: str, mend: str, *, well: str = "none") -> Finding:
+    """A warning of the items, named where ``problem`` has ``{}``; all is well if there is none."""
+    return warn(name, problem.format(some(items)), mend) if items else ok(name, well)
+
+
 def some(items: list[str], most: int = 5) -> str:
     """The first of a list, and how many more there are."""
     more = len(items) - most

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from fastapi_events.api.observe.job_readings import JOB_COUNT_LIMIT
 from fastapi_events.api.observe.job_schedules import ScheduleView
 from fastapi_events.api.observe.job_views import JobView, PoolView
-from fastapi_events.cli.doctor.finding import Finding, ok, some, warn
+from fastapi_events.cli.doctor.finding import Finding, warn_of
 from fastapi_events.cli.moments import exact
 
 
@@ -22,18 +22,17 @@ def job_findings(
     yield _paused(jobs)
     yield _dead(jobs)
     if schedules:
-        yield _paused_schedules([one for one in schedules if one.status == "paused"])
-        yield _overdue([one for one in schedules if one.status == "overdue"])
+        yield _paused_schedules(schedules)
+        yield _overdue(schedules)
 
 
 def _pools(pools: Sequence[PoolView]) -> Finding:
-    idle = [f"{pool.name} ({_count(pool.ready)} ready)" for pool in pools if pool.ready and not pool.workers]
-    if idle:
-        return warn(
-            "pools", f"Runs are ready, and no live process runs these pools: {some(idle)}.",
-            "Start a worker, or let one run them: its setting pools (EVENTS_POOLS) has to name them, or be left out.",
-        )  # fmt: skip
-    return ok("pools", "every pool with ready runs has a live process")
+    return warn_of(
+        "pools", [f"{pool.name} ({_count(pool.ready)} ready)" for pool in pools if pool.ready and not pool.workers],
+        "Runs are ready, and no live process runs these pools: {}.",
+        "Start a worker, or let one run them: its setting pools (EVENTS_POOLS) has to name them, or be left out.",
+        well="every pool with ready runs has a live process",
+    )  # fmt: skip
 
 
 def _missing(jobs: Sequence[JobView], served: set[str]) -> Finding:
@@ -43,52 +42,43 @@ def _missing(jobs: Sequence[JobView], served: set[str]) -> Finding:
         for job in jobs
         if not job.processes and _held(job) and (job.pool in served or not job.ready)
     ]
-    if waiting:
-        return warn(
-            "missing jobs", f"Runs wait for jobs that no live process has: {some(waiting)}.",
-            "Deploy the code that has them, name them in was=(…) of their successors, or cancel the runs: "
-            "fastapi-events jobs list --job NAME --state pending.",
-        )  # fmt: skip
-    return ok("missing jobs", "every job with runs to run is in a live process")
+    return warn_of(
+        "missing jobs", waiting, "Runs wait for jobs that no live process has: {}.",
+        "Deploy the code that has them, name them in was=(…) of their successors, or cancel the runs: "
+        "fastapi-events jobs list --job NAME --state pending.",
+        well="every job with runs to run is in a live process",
+    )  # fmt: skip
 
 
 def _paused(jobs: Sequence[JobView]) -> Finding:
-    stopped = [f"{job.name} ({_count(_held(job))} waiting)" for job in jobs if job.paused_at is not None]
-    if stopped:
-        return warn(
-            "paused jobs", f"Paused jobs, of which no run begins: {some(stopped)}.",
-            "To let one go on: fastapi-events jobs resume NAME.",
-        )  # fmt: skip
-    return ok("paused jobs", "none")
+    return warn_of(
+        "paused jobs", [f"{job.name} ({_count(_held(job))} waiting)" for job in jobs if job.paused_at is not None],
+        "Paused jobs, of which no run begins: {}.", "To let one go on: fastapi-events jobs resume NAME.",
+    )  # fmt: skip
 
 
 def _dead(jobs: Sequence[JobView]) -> Finding:
-    dead = [f"{job.name} ({_count(job.dead)})" for job in jobs if job.dead]
-    if dead:
-        return warn(
-            "dead runs", f"Runs that have failed for good, and nobody has dealt with: {some(dead)}.",
-            "See 'fastapi-events jobs list --state dead'; mend the cause, then 'jobs retry' or 'jobs discard'.",
-        )  # fmt: skip
-    return ok("dead runs", "none")
+    return warn_of(
+        "dead runs", [f"{job.name} ({_count(job.dead)})" for job in jobs if job.dead],
+        "Runs that have failed for good, and nobody has dealt with: {}.",
+        "See 'fastapi-events jobs list --state dead'; mend the cause, then 'jobs retry' or 'jobs discard'.",
+    )  # fmt: skip
 
 
-def _paused_schedules(paused: Sequence[ScheduleView]) -> Finding:
-    if paused:
-        return warn(
-            "paused schedules", f"Paused schedules, which start nothing: {some([one.name for one in paused])}.",
-            "To let one go on: fastapi-events schedules resume NAME.",
-        )  # fmt: skip
-    return ok("paused schedules", "none")
+def _paused_schedules(schedules: Sequence[ScheduleView]) -> Finding:
+    return warn_of(
+        "paused schedules", [one.name for one in schedules if one.status == "paused"],
+        "Paused schedules, which start nothing: {}.", "To let one go on: fastapi-events schedules resume NAME.",
+    )  # fmt: skip
 
 
-def _overdue(overdue: Sequence[ScheduleView]) -> Finding:
-    if overdue:
-        late = [f"{one.name} (since {exact(one.next_at)})" for one in overdue]
-        return warn(
-            "overdue schedules", f"Schedules whose tick no process has made: {some(late)}.",
-            "Start a worker that has their jobs. One that no code has any more retires by itself in seven days.",
-        )  # fmt: skip
-    return ok("overdue schedules", "none")
+def _overdue(schedules: Sequence[ScheduleView]) -> Finding:
+    return warn_of(
+        "overdue schedules",
+        [f"{one.name} (since {exact(one.next_at)})" for one in schedules if one.status == "overdue"],
+        "Schedules whose tick no process has made: {}.",
+        "Start a worker that has their jobs. One that no code has any more retires by itself in seven days.",
+    )  # fmt: skip
 
 
 def _held(job: JobView) -> int:

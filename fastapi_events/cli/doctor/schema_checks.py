@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
-from fastapi_events.cli.doctor.finding import Finding, fail, ok, some, warn
+from fastapi_events.cli.doctor.finding import Finding, fail, ok, some, warn, warn_of
 from fastapi_events.errors import SchemaOutOfDate
 from fastapi_events.store import schema
 from fastapi_events.store.examination import Examination
@@ -77,9 +77,8 @@ def _log(row: Any, *, owner: bool) -> Iterator[Finding]:
 
 
 def _vacuumed(left_out: Sequence[str]) -> Finding:
-    if left_out:
-        return warn(
-            "vacuumed tables", f"Autovacuum is switched off for {some(list(left_out))}.",
-            "Reset the storage parameter autovacuum_enabled of each of them (ALTER TABLE).",
-        )  # fmt: skip
-    return ok("vacuumed tables", "autovacuum looks after every table")
+    return warn_of(
+        "vacuumed tables", list(left_out), "Autovacuum is switched off for {}.",
+        "Reset the storage parameter autovacuum_enabled of each of them (ALTER TABLE).",
+        well="autovacuum looks after every table",
+    )  # fmt: skip

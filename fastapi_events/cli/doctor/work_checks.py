@@ -8,7 +8,7 @@ from typing import Any
 from fastapi_events.api.observe.fleet_views import HandlerView
 from fastapi_events.api.observe.retention import KeptLog
 from fastapi_events.api.observe.views import Overview
-from fastapi_events.cli.doctor.finding import Finding, fail, ok, some, warn
+from fastapi_events.cli.doctor.finding import Finding, fail, ok, some, warn, warn_of
 from fastapi_events.cli.doctor.gate_checks import gate_findings
 from fastapi_events.cli.moments import ago
 
@@ -80,23 +80,21 @@ def _workers(overview: Overview, group: str) -> Finding:
 
 def _polling(overview: Overview) -> Finding:
     deaf = [f"{w.host}:{w.pid}" for w in overview.workers if w.alive and w.drains and w.wake_up == "polling"]
-    if deaf:
-        return warn(
-            "wake-up", f"Not woken by notifications, so that events wait for the next look: {some(deaf)}.",
-            "See the check 'listen'; look for 'listener' in the logs of these processes.",
-        )  # fmt: skip
-    return ok("wake-up", "every live process is woken by notifications")
+    return warn_of(
+        "wake-up", deaf, "Not woken by notifications, so that events wait for the next look: {}.",
+        "See the check 'listen'; look for 'listener' in the logs of these processes.",
+        well="every live process is woken by notifications",
+    )  # fmt: skip
 
 
 def _missing(handlers: Sequence[HandlerView]) -> Finding:
     missing = [handler.name for handler in handlers if handler.status == "missing"]
-    if missing:
-        return warn(
-            "missing handlers", f"No live process has {some(missing)}; events for them pile up as waiting deliveries.",
-            "Deploy the code that has them, name them in was=(…) of their successors, or retire them: fastapi-events "
-            "handlers retire ID.",
-        )  # fmt: skip
-    return ok("missing handlers", "every handler of the group is in a live process")
+    return warn_of(
+        "missing handlers", missing, "No live process has {}; events for them pile up as waiting deliveries.",
+        "Deploy the code that has them, name them in was=(…) of their successors, or retire them: fastapi-events "
+        "handlers retire ID.",
+        well="every handler of the group is in a live process",
+    )  # fmt: skip
 
 
 def _no_handler(handlers: Sequence[HandlerView]) -> Finding:
@@ -129,10 +127,9 @@ def _dead(overview: Overview) -> Finding:
 
 
 def _parked(rows: Sequence[Any]) -> Finding:
-    if rows:
-        held = [f"{row['keys']:,} of {row['name']}" for row in rows]
-        return warn(
-            "parked keys", f"Ordering keys that wait behind a dead letter: {some(held)}.",
-            "Redrive or discard the dead letters, or give handlers that need no order on_dead='continue'.",
-        )  # fmt: skip
-    return ok("parked keys", "no key waits behind a dead letter")
+    return warn_of(
+        "parked keys", [f"{row['keys']:,} of {row['name']}" for row in rows],
+        "Ordering keys that wait behind a dead letter: {}.",
+        "Redrive or discard the dead letters, or give handlers that need no order on_dead='continue'.",
+        well="no key waits behind a dead letter",
+    )  # fmt: skip
