@@ -125,7 +125,7 @@ class Gates:
             await asyncio.wait({self._task})
 
     async def end(self) -> None:
-        """Wait for the same, and write nothing more: an attempt that was given up may fail long after."""
+        """Wait until what was noted is written, and write no more: what was given up may fail long after."""
         await self.written()
         self._ended = True
 

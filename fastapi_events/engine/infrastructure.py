@@ -17,6 +17,7 @@ import asyncpg
 # one that took too long, ended by the server (25P03, 25P04).
 _CLASSES = ("08", "53", "57")
 _STATES = frozenset({"40001", "40P01", "55P03", "25006", "25P03", "25P04"})
+_HELD_UP = frozenset({"55P03", "40P01"})
 _CANCELED = "57014"
 # What PostgreSQL refuses for what is in it: cardinality, data, integrity and triggered actions, a program's limits, and
 # exceptions raised by code in the database.
@@ -50,6 +51,11 @@ def is_infrastructure(error: BaseException) -> bool:
         return any(_is_ours(link) for link in _chain(error))
     except Exception:  # noqa: BLE001 - an error whose attributes cannot be read is none of a database driver's
         return False
+
+
+def is_held_up(error: BaseException) -> bool:
+    """Whether somebody is in the way: a lock that was not to be had in time, or a deadlock."""
+    return sqlstate_of(error) in _HELD_UP
 
 
 def is_refusal(error: BaseException) -> bool:

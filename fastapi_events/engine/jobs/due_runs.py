@@ -7,8 +7,7 @@ import math
 import random
 from collections.abc import Callable
 
-from fastapi_events.engine.infrastructure import sqlstate_of
-from fastapi_events.engine.jobs.settling import HELD_UP
+from fastapi_events.engine.infrastructure import is_held_up
 from fastapi_events.engine.jobs.ticking import Ticking
 from fastapi_events.engine.service import Loop
 from fastapi_events.engine.wake import RunsFlag, wait_for_flag
@@ -117,7 +116,7 @@ class DueRuns(Loop):
                 self._ready()  # of those that waited for them
                 self._canceled()  # some that are at work have been told
         except Exception as error:
-            if sqlstate_of(error) not in HELD_UP:
+            if not is_held_up(error):
                 raise
         self._held_up = min(self._held_up + 1, 9) if held_up else 0
         if held_up:

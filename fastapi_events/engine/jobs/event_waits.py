@@ -12,7 +12,7 @@ from fastapi_events.store.waits import Matched, WaitStore
 
 GATHERING = 0.01
 """Seconds between two looks: the first of a burst is made at once."""
-HELD_UP = 0.5
+LOCKED_PAUSE = 0.5
 """Seconds until the next look, if an event is there for a run that somebody has locked."""
 
 
@@ -66,7 +66,7 @@ class EventWaits(Loop):
                 return 0
         count, held_up = await self._store.match(places) if places is None or places else Matched(0)
         if held_up and self._again is None:  # what is heard from elsewhere meanwhile puts it off no further
-            self._again = asyncio.get_running_loop().time() + HELD_UP
+            self._again = asyncio.get_running_loop().time() + LOCKED_PAUSE
         if count:
             self._ready()
         return count

@@ -12,8 +12,6 @@ from fastapi_events.store.runs import RunClaim, RunQueue
 
 LOOK = 0.45
 """Seconds between two looks whether what is at work is to be cancelled: the net under the notification that says so."""
-
-
 AGAIN = 0.1
 """Seconds until a lease is asked for again whose run somebody has locked: it may be over when that one lets go."""
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from fastapi_events.engine.failure import failure_of, fingerprint_of
-from fastapi_events.engine.infrastructure import is_refusal, sqlstate_of
+from fastapi_events.engine.infrastructure import is_held_up, is_refusal
 from fastapi_events.engine.jobs.job_run import JobRun
 from fastapi_events.engine.jobs.log_keeping import LogKeeping
 from fastapi_events.engine.jobs.run_log import RunLines
@@ -20,8 +20,6 @@ from fastapi_events.store.runs import RunClaim, RunQueue, RunResult, Settled, pa
 
 ENDS_ANNOUNCED = place_of(AUDIT, 0)
 """Where statements that end runs put the audit events of it."""
-HELD_UP = ("55P03", "40P01")
-"""A lock that was not to be had, and a deadlock: somebody is in the way of what was to be recorded."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
 """Seconds until what was held up is tried again; longer while it stays so."""
 
@@ -132,7 +130,7 @@ class Settling(Loop):
         try:
             return await self._queue.settle(results)
         except Exception as error:
-            if sqlstate_of(error) not in HELD_UP:
+            if not is_held_up(error):
                 raise
             return Settled(set(), {result.claim for result in results})
 

@@ -1,4 +1,5 @@
--- Cancels runs: those that nobody runs end at once, the others are told to. $1 ids, $2 the reason. Runs behind lock_families. Returns each that had not ended, and whether it has now.
+-- Cancels runs: those that nobody runs end at once, the others are told to. $1 ids, $2 the reason. Runs behind lock_families.
+-- Returns each that had not ended, and whether it has now.
 WITH chosen AS MATERIALIZED (
     SELECT q.run_id, q.job_id, q.parent_id, q.has_family, q.attempts, q.redrives, q.limit_key, q.holds, q.dedupe_key,
            q.state <> 'x' AS ends

@@ -1,9 +1,10 @@
--- Whoever ends is one child less to the run that spawned it, which goes on if it waits for that: for each, for the last one, or for one that
--- has not succeeded (failed), which decides for all. And its own children are closed as they were to be. A run may be both, and no statement changes a row twice, so this is one change, and none of what the statement
--- changes itself. What is to be cancelled and is not at work is ended by whoever finds it (end_canceled_runs), and so closes its
--- children in turn; nothing is left to be said to it here. The runs that end are rows of a CTE "ended", and what the statement
--- changes of one "changed". Whoever ends a run that may have children has locked it in a statement before (lock_families): else one that is just
--- being spawned would not be seen.
+-- Whoever ends is one child less to the run that spawned it, which goes on if it waits for that: for each, for the last one,
+-- or for one that has not succeeded (failed), which decides for all. And its own children are closed as they were to be. A run
+-- may be both, and no statement changes a row twice, so this is one change, and none of what the statement changes itself.
+-- What is to be cancelled and is not at work is ended by whoever finds it (end_canceled_runs), and so closes its children in
+-- turn; nothing is left to be said to it here. The runs that end are rows of a CTE "ended", and what the statement changes of
+-- one "changed". Whoever ends a run that may have children has locked it in a statement before (lock_families): else one that
+-- is just being spawned would not be seen.
 concerned AS MATERIALIZED (
     SELECT r.run_id, sum(r.ended)::integer AS ended, bool_or(r.closes) AS closes, bool_or(r.failed) AS failed
     FROM (SELECT e.parent_id AS run_id, 1 AS ended, false AS closes, e.failed FROM ended e WHERE e.parent_id IS NOT NULL

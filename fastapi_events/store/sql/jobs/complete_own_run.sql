@@ -1,7 +1,7 @@
--- Records that one run has succeeded, in the transaction of its effects: if the worker has lost it, no row is returned, and the
--- transaction must not commit. $1 run, $2 token, $3 worker, $4 result, $5 attempts, $6 duration, $7 seconds for which the result
--- is kept. Runs behind lock_families, if the run has relatives. The session is the application's: nothing is assumed of its planner's
--- settings.
+-- Records that one run has succeeded, in the transaction of its effects: if the worker has lost it, no row is returned, and
+-- the transaction must not commit. $1 run, $2 token, $3 worker, $4 result, $5 attempts, $6 duration, $7 seconds for which the
+-- result is kept. Runs behind lock_families, if the run has relatives. The session is the application's: nothing is assumed of
+-- its planner's settings.
 WITH ended AS (
     DELETE FROM {schema}.run_queue q
     WHERE q.run_id = $1::text::uuid AND q.token = $2::text::bigint AND q.worker_id = $3::text::uuid AND q.state::text = 'x'

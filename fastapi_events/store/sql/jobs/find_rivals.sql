@@ -1,6 +1,5 @@
--- The runs of keys that have not ended, the oldest first, as many as count; without those whose place another one has taken, or
--- that are to be cancelled. $1 a
--- JSON array of objects: job_id, key, slots. To be asked under the lock of the keys.
+-- The runs of keys that have not ended, the oldest first, as many as count; without those whose place another one has taken,
+-- or that are to be cancelled. $1 a JSON array of objects: job_id, key, slots. To be asked under the lock of the keys.
 SELECT g.job_id, g.key, r.run_id
 FROM jsonb_to_recordset($1::text::jsonb) AS g(job_id integer, key text, slots integer)
 CROSS JOIN LATERAL (

@@ -1,6 +1,7 @@
--- Removes gates at which nobody waits and of which nobody is at work; a rate's when it has rested; and where starts of a key are one at
--- a time, when none of its runs is left: whoever sees an older state of the tables (REPEATABLE READ) has to find that row changed, or
--- it would not know of a run that was started since. They are made anew when they are needed. $1 job and $2 gate behind which to begin, $3 how many to look at. Returns the last one, and how many there were.
+-- Removes gates at which nobody waits and of which nobody is at work; a rate's when it has rested; and where starts of a key
+-- are one at a time, when none of its runs is left: whoever sees an older state of the tables (REPEATABLE READ) has to find
+-- that row changed, or it would not know of a run that was started since. They are made anew when they are needed. $1 job and
+-- $2 gate behind which to begin, $3 how many to look at. Returns the last one, and how many there were.
 WITH looked AS MATERIALIZED (
     SELECT l.job_id, l.gate FROM {schema}.run_limit l
     WHERE (l.gate, l.job_id) > ($2::text, $1::integer)
