@@ -1,7 +1,8 @@
 """Children are bounded as any run is: they wait, are refused aloud, and never take the place of what they belong to."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -17,6 +18,20 @@ HOLD = """INSERT INTO events.run_dedupe (job_id, key, run_id, until_started)
 WAITS = """SELECT count(*) > 0 FROM pg_stat_activity
            WHERE query LIKE '%Takes keys for runs%' AND wait_event_type = 'Lock'"""
 Work = Callable[[JobContext[Any]], Awaitable[Any]]
+
+
+@asynccontextmanager
+async def held(stage: Stage) -> AsyncIterator[None]:
+    """The key of a child, taken by a transaction that is rolled back at the end."""
+    connection = await asyncpg.connect(stage.url)
+    try:
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.execute(HOLD)
+        yield
+        await transaction.rollback()
+    finally:
+        await connection.close()
 
 
 class Piece(BaseModel):
@@ -207,20 +222,15 @@ async def test_while_a_child_waits_for_a_start_of_its_key_its_parent_keeps_its_l
 
     shop = Shop(parent, dedupe=Dedupe(key=by_sku))
     events = await stage.running(shop.module, heartbeat=0.05)
-    connection = await asyncpg.connect(stage.url)
-    transaction = connection.transaction()
-    await transaction.start()
-    await connection.execute(HOLD)
-    started = await events.jobs.start(shop.parent, None)
-    await within(begun.wait())
-    await until(lambda: stage.value(WAITS))
-    before = await stage.value("SELECT due_at FROM events.run_queue")
-    # Its lease is renewed while the child waits, which is given up after fifteen seconds.
-    await until(lambda: stage.value("SELECT due_at > $1 FROM events.run_queue", before), seconds=8)
-    assert await stage.value(WAITS)
-    assert await stage.value("SELECT count(*) FROM events.run") == 1
-    await transaction.rollback()
-    await connection.close()
+    async with held(stage):
+        started = await events.jobs.start(shop.parent, None)
+        await within(begun.wait())
+        await until(lambda: stage.value(WAITS))
+        before = await stage.value("SELECT due_at FROM events.run_queue")
+        # Its lease is renewed while the child waits, which is given up after fifteen seconds.
+        await until(lambda: stage.value("SELECT due_at > $1 FROM events.run_queue", before), seconds=8)
+        assert await stage.value(WAITS)
+        assert await stage.value("SELECT count(*) FROM events.run") == 1
     assert await within(events.jobs.result(started, timeout=10)) == [5]
 
 
@@ -236,22 +246,17 @@ async def test_however_many_children_wait_for_a_key_leases_are_renewed(
 
     shop = Shop(parent, dedupe=Dedupe(key=by_sku))
     events = await stage.running(shop.module, heartbeat=0.05)
-    connection = await asyncpg.connect(stage.url)
-    transaction = connection.transaction()
-    await transaction.start()
-    await connection.execute(HOLD)
-    runs = await events.jobs.start_many(shop.parent, [None] * 4)
-    await until(lambda: len(begun) == 4)
-    await until(lambda: stage.value(WAITS))
-    leases = "SELECT least(min(q.due_at), min(w.lease_until)) FROM events.run_queue q, events.worker w"
-    for _ in range(2):  # what all of them had, and what the worker had, was too little, and was made more
-        before = await stage.value(
-            "SELECT greatest(max(q.due_at), max(w.lease_until)) FROM events.run_queue q, events.worker w"
-        )
-        await until(lambda before=before: stage.value(f"SELECT ({leases}) > $1", before), seconds=6)
-    assert await stage.value(WAITS)
-    await transaction.rollback()
-    await connection.close()
+    async with held(stage):
+        runs = await events.jobs.start_many(shop.parent, [None] * 4)
+        await until(lambda: len(begun) == 4)
+        await until(lambda: stage.value(WAITS))
+        leases = "SELECT least(min(q.due_at), min(w.lease_until)) FROM events.run_queue q, events.worker w"
+        for _ in range(2):  # what all of them had, and what the worker had, was too little, and was made more
+            before = await stage.value(
+                "SELECT greatest(max(q.due_at), max(w.lease_until)) FROM events.run_queue q, events.worker w"
+            )
+            await until(lambda before=before: stage.value(f"SELECT ({leases}) > $1", before), seconds=6)
+        assert await stage.value(WAITS)
     states = [(await until(lambda run=run: ended(events, run))) for run in runs]
     assert sorted(states) == ["failed"] * 4  # of each two, one stood for the other
 
@@ -274,13 +279,8 @@ async def test_what_holds_a_child_up_for_longer_is_asked_again(stage: Stage, mon
 
     shop = Shop(parent, dedupe=Dedupe(key=by_sku))
     events = await stage.running(shop.module)
-    connection = await asyncpg.connect(stage.url)
-    transaction = connection.transaction()
-    await transaction.start()
-    await connection.execute(HOLD)
-    started = await events.jobs.start(shop.parent, None)
-    await until(lambda: tries.count(0.01) > 2)
-    await transaction.rollback()
-    await connection.close()
+    async with held(stage):
+        started = await events.jobs.start(shop.parent, None)
+        await until(lambda: tries.count(0.01) > 2)
     assert await within(events.jobs.result(started, timeout=10)) == [5]
     assert await stage.value("SELECT attempts FROM events.run_end ORDER BY finished_at DESC LIMIT 1") == 1

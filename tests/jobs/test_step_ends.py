@@ -28,6 +28,15 @@ async def hang_once() -> str:
     raise AssertionError
 
 
+async def hang(begun: asyncio.Event) -> None:
+    begun.set()
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await asyncio.sleep(0.01)
+        calls.append("cleaned up")
+
+
 async def test_a_step_that_is_tried_again_has_cleaned_up_before(stage: Stage) -> None:
     shop = Module("shop")
 
@@ -95,21 +104,13 @@ async def test_a_pause_lets_steps_beside_it_finish(stage: Stage) -> None:
 async def test_a_failure_leaves_no_step_behind(stage: Stage) -> None:
     shop, begun = Module("shop"), asyncio.Event()
 
-    async def hang() -> None:
-        begun.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            await asyncio.sleep(0.01)
-            calls.append("cleaned up")
-
     @shop.job(retry=Retry(1))
     async def restock(job: JobContext[None]) -> None:
         async def fail() -> None:
             await begun.wait()
             raise ValueError("one of two")
 
-        await asyncio.gather(fail(), job.step("hang", hang))
+        await asyncio.gather(fail(), job.step("hang", hang, begun))
 
     events = await stage.idle(shop)
     started = await events.jobs.start(restock, None)
@@ -122,20 +123,12 @@ async def test_a_failure_leaves_no_step_behind(stage: Stage) -> None:
 async def test_a_run_that_is_lost_leaves_no_step_behind(stage: Stage, in_session: bool) -> None:
     shop, begun = Module("shop"), asyncio.Event()
 
-    async def hang() -> None:
-        begun.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            await asyncio.sleep(0.01)
-            calls.append("cleaned up")
-
     async def lose() -> None:
         await begun.wait()
         await stage.rows("UPDATE events.run_queue SET token = token + 1")
 
     async def both(job: JobContext[None]) -> None:
-        await asyncio.gather(job.step("lose", lose), job.step("hang", hang))
+        await asyncio.gather(job.step("lose", lose), job.step("hang", hang, begun))
 
     @shop.job(retry=Retry(1))
     async def restock(job: JobContext[None]) -> None:
